@@ -1,0 +1,177 @@
+//! What the agent answers at its doors.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use tokio::sync::watch;
+use triad_api::{DesignReport, Peer, ServerAnswer};
+use triad_database::DatabasePlan;
+use triad_dns::Zone;
+use triad_model::{
+    DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Rates, Server, ServerName, ServerReport, Verdict,
+};
+use triad_monitor::{HostReading, RateMeter};
+use triad_proxy::EdgePlan;
+
+use crate::agent::Setup;
+use crate::database::DatabaseService;
+use crate::report::{self, Observed};
+use crate::service::Service;
+use crate::supervisor::Process;
+
+/// How often the firewall's counters are read: each reading starts a process.
+const FIREWALL_EVERY: Duration = Duration::from_secs(5);
+
+/// The agent as its doors see it.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    design: Design,
+    server: ServerName,
+    state: std::path::PathBuf,
+    started: Instant,
+    processes: Vec<Process>,
+    edge: Option<watch::Receiver<Option<EdgeReport>>>,
+    dns: Option<watch::Receiver<Option<DnsReport>>>,
+    database: Option<watch::Receiver<Option<DatabaseReport>>>,
+    database_plan: Option<DatabasePlan>,
+    firewall: Option<watch::Receiver<Result<FirewallReport, String>>>,
+    rates: Mutex<RateMeter>,
+    certificate_pems: Vec<String>,
+    peers: Vec<(Server, Option<Peer>)>,
+}
+
+impl Handle {
+    /// Ties everything that was started together.
+    pub fn new(
+        setup: &Setup,
+        has_firewall: bool,
+        database: Option<&DatabaseService>,
+        apps: &[Process],
+        edge: Option<&Service<EdgePlan, EdgeReport>>,
+        dns: Option<&Service<Zone, DnsReport>>,
+    ) -> anyhow::Result<Self> {
+        let tls = triad_tls::mutual_client_config(&setup.secrets.identity)?;
+        let others = setup.design.servers.iter();
+        let peers = others.map(|server| (server.clone(), Peer::of(server, tls.clone()))).collect();
+        let mut processes: Vec<Process> = database.map(|database| database.process.clone()).into_iter().collect();
+        processes.extend_from_slice(apps);
+        processes.extend(edge.map(|edge| edge.process.clone()));
+        processes.extend(dns.map(|dns| dns.process.clone()));
+        let mut certificate_pems = vec![setup.secrets.identity.certificate_pem.clone()];
+        certificate_pems.extend(setup.secrets.site.as_ref().map(|site| site.certificate_pem.clone()));
+        let shared = Arc::new(Shared {
+            design: setup.design.clone(),
+            server: setup.server.name.clone(),
+            state: setup.state.clone(),
+            started: Instant::now(),
+            processes,
+            edge: edge.map(|edge| edge.report.clone()),
+            dns: dns.map(|dns| dns.report.clone()),
+            database: database.map(|database| database.report.clone()),
+            database_plan: database.map(|database| database.plan.clone()),
+            firewall: has_firewall.then(watch_firewall),
+            rates: Mutex::new(RateMeter::default()),
+            certificate_pems,
+            peers,
+        });
+        if let Some(edge) = edge {
+            tokio::task::spawn_local(heed(shared.clone(), edge.report.clone()));
+        }
+        Ok(Self { shared })
+    }
+}
+
+/// Takes from each of the edge's reports what the agent itself wants to know: the rate of requests, and which
+/// application instances answer.
+async fn heed(shared: Arc<Shared>, mut reports: watch::Receiver<Option<EdgeReport>>) {
+    while reports.changed().await.is_ok() {
+        let reports = reports.borrow_and_update();
+        let Some(report) = reports.as_ref() else { continue };
+        let mut rates = shared.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.take(report.requests_total(), shared.started.elapsed().as_millis() as u64);
+        for backend in report.backends.iter().filter(|backend| backend.verdict == Verdict::Up) {
+            // Instances bear their processes' names.
+            if let Some(process) = shared.processes.iter().find(|process| process.name() == backend.name) {
+                process.mark_ready();
+            }
+        }
+    }
+}
+
+fn watch_firewall() -> watch::Receiver<Result<FirewallReport, String>> {
+    let (sender, receiver) = watch::channel(Ok(FirewallReport::default()));
+    tokio::task::spawn_local(async move {
+        let mut ticks = tokio::time::interval(FIREWALL_EVERY);
+        while !sender.is_closed() {
+            ticks.tick().await;
+            let report = triad_firewall::report().await;
+            drop(sender.send_replace(report.map_err(|error| error.to_string())));
+        }
+    });
+    receiver
+}
+
+fn last<T: Clone>(receiver: Option<&watch::Receiver<Option<T>>>) -> Option<T> {
+    receiver.and_then(|receiver| receiver.borrow().clone())
+}
+
+impl Shared {
+    fn rates(&self) -> Option<Rates> {
+        self.edge.as_ref()?;
+        Some(self.rates.lock().unwrap_or_else(PoisonError::into_inner).rates())
+    }
+}
+
+impl triad_api::Agent for Handle {
+    fn report(&self) -> ServerReport {
+        let shared = &self.shared;
+        let observed = Observed {
+            processes: shared.processes.iter().map(Process::report).collect(),
+            edge: last(shared.edge.as_ref()),
+            dns: last(shared.dns.as_ref()),
+            database: last(shared.database.as_ref()),
+            firewall: shared.firewall.as_ref().map(|firewall| firewall.borrow().clone()),
+            rates: shared.rates(),
+            certificate_days_left: shared
+                .certificate_pems
+                .iter()
+                .filter_map(|pem| triad_tls::days_left(pem).ok())
+                .min(),
+            uptime_s: shared.started.elapsed().as_secs(),
+        };
+        report::report(&shared.design, &shared.server, observed)
+    }
+
+    async fn status(&self) -> DesignReport {
+        let answers = self.shared.peers.iter().map(|(server, peer)| async {
+            if server.name == self.shared.server {
+                return ServerAnswer::new(server.name.clone(), Ok(self.report()));
+            }
+            match peer {
+                Some(peer) => ServerAnswer::new(server.name.clone(), peer.report().await),
+                None => ServerAnswer {
+                    server: server.name.clone(),
+                    report: None,
+                    error: Some("it has no private address".to_owned()),
+                },
+            }
+        });
+        DesignReport { servers: futures_util::future::join_all(answers).await }
+    }
+
+    fn metrics(&self) -> String {
+        let host = HostReading::take(&self.shared.state);
+        triad_monitor::render(&self.report(), host.ok().as_ref())
+    }
+
+    async fn backup(&self) -> Result<Body, String> {
+        let plan = self.shared.database_plan.as_ref().ok_or("this server has no database")?;
+        let backup = triad_database::backup_stream(plan).map_err(|error| error.to_string())?;
+        Ok(Body::from_stream(crate::database::stream(backup)))
+    }
+}

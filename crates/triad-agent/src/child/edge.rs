@@ -1,0 +1,51 @@
+use std::time::Duration;
+
+use triad_model::{EdgeReport, ServerName};
+use triad_proxy::{Edge, EdgePlan};
+
+use super::{Inherited, Served, serve};
+
+/// Time requests have to finish when the edge is told to end.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `triad edge`: serves HTTP and relays to the database on inherited sockets.
+pub fn main() -> anyhow::Result<()> {
+    serve::<Edge>()
+}
+
+impl Served for Edge {
+    type Plan = EdgePlan;
+    type Report = EdgeReport;
+
+    fn start(plan: EdgePlan, inherited: &mut Inherited) -> anyhow::Result<Self> {
+        let mut sockets = Vec::new();
+        for name in inherited.names() {
+            let listeners = inherited.tcp(&name)?;
+            sockets.push((name, listeners));
+        }
+        Ok(Edge::start(plan, sockets)?)
+    }
+
+    fn reload(&mut self, plan: EdgePlan) -> anyhow::Result<()> {
+        Ok(Edge::reload(self, plan)?)
+    }
+
+    /// An edge takes its backends' health from its own checks.
+    fn leave_out(&mut self, _servers: Vec<ServerName>) {}
+
+    fn report(&self) -> EdgeReport {
+        Edge::report(self)
+    }
+
+    /// A worker that ended is the edge's own business: it runs several.
+    async fn failed(&mut self) {
+        std::future::pending().await
+    }
+
+    fn drain(self) {
+        let cut = Edge::drain(self, DRAIN_TIMEOUT);
+        if cut > 0 {
+            tracing::warn!(connections = cut, "not every request was answered in time; these were cut");
+        }
+    }
+}

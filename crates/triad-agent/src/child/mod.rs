@@ -1,0 +1,119 @@
+//! The inside of child processes: what `triad edge`, `triad dns` and `triad run-child` do.
+
+pub mod confine;
+pub mod control;
+mod dns;
+mod edge;
+
+pub use confine::run_child;
+pub use dns::main as dns_main;
+pub use edge::{DRAIN_TIMEOUT, main as edge_main};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use listenfd::ListenFd;
+use tokio::signal::unix::{SignalKind, signal};
+use triad_model::ServerName;
+
+use control::{Channel, Notice, Order};
+
+/// How often a child tells the agent what it counted.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// The inherited sockets by name, in order.
+struct Inherited {
+    sockets: ListenFd,
+    names: BTreeMap<String, Vec<usize>>,
+}
+
+impl Inherited {
+    fn take() -> anyhow::Result<Self> {
+        let sockets = ListenFd::from_env();
+        let names = std::env::var("LISTEN_FDNAMES").context("this command is started by the agent, with sockets")?;
+        let mut by_name = BTreeMap::<String, Vec<usize>>::new();
+        for (index, name) in names.split(':').enumerate() {
+            by_name.entry(name.to_owned()).or_default().push(index);
+        }
+        if by_name.values().map(Vec::len).sum::<usize>() != sockets.len() {
+            bail!("LISTEN_FDNAMES does not name {} sockets: {names}", sockets.len());
+        }
+        Ok(Self { sockets, names: by_name })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.names.keys().cloned().collect()
+    }
+
+    fn tcp(&mut self, name: &str) -> anyhow::Result<Vec<std::net::TcpListener>> {
+        let indices = self.names.get(name).cloned().unwrap_or_default();
+        indices
+            .into_iter()
+            .map(|index| {
+                let socket = self.sockets.take_tcp_listener(index)?.context("a socket was taken twice")?;
+                socket.set_nonblocking(true)?;
+                Ok(socket)
+            })
+            .collect()
+    }
+
+    fn udp(&mut self, name: &str) -> anyhow::Result<Vec<std::net::UdpSocket>> {
+        let indices = self.names.get(name).cloned().unwrap_or_default();
+        indices
+            .into_iter()
+            .map(|index| {
+                let socket = self.sockets.take_udp_socket(index)?.context("a socket was taken twice")?;
+                socket.set_nonblocking(true)?;
+                Ok(socket)
+            })
+            .collect()
+    }
+}
+
+/// A service as its own process holds it.
+trait Served: Sized {
+    type Plan: serde::de::DeserializeOwned;
+    type Report: serde::Serialize;
+
+    fn start(plan: Self::Plan, inherited: &mut Inherited) -> anyhow::Result<Self>;
+    fn reload(&mut self, plan: Self::Plan) -> anyhow::Result<()>;
+    fn leave_out(&mut self, servers: Vec<ServerName>);
+    fn report(&self) -> Self::Report;
+    /// Finishes what runs and takes nothing new.
+    fn drain(self);
+    /// Resolves when the service no longer serves though its process lives.
+    async fn failed(&mut self);
+}
+
+/// The life of a service's process: the first plan, then orders and reports until SIGTERM or the agent's end.
+fn serve<S: Served>() -> anyhow::Result<()> {
+    let mut inherited = Inherited::take()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut channel = Channel::from_stdin()?;
+        let Some(Order::Plan(plan)) = channel.receive::<Order<S::Plan>>().await? else {
+            bail!("the agent was gone before it gave a plan");
+        };
+        let mut served = S::start(plan, &mut inherited)?;
+        channel.send(&Notice::<S::Report>::Ready).await?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut second = tokio::time::interval(REPORT_EVERY);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                () = served.failed() => bail!("a socket is no longer served"),
+                _ = second.tick() => channel.send(&Notice::Report(served.report())).await?,
+                order = channel.receive() => match order? {
+                    None => return Ok(()),
+                    Some(Order::LeaveOut(servers)) => served.leave_out(servers),
+                    Some(Order::Plan(plan)) => if let Err(error) = served.reload(plan) {
+                        channel.send(&Notice::<S::Report>::Refused(format!("{error:#}"))).await?;
+                    },
+                },
+            }
+        }
+        served.drain();
+        Ok(())
+    })
+}

@@ -1,0 +1,32 @@
+//! The agent: one process per server, as root, small. It opens the sockets, loads the firewall, runs every role's
+//! processes and keeps them running, and tells commands and other agents what it sees. It parses nothing that a
+//! stranger sends: what faces strangers are its children, without privileges.
+//!
+//! This crate alone sees every service. The order of things:
+//!
+//! * [`run`] reads secrets, opens every socket (a taken port stops it before anything is changed), loads the firewall,
+//!   then starts database, application, edge and name server, and serves until it is told to end;
+//! * [`supervisor`] is the life of one child process, [`service`] that of a child of ours that works from a plan;
+//! * [`child`] is the inside of those children;
+//! * [`report`] makes what is observed into what is told.
+//!
+//! Invariant: the agent is one thread. Children are tied to it by the kernel, and nothing here needs a lock for longer
+//! than a copy.
+
+#![forbid(unsafe_code)]
+
+mod agent;
+mod api;
+mod backoff;
+pub mod child;
+mod database;
+mod logfile;
+mod report;
+pub mod secrets;
+pub mod service;
+mod sockets;
+pub mod supervisor;
+mod users;
+mod watch_fronts;
+
+pub use agent::{Options, run};

@@ -1,0 +1,259 @@
+//! Child processes: started, watched, started again, ended, reaped.
+//!
+//! Each process has a task of its own. It starts the child, waits for its end, writes down why it ended, waits
+//! ([`Backoff`]) and starts it again, until it is told to stop. A child never outlives the agent: the kernel kills it
+//! when the agent's thread ends (see [`crate::child::confine`]), and the agent has only that one thread.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use command_fds::{CommandFdExt, FdMapping};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use triad_model::{ProcessReport, ProcessSpec, ProcessState};
+
+use crate::backoff::Backoff;
+use crate::logfile;
+use crate::sockets::Named;
+use crate::users::Ids;
+
+/// First descriptor of inherited sockets, as sd_listen_fds(3) has it.
+const LISTEN_FDS_START: i32 = 3;
+
+/// Makes a child's standard input each time it starts; is given the process, to say when it is ready.
+pub type Attach = Box<dyn FnMut(&Process) -> io::Result<Stdio>>;
+
+/// How a process is run on this server.
+pub struct Launch {
+    /// What the service wants.
+    pub spec: ProcessSpec,
+    /// Who it runs as.
+    pub ids: Ids,
+    /// Its log.
+    pub log: PathBuf,
+    /// Sockets it inherits.
+    pub sockets: Vec<Named>,
+    /// Its standard input; `None` is /dev/null.
+    pub attach: Option<Attach>,
+}
+
+/// A supervised process.
+#[derive(Clone)]
+pub struct Process {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: String,
+    stop: watch::Sender<bool>,
+    life: Mutex<Life>,
+}
+
+/// What is known of a process now.
+struct Life {
+    state: ProcessState,
+    pid: Option<u32>,
+    since: Instant,
+    starts: u64,
+    last_exit: Option<String>,
+}
+
+impl Process {
+    /// Starts `launch` and keeps it running. Must be called on the agent's runtime.
+    pub fn start(launch: Launch) -> Self {
+        Self::start_after(std::future::ready(()), launch)
+    }
+
+    /// The same, once `preparation` is done; it counts as starting until then.
+    pub fn start_after(preparation: impl Future<Output = ()> + 'static, launch: Launch) -> Self {
+        let life = Life { state: ProcessState::Starting, pid: None, since: Instant::now(), starts: 0, last_exit: None };
+        let (stop, mut stopped) = watch::channel(false);
+        let shared = Arc::new(Shared { name: launch.spec.name.clone(), stop, life: Mutex::new(life) });
+        let process = Self { shared: shared.clone() };
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                () = preparation => {}
+                _ = stopped.wait_for(|stop| *stop) => {}
+            }
+            keep_running(launch, shared, stopped).await;
+        });
+        process
+    }
+
+    /// Its name, unique on a server.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Says that the child answers: from now on it counts as running.
+    pub fn mark_ready(&self) {
+        let mut life = self.shared.life();
+        if life.state == ProcessState::Starting {
+            life.state = ProcessState::Running;
+        }
+    }
+
+    /// What it is doing.
+    pub fn report(&self) -> ProcessReport {
+        let life = self.shared.life();
+        ProcessReport {
+            name: self.shared.name.clone(),
+            state: life.state,
+            pid: life.pid,
+            restarts: life.starts.saturating_sub(1),
+            uptime_s: if life.pid.is_some() { life.since.elapsed().as_secs() } else { 0 },
+            resident_bytes: life.pid.and_then(resident_bytes).unwrap_or(0),
+            last_exit: life.last_exit.clone(),
+        }
+    }
+
+    /// Ends it: SIGTERM, its stop time-out, SIGKILL; returns when it is reaped.
+    pub async fn stop(&self) {
+        self.shared.stop.send_replace(true);
+        self.shared.stop.closed().await;
+    }
+}
+
+impl Shared {
+    fn life(&self) -> std::sync::MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, state: ProcessState, pid: Option<u32>) {
+        let mut life = self.life();
+        life.state = state;
+        life.pid = pid;
+        life.since = Instant::now();
+    }
+
+    fn ended(&self, how: String) {
+        let mut life = self.life();
+        life.state = ProcessState::Waiting;
+        life.pid = None;
+        life.last_exit = Some(how);
+    }
+}
+
+/// The life of one process. Holds the receiving end of `stop`, so that its end is seen by who waits.
+async fn keep_running(mut launch: Launch, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut backoff = Backoff::default();
+    while !*stopped.borrow() {
+        let began = Instant::now();
+        let how = match spawn(&mut launch, &Process { shared: shared.clone() }) {
+            Ok(child) => live(child, &launch.spec, &shared, &mut stopped).await,
+            Err(error) => format!("could not be started: {error:#}"),
+        };
+        let delay = backoff.after(began.elapsed());
+        if *stopped.borrow() {
+            tracing::info!(process = shared.name, "{how}");
+            shared.ended(how);
+            break;
+        }
+        tracing::warn!(process = shared.name, delay_ms = delay.as_millis() as u64, "{how}; starting it again");
+        shared.ended(how);
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
+    }
+    shared.change(ProcessState::Stopped, None);
+}
+
+/// Waits for the child's end, or ends it when told to; says how it ended.
+async fn live(mut child: Child, spec: &ProcessSpec, shared: &Shared, stopped: &mut watch::Receiver<bool>) -> String {
+    let pid = child.id();
+    shared.change(ProcessState::Starting, pid);
+    shared.life().starts += 1;
+    tracing::info!(process = shared.name, pid, "started");
+    tokio::select! {
+        status = child.wait() => return describe(status),
+        _ = stopped.wait_for(|stop| *stop) => {}
+    }
+    signal(pid, Signal::SIGTERM);
+    let grace = Duration::from_millis(spec.stop_timeout_ms);
+    match tokio::time::timeout(grace, child.wait()).await {
+        Ok(status) => describe(status),
+        Err(_) => {
+            signal(pid, Signal::SIGKILL);
+            format!("did not end within {} ms; {}", spec.stop_timeout_ms, describe(child.wait().await))
+        }
+    }
+}
+
+fn spawn(launch: &mut Launch, process: &Process) -> anyhow::Result<Child> {
+    let log = logfile::open(&launch.log)?;
+    let mut command = std::process::Command::new("/proc/self/exe");
+    command.arg("run-child").arg("--parent").arg(std::process::id().to_string());
+    command.arg("--").arg(&launch.spec.program).args(&launch.spec.args);
+    command.env_clear().envs(environment(launch));
+    command.current_dir(&launch.spec.directory);
+    command.stdin(match &mut launch.attach {
+        Some(attach) => attach(process)?,
+        None => Stdio::null(),
+    });
+    command.stdout(log.try_clone()?).stderr(log);
+    let current = Ids { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() };
+    if launch.ids != current {
+        command.uid(launch.ids.uid).gid(launch.ids.gid);
+    }
+    command.fd_mappings(mappings(&launch.sockets)?).map_err(|_| anyhow::anyhow!("two sockets on one descriptor"))?;
+    // A group of its own, so that a signal reaches what a shell started as well.
+    command.process_group(0);
+    Ok(Command::from(command).kill_on_drop(true).spawn()?)
+}
+
+fn environment(launch: &Launch) -> Vec<(String, String)> {
+    let mut environment: Vec<(String, String)> = ["PATH", "LANG", "TZ"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+        .collect();
+    environment.push(("HOME".to_owned(), launch.spec.directory.display().to_string()));
+    environment.extend(launch.spec.environment.iter().cloned());
+    if !launch.sockets.is_empty() {
+        let names: Vec<&str> = launch.sockets.iter().map(|named| named.name.as_str()).collect();
+        environment.push(("LISTEN_FDS".to_owned(), names.len().to_string()));
+        environment.push(("LISTEN_FDNAMES".to_owned(), names.join(":")));
+    }
+    environment
+}
+
+fn mappings(sockets: &[Named]) -> io::Result<Vec<FdMapping>> {
+    let numbered = sockets.iter().zip(LISTEN_FDS_START..);
+    numbered
+        .map(|(named, child_fd)| Ok(FdMapping { parent_fd: OwnedFd::try_clone(&named.socket)?, child_fd }))
+        .collect()
+}
+
+fn signal(pid: Option<u32>, signal: Signal) {
+    if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()) {
+        // It may have ended by itself meanwhile; it is reaped either way.
+        let _ = killpg(Pid::from_raw(pid), signal);
+    }
+}
+
+fn describe(status: io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => format!("ended with exit code {code}"),
+            (None, Some(number)) => match Signal::try_from(number) {
+                Ok(signal) => format!("was ended by {signal}"),
+                Err(_) => format!("was ended by signal {number}"),
+            },
+            (None, None) => "ended".to_owned(),
+        },
+        Err(error) => format!("cannot be waited for: {error}"),
+    }
+}
+
+fn resident_bytes(pid: u32) -> Option<u64> {
+    let statm = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("statm")).ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * procfs::page_size())
+}

@@ -1,0 +1,171 @@
+//! Asking agents.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName as DnsName;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use triad_model::{AGENT, Server, ServerName, ServerReport};
+use triad_tls::internal_name;
+
+use crate::DesignReport;
+
+/// An agent answers a question about its own server within this.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+/// An agent asks its peers before it answers for all, so this is longer.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest answer that is read.
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Why an agent's answer is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Nobody listens there.
+    #[error("no agent answers at {place}: {source}")]
+    Unreachable {
+        /// Socket path or address.
+        place: String,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
+    /// It listens and says nothing.
+    #[error("the agent at {place} did not answer within {} s", .after.as_secs())]
+    TimedOut {
+        /// Socket path or address.
+        place: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The connection broke, or what came was no HTTP.
+    #[error("the connection to the agent at {place} broke: {reason}")]
+    Broken {
+        /// Socket path or address.
+        place: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// It answered, and refused.
+    #[error("the agent at {place} refused: {reason}")]
+    Refused {
+        /// Socket path or address.
+        place: String,
+        /// Its words.
+        reason: String,
+    },
+}
+
+/// Asks the agent behind `socket` for its own server's state.
+pub async fn local_report(socket: &Path) -> Result<ServerReport, ApiError> {
+    within(&socket.display().to_string(), REPORT_TIMEOUT, ask_local(socket, "/v1/report")).await
+}
+
+/// Asks the agent behind `socket` for the state of every server of its design.
+pub async fn local_status(socket: &Path) -> Result<DesignReport, ApiError> {
+    within(&socket.display().to_string(), STATUS_TIMEOUT, ask_local(socket, "/v1/status")).await
+}
+
+/// Another server's agent, asked over mutual TLS.
+#[derive(Clone)]
+pub struct Peer {
+    server: ServerName,
+    address: SocketAddr,
+    tls: Arc<ClientConfig>,
+}
+
+impl Peer {
+    /// `server`'s agent; `None` for a server without a private address.
+    pub fn of(server: &Server, tls: Arc<ClientConfig>) -> Option<Self> {
+        let address = SocketAddr::new(server.private?, AGENT);
+        Some(Self { server: server.name.clone(), address, tls })
+    }
+
+    /// Asks for its server's state.
+    pub async fn report(&self) -> Result<ServerReport, ApiError> {
+        let place = self.place();
+        within(&place, REPORT_TIMEOUT, async { decode(&place, self.get("/v1/report").await?).await }).await
+    }
+
+    /// Asks for a copy of its database. The stream has no end to wait for; whoever reads it bounds its pauses.
+    pub async fn backup(&self) -> Result<Incoming, ApiError> {
+        let place = self.place();
+        let response = within(&place, STATUS_TIMEOUT, self.get("/v1/database/backup")).await?;
+        Ok(accepted(&place, response).await?.into_body())
+    }
+
+    async fn get(&self, path: &str) -> Result<Response<Incoming>, ApiError> {
+        let place = self.place();
+        let unreachable = |source| ApiError::Unreachable { place: place.clone(), source };
+        let stream = TcpStream::connect(self.address).await.map_err(unreachable)?;
+        let name = DnsName::try_from(internal_name(&self.server))
+            .map_err(|error| ApiError::Broken { place: place.clone(), reason: error.to_string() })?;
+        let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await.map_err(unreachable)?;
+        get(&place, stream, path).await
+    }
+
+    fn place(&self) -> String {
+        format!("{} ({})", self.server, self.address)
+    }
+}
+
+async fn within<T>(
+    place: &str,
+    after: Duration,
+    question: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    tokio::time::timeout(after, question)
+        .await
+        .unwrap_or_else(|_| Err(ApiError::TimedOut { place: place.to_owned(), after }))
+}
+
+async fn ask_local<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ApiError> {
+    let place = socket.display().to_string();
+    let stream =
+        UnixStream::connect(socket).await.map_err(|source| ApiError::Unreachable { place: place.clone(), source })?;
+    decode(&place, get(&place, stream, path).await?).await
+}
+
+async fn get<S>(place: &str, stream: S, path: &str) -> Result<Response<Incoming>, ApiError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broken = |error: hyper::Error| ApiError::Broken { place: place.to_owned(), reason: error.to_string() };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // Ends with the answer, or when its receiver is dropped; its errors reach us through the answer.
+    tokio::spawn(async move { drop(connection.await) });
+    let request = Request::get(path)
+        .header(header::HOST, "agent")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| ApiError::Broken { place: place.to_owned(), reason: error.to_string() })?;
+    sender.send_request(request).await.map_err(broken)
+}
+
+async fn accepted(place: &str, response: Response<Incoming>) -> Result<Response<Incoming>, ApiError> {
+    if response.status() == StatusCode::OK {
+        return Ok(response);
+    }
+    let bytes = body(place, response).await?;
+    Err(ApiError::Refused { place: place.to_owned(), reason: String::from_utf8_lossy(&bytes).into_owned() })
+}
+
+async fn decode<T: DeserializeOwned>(place: &str, response: Response<Incoming>) -> Result<T, ApiError> {
+    let bytes = body(place, accepted(place, response).await?).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::Broken { place: place.to_owned(), reason: error.to_string() })
+}
+
+async fn body(place: &str, response: Response<Incoming>) -> Result<Bytes, ApiError> {
+    let limited = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+    let collected = limited.collect().await;
+    Ok(collected.map_err(|error| ApiError::Broken { place: place.to_owned(), reason: error.to_string() })?.to_bytes())
+}

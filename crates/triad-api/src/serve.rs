@@ -1,0 +1,116 @@
+//! The agent's doors.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::Listener;
+use axum::{Json, Router};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::Agent;
+
+/// Peers' handshakes and connections that may be under way at once.
+const PEER_CONNECTIONS_MAX: usize = 64;
+/// A peer that takes longer for its TLS handshake is dropped.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Answers commands on this server until the task is dropped.
+pub async fn local<A: Agent>(listener: UnixListener, agent: A) -> std::io::Result<()> {
+    axum::serve(
+        listener,
+        Router::new().route("/v1/report", get(report::<A>)).route("/v1/status", get(status::<A>)).with_state(agent),
+    )
+    .await
+}
+
+/// Answers other servers' agents until the task is dropped.
+pub async fn peers<A: Agent>(listener: TcpListener, tls: Arc<ServerConfig>, agent: A) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/v1/report", get(report::<A>))
+        .route("/v1/database/backup", get(backup::<A>))
+        .with_state(agent);
+    axum::serve(TlsListener::start(listener, tls), router).await
+}
+
+/// Answers Prometheus until the task is dropped.
+pub async fn metrics<A: Agent>(listener: TcpListener, agent: A) -> std::io::Result<()> {
+    axum::serve(listener, Router::new().route("/metrics", get(metrics_text::<A>)).with_state(agent)).await
+}
+
+async fn report<A: Agent>(State(agent): State<A>) -> Response {
+    Json(agent.report()).into_response()
+}
+
+async fn status<A: Agent>(State(agent): State<A>) -> Response {
+    Json(agent.status().await).into_response()
+}
+
+async fn metrics_text<A: Agent>(State(agent): State<A>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], agent.metrics()).into_response()
+}
+
+async fn backup<A: Agent>(State(agent): State<A>) -> Response {
+    match agent.backup().await {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response(),
+        Err(reason) => (StatusCode::CONFLICT, reason).into_response(),
+    }
+}
+
+/// Shakes hands beside accepting, so that a slow peer holds up nobody.
+struct TlsListener {
+    ready: mpsc::Receiver<(TlsStream<TcpStream>, std::net::SocketAddr)>,
+    address: std::net::SocketAddr,
+}
+
+impl TlsListener {
+    fn start(listener: TcpListener, tls: Arc<ServerConfig>) -> Self {
+        let address = listener.local_addr().unwrap_or_else(|_| ([0, 0, 0, 0], 0).into());
+        let (sender, ready) = mpsc::channel(PEER_CONNECTIONS_MAX);
+        tokio::spawn(shake_hands(listener, TlsAcceptor::from(tls), sender));
+        Self { ready, address }
+    }
+}
+
+async fn shake_hands(
+    mut listener: TcpListener,
+    acceptor: TlsAcceptor,
+    sender: mpsc::Sender<(TlsStream<TcpStream>, std::net::SocketAddr)>,
+) {
+    let places = Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX));
+    while !sender.is_closed() {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let (stream, address) = Listener::accept(&mut listener).await;
+        let (acceptor, sender) = (acceptor.clone(), sender.clone());
+        tokio::spawn(async move {
+            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                // The receiving end is gone only when the agent ends.
+                let _ = sender.send((stream, address)).await;
+            }
+            drop(place);
+        });
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.ready.recv().await {
+            Some(ready) => ready,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        Ok(self.address)
+    }
+}

@@ -1,0 +1,241 @@
+//! The file form: what stands in the file, as close to it as possible, each value with its place. The defaults that
+//! are constants are filled in; those that follow from other keys are left to `resolve`.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use toml::Spanned;
+
+use crate::table::{Field, Table};
+
+/// The file.
+pub(crate) struct File {
+    /// Whether all that stands at the top was understood: only then is a section that is not there absent.
+    pub(crate) has_all_sections: bool,
+    pub(crate) site: Option<Site>,
+    pub(crate) servers: Field<Vec<Server>>,
+    pub(crate) dns: Option<Dns>,
+    pub(crate) balancer: Option<Balancer>,
+    pub(crate) web: Option<Web>,
+    pub(crate) app: Option<App>,
+    pub(crate) database: Option<Database>,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) firewall: Option<Firewall>,
+    pub(crate) monitor: Option<Monitor>,
+}
+
+/// `servers = [...]` of a section.
+pub(crate) type Servers = Field<Vec<Spanned<String>>>;
+
+/// `[site]`
+pub(crate) struct Site {
+    pub(crate) domain: Field<String>,
+    pub(crate) hosts: Field<Vec<Spanned<String>>>,
+}
+
+/// `[servers.NAME]`
+pub(crate) struct Server {
+    pub(crate) name: Spanned<String>,
+    pub(crate) public: Field<Vec<Spanned<IpAddr>>>,
+    pub(crate) private: Field<IpAddr>,
+}
+
+/// `[dns]`
+pub(crate) struct Dns {
+    pub(crate) servers: Servers,
+    pub(crate) ttl_s: u32,
+}
+
+/// `[balancer]`
+pub(crate) struct Balancer {
+    pub(crate) at: Range<usize>,
+    pub(crate) servers: Servers,
+    pub(crate) backends: Field<Vec<Backend>>,
+    pub(crate) health: HealthCheck,
+}
+
+/// `backends = { NAME = … }`
+pub(crate) struct Backend {
+    pub(crate) server: Spanned<String>,
+    pub(crate) weight: u16,
+    pub(crate) backup: bool,
+}
+
+impl Backend {
+    /// Whether it gets requests only while no active backend is up.
+    pub(crate) fn is_passive(&self) -> bool {
+        self.backup || self.weight == 0
+    }
+}
+
+/// `health = { … }` of `[balancer]`
+pub(crate) struct HealthCheck {
+    pub(crate) path: Field<String>,
+    pub(crate) interval_ms: u32,
+    pub(crate) timeout_ms: u32,
+    pub(crate) rise: u32,
+    pub(crate) fall: u32,
+}
+
+/// `[web]`
+pub(crate) struct Web {
+    pub(crate) at: Range<usize>,
+    pub(crate) servers: Servers,
+    pub(crate) root: Field<PathBuf>,
+}
+
+/// `[app]`
+pub(crate) struct App {
+    pub(crate) servers: Servers,
+    pub(crate) build: Field<String>,
+    pub(crate) directory: Field<PathBuf>,
+    pub(crate) command: Field<String>,
+    pub(crate) instances: u16,
+    pub(crate) health: Field<String>,
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+/// `[database]`
+pub(crate) struct Database {
+    pub(crate) at: Range<usize>,
+    pub(crate) primary: Field<String>,
+    pub(crate) replicas: Servers,
+    pub(crate) name: Field<String>,
+    pub(crate) user: Field<String>,
+}
+
+/// `[tls]`
+pub(crate) struct Tls {
+    pub(crate) at: Range<usize>,
+    pub(crate) certificate: Field<String>,
+    pub(crate) certificate_file: Field<PathBuf>,
+    pub(crate) key_file: Field<PathBuf>,
+}
+
+/// `[firewall]`
+pub(crate) struct Firewall {
+    pub(crate) ssh_from: Field<Vec<Spanned<String>>>,
+    pub(crate) ssh_port: Spanned<u16>,
+}
+
+/// `[monitor]`
+pub(crate) struct Monitor {
+    pub(crate) metrics_from: Field<Vec<Spanned<String>>>,
+}
+
+impl File {
+    /// Takes out of `root` what is well-formed.
+    pub(crate) fn read(root: &Table<'_>) -> Self {
+        Self {
+            has_all_sections: root.is_understood(),
+            site: root.section("site").map(|table| Site::read(&table)),
+            servers: root.named("servers").map(|entries| entries.iter().map(Server::read).collect()),
+            dns: root.section("dns").map(|table| Dns::read(&table)),
+            balancer: root.section("balancer").map(|table| Balancer::read(&table)),
+            web: root.section("web").map(|table| Web::read(&table)),
+            app: root.section("app").map(|table| App::read(&table)),
+            database: root.section("database").map(|table| Database::read(&table)),
+            tls: root.section("tls").map(|table| Tls::read(&table)),
+            firewall: root.section("firewall").map(|table| Firewall::read(&table)),
+            monitor: root.section("monitor").map(|table| Monitor { metrics_from: table.list("metrics_from") }),
+        }
+    }
+}
+
+impl Site {
+    fn read(table: &Table<'_>) -> Self {
+        Self { domain: table.parsed("domain"), hosts: table.list("hosts") }
+    }
+}
+
+impl Server {
+    fn read((name, table): &(Spanned<String>, Table<'_>)) -> Self {
+        Self { name: name.clone(), public: table.list("public"), private: table.parsed("private") }
+    }
+}
+
+impl Dns {
+    fn read(table: &Table<'_>) -> Self {
+        Self { servers: table.list("servers"), ttl_s: table.integer("ttl_s") }
+    }
+}
+
+impl Balancer {
+    fn read(table: &Table<'_>) -> Self {
+        Self {
+            at: table.at(),
+            servers: table.list("servers"),
+            backends: table.named("backends").map(|entries| entries.iter().map(Backend::read).collect()),
+            health: HealthCheck::read(&table.section_or_defaults("health")),
+        }
+    }
+}
+
+impl Backend {
+    fn read((server, table): &(Spanned<String>, Table<'_>)) -> Self {
+        Self { server: server.clone(), weight: table.integer("weight"), backup: table.flag("backup") }
+    }
+}
+
+impl HealthCheck {
+    fn read(table: &Table<'_>) -> Self {
+        Self {
+            path: table.parsed("path"),
+            interval_ms: table.integer("interval_ms"),
+            timeout_ms: table.integer("timeout_ms"),
+            rise: table.integer("rise"),
+            fall: table.integer("fall"),
+        }
+    }
+}
+
+impl Web {
+    fn read(table: &Table<'_>) -> Self {
+        Self { at: table.at(), servers: table.list("servers"), root: table.parsed("root") }
+    }
+}
+
+impl App {
+    fn read(table: &Table<'_>) -> Self {
+        Self {
+            servers: table.list("servers"),
+            build: table.parsed("build"),
+            directory: table.parsed("directory"),
+            command: table.parsed("command"),
+            instances: table.integer("instances"),
+            health: table.parsed("health"),
+            environment: table.variables("environment"),
+        }
+    }
+}
+
+impl Database {
+    fn read(table: &Table<'_>) -> Self {
+        Self {
+            at: table.at(),
+            primary: table.parsed("primary"),
+            replicas: table.list("replicas"),
+            name: table.parsed("name"),
+            user: table.parsed("user"),
+        }
+    }
+}
+
+impl Tls {
+    fn read(table: &Table<'_>) -> Self {
+        Self {
+            at: table.at(),
+            certificate: table.parsed("certificate"),
+            certificate_file: table.parsed("certificate_file"),
+            key_file: table.parsed("key_file"),
+        }
+    }
+}
+
+impl Firewall {
+    fn read(table: &Table<'_>) -> Self {
+        let ssh_port = Spanned::new(table.place("ssh_port"), table.integer("ssh_port"));
+        Self { ssh_from: table.list("ssh_from"), ssh_port }
+    }
+}

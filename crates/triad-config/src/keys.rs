@@ -1,0 +1,423 @@
+//! The sections and keys of the file, in one table: what the reader accepts, the schema describes and the reference
+//! documents is this and nothing else.
+
+use triad_model::{Backend, INSTANCES_MAX};
+
+use crate::format::Format;
+
+/// The file's format; `schema = 1` in the file.
+pub(crate) const SCHEMA: i64 = 1;
+
+/// A section or a key.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) presence: Presence,
+    /// A value as TOML: what help lines tell the user to write.
+    pub(crate) example: &'static str,
+    /// What it means, for the schema and the reference.
+    pub(crate) doc: &'static str,
+}
+
+/// What a key's value must be.
+pub(crate) enum Kind {
+    /// This integer and no other.
+    Exactly(i64),
+    /// An integer from `min` to `max`.
+    Integer { min: i64, max: i64 },
+    /// `true` or `false`.
+    Flag,
+    /// A string.
+    Text(Format),
+    /// One of `now`; those of `later` are known but not there yet.
+    Choice { now: &'static [&'static str], later: &'static [&'static str] },
+    /// A list of strings, none of them twice.
+    List { of: Format, min: usize },
+    /// A string, or a list of strings with at least one.
+    OneOrMore(Format),
+    /// A table with these keys.
+    Table(&'static [Key]),
+    /// A table of tables with these keys, under names of this form.
+    Named { names: Format, keys: &'static [Key] },
+    /// A table of strings under names of environment variables.
+    Variables,
+}
+
+/// Whether a key must stand in the file, and what holds if it does not.
+pub(crate) enum Presence {
+    Required,
+    Optional,
+    Flag(bool),
+    Integer(i64),
+    Text(&'static str),
+    EmptyList,
+    /// A default that follows from other keys, in words.
+    Derived(&'static str),
+}
+
+impl Presence {
+    /// The default as TOML, or in words; `None` if there is none.
+    pub(crate) fn default_text(&self) -> Option<String> {
+        match self {
+            Presence::Required | Presence::Optional => None,
+            Presence::Flag(flag) => Some(flag.to_string()),
+            Presence::Integer(integer) => Some(integer.to_string()),
+            Presence::Text(text) => Some(format!("{text:?}")),
+            Presence::EmptyList => Some("[]".to_owned()),
+            Presence::Derived(words) => Some((*words).to_owned()),
+        }
+    }
+}
+
+const fn required(name: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, presence: Presence::Required, example, doc }
+}
+
+const fn optional(name: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, presence: Presence::Optional, example, doc }
+}
+
+const fn default(name: &'static str, kind: Kind, presence: Presence, example: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, presence, example, doc }
+}
+
+/// The whole file.
+pub(crate) static ROOT: &[Key] = &[
+    required("schema", Kind::Exactly(SCHEMA), "1", "The format of this file."),
+    required("site", Kind::Table(SITE), "{ domain = \"foobar.com\" }", "What users call the site."),
+    required(
+        "servers",
+        Kind::Named { names: Format::ServerName, keys: SERVER },
+        "{ srv1 = { public = \"203.0.113.11\", private = \"10.77.0.11\" } }",
+        "The servers, each once, under its name. Every one must carry a role.",
+    ),
+    optional("dns", Kind::Table(DNS), "{ servers = [\"srv1\"] }", "Name servers: authoritative DNS for the domain."),
+    optional(
+        "balancer",
+        Kind::Table(BALANCER),
+        "{ servers = [\"srv1\"] }",
+        "The load balancer: spreads requests over the servers with `[web]` or `[app]`.",
+    ),
+    optional("web", Kind::Table(WEB), "{ servers = [\"srv2\"], root = \"public\" }", "The web server: static files."),
+    optional(
+        "app",
+        Kind::Table(APP),
+        "{ servers = [\"srv2\"], command = \"./foobar-app\" }",
+        "The application server: runs the team's code.",
+    ),
+    optional(
+        "database",
+        Kind::Table(DATABASE),
+        "{ primary = \"srv2\", replicas = [\"srv3\"] }",
+        "MariaDB: one primary that takes writes, any number of replicas.",
+    ),
+    optional(
+        "tls",
+        Kind::Table(TLS),
+        "{ certificate = \"internal\" }",
+        "HTTPS for the site's hosts, and encryption between servers. Without this section, everything is plain.",
+    ),
+    optional(
+        "firewall",
+        Kind::Table(FIREWALL),
+        "{ ssh_from = [\"198.51.100.0/24\"] }",
+        "A firewall on every server that admits what the design needs and drops the rest. Without this section, none.",
+    ),
+    optional(
+        "monitor",
+        Kind::Table(MONITOR),
+        "{}",
+        "A monitoring agent on every server, read as Prometheus metrics. Without this section, none.",
+    ),
+];
+
+static SITE: &[Key] = &[
+    required(
+        "domain",
+        Kind::Text(Format::Domain),
+        "\"foobar.com\"",
+        "The domain, the apex of the DNS zone: lower case, at least two labels.",
+    ),
+    default(
+        "hosts",
+        Kind::List { of: Format::Host, min: 1 },
+        Presence::Derived("`www.` and the domain, then the domain itself"),
+        "[\"www.foobar.com\", \"foobar.com\"]",
+        "Host names the site answers to, the canonical one first. Each is the domain or below it.",
+    ),
+];
+
+static SERVER: &[Key] = &[
+    default(
+        "public",
+        Kind::OneOrMore(Format::Address),
+        Presence::Derived("none: the server faces no stranger"),
+        "\"203.0.113.11\"",
+        "Addresses the world uses: one, or a list with IPv4 and IPv6. Name servers and those users' requests reach \
+         first need one.",
+    ),
+    optional(
+        "private",
+        Kind::Text(Format::Address),
+        "\"10.77.0.11\"",
+        "The address the other servers use. Required when there is more than one server.",
+    ),
+];
+
+static DNS: &[Key] = &[
+    required(
+        "servers",
+        Kind::List { of: Format::ServerName, min: 1 },
+        "[\"srv1\"]",
+        "Servers that answer for the domain: the first is `ns1.` under it, and so on.",
+    ),
+    default(
+        "ttl_s",
+        Kind::Integer { min: 1, max: 86_400 },
+        Presence::Integer(30),
+        "30",
+        "Time to live of the addresses, in seconds: how long a client may go on asking a dead server.",
+    ),
+];
+
+static BALANCER: &[Key] = &[
+    required(
+        "servers",
+        Kind::List { of: Format::ServerName, min: 1 },
+        "[\"srv1\"]",
+        "Servers that carry it. Several are active together, found through DNS.",
+    ),
+    default(
+        "algorithm",
+        Kind::Choice { now: &["roundrobin"], later: &[] },
+        Presence::Text("roundrobin"),
+        "\"roundrobin\"",
+        "How the next backend is chosen: `roundrobin` is weighted round robin, spread evenly.",
+    ),
+    default(
+        "backends",
+        Kind::Named { names: Format::ServerName, keys: BACKEND },
+        Presence::Derived("every server of `[web]`, else of `[app]`, with weight 1"),
+        "{ srv2 = { weight = 5 }, srv3 = { backup = true } }",
+        "Where requests go, under the servers' names. Weights 5 and 1 share requests 5 to 1.",
+    ),
+    default(
+        "health",
+        Kind::Table(HEALTH),
+        Presence::Derived("the defaults of its keys"),
+        "{ path = \"/up\", interval_ms = 500 }",
+        "How backends are checked.",
+    ),
+];
+
+static BACKEND: &[Key] = &[
+    default(
+        "weight",
+        Kind::Integer { min: 0, max: Backend::WEIGHT_MAX as i64 },
+        Presence::Integer(1),
+        "5",
+        "Its share among the active backends. 0 makes it passive, as `backup = true` does.",
+    ),
+    default(
+        "backup",
+        Kind::Flag,
+        Presence::Flag(false),
+        "true",
+        "Passive: gets requests only while no active backend is up.",
+    ),
+];
+
+static HEALTH: &[Key] = &[
+    default(
+        "path",
+        Kind::Text(Format::UrlPath),
+        Presence::Derived("`app.health`, or `/` without `[app]`"),
+        "\"/up\"",
+        "Path that must answer with a status below 400.",
+    ),
+    default(
+        "interval_ms",
+        Kind::Integer { min: 50, max: 60_000 },
+        Presence::Integer(500),
+        "500",
+        "Time between two checks of one backend, in milliseconds.",
+    ),
+    default(
+        "timeout_ms",
+        Kind::Integer { min: 10, max: 60_000 },
+        Presence::Integer(500),
+        "500",
+        "Time after which a check has failed, in milliseconds.",
+    ),
+    default(
+        "rise",
+        Kind::Integer { min: 1, max: 100 },
+        Presence::Integer(2),
+        "2",
+        "Successes in a row that bring a backend back.",
+    ),
+    default(
+        "fall",
+        Kind::Integer { min: 1, max: 100 },
+        Presence::Integer(2),
+        "2",
+        "Failures in a row that take a backend out.",
+    ),
+];
+
+static WEB: &[Key] = &[
+    required(
+        "servers",
+        Kind::List { of: Format::ServerName, min: 1 },
+        "[\"srv2\", \"srv3\"]",
+        "Servers that carry it.",
+    ),
+    optional(
+        "root",
+        Kind::Text(Format::Folder),
+        "\"public\"",
+        "Folder of static files, below this file's folder. A request that names no file in it goes to the application.",
+    ),
+];
+
+static APP: &[Key] = &[
+    required("servers", Kind::List { of: Format::ServerName, min: 1 }, "[\"srv2\", \"srv3\"]", "Servers that run it."),
+    optional(
+        "build",
+        Kind::Text(Format::Command),
+        "\"make install\"",
+        "Shell command that fills `directory`, run in this file's folder before a lab starts.",
+    ),
+    default(
+        "directory",
+        Kind::Text(Format::Path),
+        Presence::Text("app"),
+        "\"app\"",
+        "Folder of the code, inside this file's folder. The command runs in it.",
+    ),
+    required(
+        "command",
+        Kind::Text(Format::Command),
+        "\"./foobar-app\"",
+        "What to run, through `sh -c`. It must listen on 127.0.0.1, port `$PORT`.",
+    ),
+    default(
+        "instances",
+        Kind::Integer { min: 1, max: INSTANCES_MAX as i64 },
+        Presence::Integer(2),
+        "2",
+        "Processes on each server.",
+    ),
+    default(
+        "health",
+        Kind::Text(Format::UrlPath),
+        Presence::Text("/up"),
+        "\"/up\"",
+        "Path that answers with a status below 400 when an instance can serve.",
+    ),
+    default(
+        "environment",
+        Kind::Variables,
+        Presence::Derived("empty"),
+        "{ LOG_LEVEL = \"info\" }",
+        "Variables for its environment, beside those Triad sets: `PORT`, `DATABASE_URL`, `TRIAD_SERVER`, \
+         `TRIAD_INSTANCE`. Never secrets.",
+    ),
+];
+
+static DATABASE: &[Key] = &[
+    required("primary", Kind::Text(Format::ServerName), "\"srv2\"", "The server whose database takes writes."),
+    default(
+        "replicas",
+        Kind::List { of: Format::ServerName, min: 0 },
+        Presence::EmptyList,
+        "[\"srv3\"]",
+        "Servers that hold a copy.",
+    ),
+    default(
+        "name",
+        Kind::Text(Format::Schema),
+        Presence::Derived("the domain's first label"),
+        "\"foobar\"",
+        "Name of the application's schema.",
+    ),
+    default(
+        "user",
+        Kind::Text(Format::Account),
+        Presence::Derived("`name`"),
+        "\"foobar\"",
+        "The application's account. Triad makes its password.",
+    ),
+];
+
+static TLS: &[Key] = &[
+    required(
+        "certificate",
+        Kind::Choice { now: &["internal", "files"], later: &["acme"] },
+        "\"internal\"",
+        "Where the site's certificate comes from: `internal` is the design's own authority, which browsers must be \
+         told to trust; `files` are `certificate_file` and `key_file`.",
+    ),
+    optional(
+        "certificate_file",
+        Kind::Text(Format::Path),
+        "\"tls/foobar.com.pem\"",
+        "PEM file with the certificate, then its intermediates, inside this file's folder. With `files` only.",
+    ),
+    optional(
+        "key_file",
+        Kind::Text(Format::Path),
+        "\"tls/foobar.com.key\"",
+        "PEM file with the certificate's private key, inside this file's folder. With `files` only.",
+    ),
+];
+
+static FIREWALL: &[Key] = &[
+    required(
+        "ssh_from",
+        Kind::List { of: Format::Network, min: 0 },
+        "[\"198.51.100.0/24\"]",
+        "Networks that may open SSH connections; a bare address is a network of one. `[]` closes SSH to everybody.",
+    ),
+    default(
+        "ssh_port",
+        Kind::Integer { min: 1, max: 65_535 },
+        Presence::Integer(22),
+        "22",
+        "The port sshd listens on.",
+    ),
+];
+
+static MONITOR: &[Key] = &[default(
+    "metrics_from",
+    Kind::List { of: Format::Network, min: 0 },
+    Presence::EmptyList,
+    "[\"198.51.100.0/24\"]",
+    "Networks that may read the metrics, beside the design's own servers.",
+)];
+
+#[cfg(test)]
+mod tests {
+    use toml::de::DeValue;
+
+    use super::{Key, Kind, ROOT};
+    use crate::mistake::Mistakes;
+    use crate::reader::Reader;
+
+    /// What help lines tell users to write must itself be right.
+    #[test]
+    fn every_example_is_well_formed() {
+        fn check(keys: &'static [Key]) {
+            for key in keys {
+                let example = DeValue::parse(key.example).expect(key.name);
+                let mut mistakes = Mistakes::new(key.example);
+                Reader::new(&mut mistakes, true).value(key, &example, 0..0, key.name);
+                assert_eq!(mistakes.into_sorted(), [], "{}", key.name);
+                if let Kind::Table(keys) | Kind::Named { keys, .. } = key.kind {
+                    check(keys);
+                }
+            }
+        }
+        check(ROOT);
+    }
+}

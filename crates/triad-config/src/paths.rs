@@ -1,0 +1,91 @@
+//! What the file says is on disk, and whether it is there. The only checks that read the file system.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::file::File;
+use crate::mistake::Mistakes;
+
+/// A path of the file that must be there.
+pub(crate) struct Claim {
+    key: &'static str,
+    path: PathBuf,
+    span: Range<usize>,
+    kind: ClaimKind,
+}
+
+#[derive(Clone, Copy)]
+enum ClaimKind {
+    Folder,
+    File,
+}
+
+impl ClaimKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            ClaimKind::Folder => "folder",
+            ClaimKind::File => "file",
+        }
+    }
+}
+
+/// What `file` says is on disk.
+pub(crate) fn claims(file: &File) -> Vec<Claim> {
+    let root = file.web.as_ref().and_then(|web| web.root.given());
+    // A build makes the application's folder, so it need not be there yet.
+    let directory = file.app.as_ref().filter(|app| app.build.is_absent()).and_then(|app| app.directory.given());
+    let files = file.tls.as_ref().filter(|tls| tls.certificate.value().is_some_and(|it| it == "files"));
+    [
+        ("web.root", root, ClaimKind::Folder),
+        ("app.directory", directory, ClaimKind::Folder),
+        ("tls.certificate_file", files.and_then(|tls| tls.certificate_file.given()), ClaimKind::File),
+        ("tls.key_file", files.and_then(|tls| tls.key_file.given()), ClaimKind::File),
+    ]
+    .into_iter()
+    .filter_map(|(key, path, kind)| {
+        path.map(|path| Claim { key, path: path.get_ref().clone(), span: path.span(), kind })
+    })
+    .collect()
+}
+
+/// Reports which `claims` do not hold in `folder`.
+pub(crate) fn check(claims: &[Claim], folder: &Path, mistakes: &mut Mistakes<'_>) {
+    for claim in claims {
+        if let Err(error) = probe(&folder.join(&claim.path), claim.kind) {
+            let what = format!("{:?} {}", claim.path.display(), clause(&error, claim.kind));
+            mistakes.add(claim.span.clone(), claim.key, what, help(claim, &error));
+        }
+    }
+}
+
+/// Opens what is at `path`. The kind is looked at first, because opening a named pipe can wait for ever.
+fn probe(path: &Path, kind: ClaimKind) -> io::Result<()> {
+    let metadata = path.metadata()?;
+    match kind {
+        ClaimKind::Folder => path.read_dir().map(|_| ()),
+        ClaimKind::File if metadata.is_file() => std::fs::File::open(path).map(|_| ()),
+        ClaimKind::File if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        ClaimKind::File => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+fn clause(error: &io::Error, kind: ClaimKind) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "is not there".to_owned(),
+        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput => {
+            format!("is not a {}", kind.as_str())
+        }
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
+fn help(claim: &Claim, error: &io::Error) -> String {
+    match (claim.key, error.kind()) {
+        (_, io::ErrorKind::PermissionDenied) => {
+            format!("give the account that runs triad the right to read {:?}", claim.path.display())
+        }
+        ("app.directory", _) => "write the folder of the code, or a build command that makes it".to_owned(),
+        _ => format!("write a {} that is there; the path is relative to the folder of this file", claim.kind.as_str()),
+    }
+}

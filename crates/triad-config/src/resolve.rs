@@ -1,0 +1,175 @@
+//! The file form to the model: fills in the defaults that follow from other keys.
+
+use toml::Spanned;
+use triad_model::{
+    Algorithm, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, IpNet, Monitor,
+    Server, ServerName, Site, Tls, Web,
+};
+
+use crate::file;
+use crate::file::File;
+use crate::format::{IDENTIFIER_LENGTH_MAX, network};
+use crate::table::Field;
+
+/// The path balancers ask without an application.
+const HEALTH_PATH_WITHOUT_APP: &str = "/";
+
+/// The design `file` describes; `None` if it has mistakes.
+pub(crate) fn resolve(file: &File) -> Option<Design> {
+    let site = site(file.site.as_ref()?)?;
+    Some(Design {
+        servers: file.servers.value()?.iter().map(server).collect::<Option<_>>()?,
+        dns: optional(&file.dns, dns)?,
+        balancer: optional(&file.balancer, |balancer| resolve_balancer(balancer, file))?,
+        web: optional(&file.web, web)?,
+        app: optional(&file.app, app)?,
+        database: optional(&file.database, |it| database(it, &site.domain))?,
+        tls: optional(&file.tls, tls)?,
+        firewall: optional(&file.firewall, firewall)?,
+        monitor: optional(&file.monitor, |monitor| Some(Monitor { metrics_from: networks(&monitor.metrics_from)? }))?,
+        site,
+    })
+}
+
+/// `None` for a section with mistakes, `Some(None)` for one that is absent.
+fn optional<F, M>(section: &Option<F>, resolve: impl FnOnce(&F) -> Option<M>) -> Option<Option<M>> {
+    match section {
+        Some(section) => resolve(section).map(Some),
+        None => Some(None),
+    }
+}
+
+fn site(site: &file::Site) -> Option<Site> {
+    let domain = site.domain.value()?.clone();
+    let hosts = match &site.hosts {
+        Field::Absent => vec![format!("www.{domain}"), domain.clone()],
+        hosts => values(hosts)?,
+    };
+    Some(Site { domain, hosts })
+}
+
+fn server(server: &file::Server) -> Option<Server> {
+    Some(Server {
+        name: name(&server.name)?,
+        public: if server.public.is_absent() { Vec::new() } else { values(&server.public)? },
+        private: server.private.value().copied(),
+    })
+}
+
+fn dns(dns: &file::Dns) -> Option<Dns> {
+    Some(Dns { servers: names(&dns.servers)?, ttl_s: dns.ttl_s })
+}
+
+fn resolve_balancer(balancer: &file::Balancer, file: &File) -> Option<Balancer> {
+    let backends = match &balancer.backends {
+        Field::Absent => default_backends(file)?,
+        backends => backends.value()?.iter().map(backend).collect::<Option<_>>()?,
+    };
+    Some(Balancer {
+        servers: names(&balancer.servers)?,
+        algorithm: Algorithm::RoundRobin,
+        backends,
+        health: health(&balancer.health, file)?,
+    })
+}
+
+fn backend(backend: &file::Backend) -> Option<Backend> {
+    Some(Backend { server: name(&backend.server)?, weight: backend.weight.max(1), backup: backend.is_passive() })
+}
+
+fn default_backends(file: &File) -> Option<Vec<Backend>> {
+    let web = file.web.as_ref().map(|web| &web.servers);
+    let servers = web.or(file.app.as_ref().map(|app| &app.servers))?;
+    Some(names(servers)?.into_iter().map(|server| Backend { server, weight: 1, backup: false }).collect())
+}
+
+fn health(health: &file::HealthCheck, file: &File) -> Option<HealthCheck> {
+    let path = match (&health.path, &file.app) {
+        (Field::Absent, Some(app)) => app.health.value()?.clone(),
+        (Field::Absent, None) => HEALTH_PATH_WITHOUT_APP.to_owned(),
+        (path, _) => path.value()?.clone(),
+    };
+    let file::HealthCheck { interval_ms, timeout_ms, rise, fall, .. } = *health;
+    Some(HealthCheck { path, interval_ms, timeout_ms, rise, fall })
+}
+
+fn web(web: &file::Web) -> Option<Web> {
+    Some(Web { servers: names(&web.servers)?, root: web.root.value().cloned() })
+}
+
+fn app(app: &file::App) -> Option<App> {
+    Some(App {
+        servers: names(&app.servers)?,
+        build: app.build.value().cloned(),
+        directory: app.directory.value()?.clone(),
+        command: app.command.value()?.clone(),
+        instances: app.instances,
+        health: app.health.value()?.clone(),
+        environment: app.environment.iter().cloned().collect(),
+    })
+}
+
+fn database(database: &file::Database, domain: &str) -> Option<Database> {
+    let name_of_schema = database.name.value().cloned().unwrap_or_else(|| default_database_name(domain));
+    Some(Database {
+        primary: name(database.primary.given()?)?,
+        replicas: if database.replicas.is_absent() { Vec::new() } else { names(&database.replicas)? },
+        user: database.user.value().cloned().unwrap_or_else(|| name_of_schema.clone()),
+        name: name_of_schema,
+    })
+}
+
+/// The first label of `domain` as an identifier: `foo-bar` becomes `foo_bar`, `9lives` becomes `db_9lives`.
+pub(crate) fn default_database_name(domain: &str) -> String {
+    let label = domain.split('.').next().unwrap_or_default();
+    let prefix = if label.starts_with(|c: char| c.is_ascii_lowercase()) { "" } else { "db_" };
+    let label = label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
+    prefix.chars().chain(label).take(IDENTIFIER_LENGTH_MAX).collect()
+}
+
+fn tls(tls: &file::Tls) -> Option<Tls> {
+    let certificate = match tls.certificate.value()?.as_str() {
+        "files" => Certificate::Files {
+            certificate: tls.certificate_file.value()?.clone(),
+            key: tls.key_file.value()?.clone(),
+        },
+        _ => Certificate::Internal,
+    };
+    Some(Tls { certificate })
+}
+
+fn firewall(firewall: &file::Firewall) -> Option<Firewall> {
+    Some(Firewall { ssh_from: networks(&firewall.ssh_from)?, ssh_port: *firewall.ssh_port.get_ref() })
+}
+
+fn networks(list: &Field<Vec<Spanned<String>>>) -> Option<Vec<IpNet>> {
+    if list.is_absent() {
+        return Some(Vec::new());
+    }
+    list.value()?.iter().map(|text| network(text.get_ref())).collect()
+}
+
+fn names(servers: &file::Servers) -> Option<Vec<ServerName>> {
+    servers.value()?.iter().map(name).collect()
+}
+
+fn name(name: &Spanned<String>) -> Option<ServerName> {
+    ServerName::new(name.get_ref().as_str()).ok()
+}
+
+fn values<T: Clone>(list: &Field<Vec<Spanned<T>>>) -> Option<Vec<T>> {
+    Some(list.value()?.iter().map(|item| item.get_ref().clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::default_database_name;
+
+    #[test]
+    fn a_domain_gives_the_database_its_name() {
+        assert_eq!(default_database_name("foobar.com"), "foobar");
+        assert_eq!(default_database_name("foo-bar.co.uk"), "foo_bar");
+        assert_eq!(default_database_name("9lives.example"), "db_9lives");
+        assert_eq!(default_database_name(&format!("{}.com", "a".repeat(63))), "a".repeat(32));
+    }
+}

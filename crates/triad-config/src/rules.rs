@@ -1,0 +1,378 @@
+//! What cannot be together: rules over the whole file form. Each rule is one function that reports through
+//! [`Mistakes`] and speaks only of values that are well-formed; the rest was reported when it was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+
+use toml::Spanned;
+use triad_model::{AGENT, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
+
+use crate::file::{Database, File, Server, Servers};
+use crate::format::Format;
+use crate::mistake::Mistakes;
+use crate::resolve::default_database_name;
+use crate::suggest::{and_list, suggest};
+use crate::table::Field;
+
+/// The most servers of one design.
+pub const SERVERS_MAX: usize = 64;
+
+/// Reports what `file` puts together that cannot be together.
+pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
+    check_hosts(file, mistakes);
+    check_server_count(file, mistakes);
+    check_addresses_differ(file, mistakes);
+    check_private_addresses(file, mistakes);
+    check_roles(file, mistakes);
+    // A misspelt section is one mistake: what it leaves without a role or a need is not another.
+    if file.has_all_sections {
+        check_public_addresses(file, mistakes);
+        check_sections(file, mistakes);
+    }
+    check_backends(file, mistakes);
+    check_database(file, mistakes);
+    check_certificate(file, mistakes);
+    check_key_is_not_published(file, mistakes);
+    check_ssh_port(file, mistakes);
+}
+
+/// Well-formed servers of the file.
+fn servers(file: &File) -> &[Server] {
+    file.servers.value().map_or(&[], Vec::as_slice)
+}
+
+fn listed(servers: &Servers) -> &[Spanned<String>] {
+    servers.value().map_or(&[], Vec::as_slice)
+}
+
+fn check_hosts(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(site) = &file.site else { return };
+    let (Some(domain), Some(hosts)) = (site.domain.value(), site.hosts.value()) else { return };
+    let below = format!(".{domain}");
+    for host in hosts.iter().filter(|host| host.get_ref() != domain && !host.get_ref().ends_with(&below)) {
+        let what = format!("{:?} is outside the domain {domain:?}", host.get_ref());
+        mistakes.add(host.span(), "site.hosts", what, format!("write {domain:?} or a name below it: \"www.{domain}\""));
+    }
+}
+
+fn check_server_count(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(servers) = file.servers.given() else { return };
+    let count = servers.get_ref().len();
+    if let Some(first_extra) = servers.get_ref().get(SERVERS_MAX) {
+        let what = format!("{count} servers are more than a design can have: {SERVERS_MAX}");
+        mistakes.add(first_extra.name.span(), "servers", what, "make two designs of it");
+    }
+}
+
+fn check_addresses_differ(file: &File, mistakes: &mut Mistakes<'_>) {
+    let mut owners: BTreeMap<IpAddr, String> = BTreeMap::new();
+    for server in servers(file) {
+        let name = server.name.get_ref();
+        let public = server.public.value().into_iter().flatten().map(|address| ("public", address));
+        let private = server.private.given().map(|address| ("private", address));
+        for (kind, address) in public.chain(private) {
+            let key = format!("servers.{name}.{kind}");
+            match owners.get(&address.get_ref().to_canonical()) {
+                // A list that names an address twice was reported as a list.
+                Some(owner) if kind == "public" && *owner == key => {}
+                Some(owner) => {
+                    let what = format!("{} is already {owner}", address.get_ref());
+                    mistakes.add(address.span(), key, what, "give each server addresses of its own");
+                }
+                None => {
+                    owners.insert(address.get_ref().to_canonical(), key);
+                }
+            }
+        }
+    }
+}
+
+fn check_private_addresses(file: &File, mistakes: &mut Mistakes<'_>) {
+    let servers = servers(file);
+    if servers.len() < 2 {
+        return;
+    }
+    for server in servers.iter().filter(|server| server.private.is_absent()) {
+        let name = server.name.get_ref();
+        mistakes.add(
+            server.name.span(),
+            format!("servers.{name}.private"),
+            format!("{name} has no private address, and the other servers must reach it"),
+            "write private = \"10.77.0.11\", an address on the network between the servers",
+        );
+    }
+}
+
+/// Name servers and the servers users' requests reach first face the world.
+fn check_public_addresses(file: &File, mistakes: &mut Mistakes<'_>) {
+    let names = |servers: Option<&Servers>| -> BTreeSet<String> {
+        servers.map_or(&[][..], listed).iter().map(|name| name.get_ref().clone()).collect()
+    };
+    let name_servers = names(file.dns.as_ref().map(|dns| &dns.servers));
+    let (front_role, front_servers) = front(file);
+    let fronts = names(front_servers);
+    for server in servers(file).iter().filter(|server| server.public.is_absent()) {
+        let name = server.name.get_ref();
+        let why = match (name_servers.contains(name), fronts.contains(name)) {
+            (_, true) => format!("carries [{front_role}], which users' requests reach first"),
+            (true, false) => "carries [dns], which resolvers ask".to_owned(),
+            (false, false) => continue,
+        };
+        mistakes.add(
+            server.name.span(),
+            format!("servers.{name}.public"),
+            format!("{name} has no public address, but {why}"),
+            format!("write public = \"203.0.113.11\" under [servers.{name}], or list another server"),
+        );
+    }
+}
+
+/// The role users' requests reach first, and who carries it; as [`triad_model::Design::front_role`].
+fn front(file: &File) -> (&'static str, Option<&Servers>) {
+    if let Some(balancer) = &file.balancer {
+        ("balancer", Some(&balancer.servers))
+    } else if let Some(web) = &file.web {
+        ("web", Some(&web.servers))
+    } else {
+        ("app", file.app.as_ref().map(|app| &app.servers))
+    }
+}
+
+/// A place in the file that names a server.
+struct Reference<'f> {
+    key: String,
+    name: &'f Spanned<String>,
+}
+
+/// Roles are on servers that are listed, and every server that is listed has one.
+fn check_roles(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(servers) = file.servers.value() else { return };
+    let names: BTreeSet<&str> = servers.iter().map(|server| server.name.get_ref().as_str()).collect();
+    let references = references(file);
+    let mut all_listed = true;
+    for reference in references.iter().filter(|reference| !names.contains(reference.name.get_ref().as_str())) {
+        all_listed = false;
+        let what = format!("server {:?} is not listed", reference.name.get_ref());
+        mistakes.add(
+            reference.name.span(),
+            reference.key.as_str(),
+            what,
+            listed_help(reference.name.get_ref(), &names),
+        );
+    }
+    // A misspelt name leaves the server it means without a role: that is one mistake, not two.
+    let complete = file.has_all_sections && all_listed;
+    if complete && role_lists(file).iter().all(|(_, servers)| servers.given().is_some()) && primary_is_whole(file) {
+        check_idle(servers, &references, mistakes);
+    }
+}
+
+fn listed_help(name: &str, names: &BTreeSet<&str>) -> String {
+    match suggest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if names.is_empty() => format!("add [servers.{name}]"),
+        None => format!("add [servers.{name}], or name one of {}", and_list(names.iter().copied())),
+    }
+}
+
+fn check_idle(servers: &[Server], references: &[Reference<'_>], mistakes: &mut Mistakes<'_>) {
+    let busy: BTreeSet<&str> = references.iter().map(|reference| reference.name.get_ref().as_str()).collect();
+    for server in servers.iter().filter(|server| !busy.contains(server.name.get_ref().as_str())) {
+        let name = server.name.get_ref();
+        mistakes.add(
+            server.name.span(),
+            format!("servers.{name}"),
+            format!("{name} carries nothing"),
+            "give it a role, in the servers of a section, or remove it",
+        );
+    }
+}
+
+/// The lists of servers that give roles.
+fn role_lists(file: &File) -> Vec<(&'static str, &Servers)> {
+    let lists = [
+        file.dns.as_ref().map(|dns| ("dns.servers", &dns.servers)),
+        file.balancer.as_ref().map(|balancer| ("balancer.servers", &balancer.servers)),
+        file.web.as_ref().map(|web| ("web.servers", &web.servers)),
+        file.app.as_ref().map(|app| ("app.servers", &app.servers)),
+    ];
+    lists.into_iter().flatten().collect()
+}
+
+fn primary_is_whole(file: &File) -> bool {
+    file.database
+        .as_ref()
+        .is_none_or(|database| database.primary.given().is_some() && !matches!(database.replicas, Field::Wrong))
+}
+
+fn references(file: &File) -> Vec<Reference<'_>> {
+    let mut references = Vec::new();
+    for (key, servers) in role_lists(file) {
+        references.extend(listed(servers).iter().map(|name| Reference { key: key.to_owned(), name }));
+    }
+    let backends = file.balancer.iter().filter_map(|balancer| balancer.backends.value()).flatten();
+    references.extend(backends.map(|backend| Reference {
+        key: format!("balancer.backends.{}", backend.server.get_ref()),
+        name: &backend.server,
+    }));
+    if let Some(database) = &file.database {
+        references.extend(database.primary.given().map(|name| Reference { key: "database.primary".to_owned(), name }));
+        let replicas = listed(&database.replicas).iter();
+        references.extend(replicas.map(|name| Reference { key: "database.replicas".to_owned(), name }));
+    }
+    references
+}
+
+/// Sections that need others.
+fn check_sections(file: &File, mistakes: &mut Mistakes<'_>) {
+    match (&file.web, &file.app) {
+        (None, None) => check_serves_something(file, mistakes),
+        (Some(web), None) if web.root.is_absent() => mistakes.add(
+            web.at.clone(),
+            "web.root",
+            "[web] serves nothing: it has no root, and there is no [app] to pass requests to",
+            "write root = \"public\", or add [app]",
+        ),
+        _ => {}
+    }
+    if let (Some(database), None) = (&file.database, &file.app) {
+        let help = "add [app] with servers = [\"srv2\"], command = \"./foobar-app\", or remove [database]";
+        mistakes.add(database.at.clone(), "database", "[database] has no [app] that uses it", help);
+    }
+}
+
+fn check_serves_something(file: &File, mistakes: &mut Mistakes<'_>) {
+    let help = "add [web] with servers = [\"srv2\"], root = \"public\", or [app] with servers and command";
+    match &file.balancer {
+        Some(balancer) => {
+            let what = "[balancer] needs [web] or [app]: it has nothing to send requests to";
+            mistakes.add(balancer.at.clone(), "balancer", what, help);
+        }
+        None => mistakes.add(0..0, "web", "the design serves nothing: it has neither [web] nor [app]", help),
+    }
+}
+
+fn check_backends(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(backends) = file.balancer.as_ref().and_then(|balancer| balancer.backends.given()) else { return };
+    if backends.get_ref().is_empty() {
+        let help =
+            "write backends = { srv2 = { weight = 5 } }, or leave the key out for every server of [web] or [app]";
+        mistakes.add(backends.span(), "balancer.backends", "no backend gets requests: there is none", help);
+    } else if backends.get_ref().iter().all(|backend| backend.is_passive()) {
+        mistakes.add(
+            backends.span(),
+            "balancer.backends",
+            "all backends are passive: none gets requests while all is well",
+            "leave out backup = true, and write a weight of at least 1, for one of them",
+        );
+    }
+    check_backends_carry(file, mistakes);
+}
+
+fn check_backends_carry(file: &File, mistakes: &mut Mistakes<'_>) {
+    let web = file.web.as_ref().map(|web| &web.servers);
+    let app = file.app.as_ref().map(|app| &app.servers);
+    let carriers: Vec<&Servers> = [web, app].into_iter().flatten().collect();
+    if carriers.is_empty() || carriers.iter().any(|servers| servers.given().is_none()) {
+        return;
+    }
+    let known = |name: &str| servers(file).iter().any(|server| server.name.get_ref() == name);
+    let carries = |name: &str| carriers.iter().any(|servers| listed(servers).iter().any(|it| it.get_ref() == name));
+    let backends = file.balancer.iter().filter_map(|balancer| balancer.backends.value()).flatten();
+    for backend in backends.filter(|backend| known(backend.server.get_ref()) && !carries(backend.server.get_ref())) {
+        let name = backend.server.get_ref();
+        mistakes.add(
+            backend.server.span(),
+            format!("balancer.backends.{name}"),
+            format!("{name} carries neither [web] nor [app]: it cannot answer requests"),
+            format!("add {name:?} to web.servers or app.servers, or remove this backend"),
+        );
+    }
+}
+
+fn check_database(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(database) = &file.database else { return };
+    if let Some(primary) = database.primary.value() {
+        for replica in listed(&database.replicas).iter().filter(|replica| replica.get_ref() == primary) {
+            mistakes.add(
+                replica.span(),
+                "database.replicas",
+                format!("{primary} is the primary: it cannot be its own replica"),
+                "name another server, or remove it",
+            );
+        }
+    }
+    check_database_defaults(file, database, mistakes);
+}
+
+/// A default can be a name that is refused: the schema of `mysql.com`, the account of a schema called `root`.
+fn check_database_defaults(file: &File, database: &Database, mistakes: &mut Mistakes<'_>) {
+    let domain = file.site.as_ref().and_then(|site| site.domain.value());
+    let name = match &database.name {
+        Field::Given(name) => Some(name.get_ref().clone()),
+        Field::Wrong => None,
+        Field::Absent => domain.map(|domain| default_database_name(domain)),
+    };
+    let Some(name) = name else { return };
+    let defaults = [("name", Format::Schema, &database.name), ("user", Format::Account, &database.user)];
+    for (key, format, _) in defaults.into_iter().filter(|(_, _, field)| field.is_absent()) {
+        if let Err(fault) = format.check(&name) {
+            let what = format!("`{key}` would be {name:?} by default: {}", fault.what);
+            mistakes.add(database.at.clone(), format!("database.{key}"), what, fault.help);
+        }
+    }
+}
+
+fn check_certificate(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(tls) = &file.tls else { return };
+    let Some(certificate) = tls.certificate.value() else { return };
+    let files = [
+        ("certificate_file", &tls.certificate_file, "tls/foobar.com.pem"),
+        ("key_file", &tls.key_file, "tls/foobar.com.key"),
+    ];
+    for (key, path, example) in files {
+        match (certificate.as_str(), path) {
+            ("files", Field::Absent) => mistakes.add(
+                tls.at.clone(),
+                format!("tls.{key}"),
+                format!("certificate = \"files\" needs `{key}`"),
+                format!("write {key} = {example:?}"),
+            ),
+            ("internal", Field::Given(path)) => mistakes.add(
+                path.span(),
+                format!("tls.{key}"),
+                format!("`{key}` has no effect with certificate = {certificate:?}"),
+                "write certificate = \"files\", or remove it",
+            ),
+            _ => {}
+        }
+    }
+}
+
+/// A private key below the web server's root could be fetched by anybody.
+fn check_key_is_not_published(file: &File, mistakes: &mut Mistakes<'_>) {
+    let root = file.web.as_ref().and_then(|web| web.root.value());
+    let key = file.tls.as_ref().and_then(|tls| tls.key_file.given());
+    if let (Some(root), Some(key)) = (root, key)
+        && plain(key.get_ref()).starts_with(plain(root))
+    {
+        let what = format!("the private key is below web.root, {:?}: anybody could fetch it", root.display());
+        mistakes.add(key.span(), "tls.key_file", what, "move it to a folder of its own: \"tls/foobar.com.key\"");
+    }
+}
+
+/// `path` without `.` components.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|component| *component != Component::CurDir).collect()
+}
+
+fn check_ssh_port(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(firewall) = &file.firewall else { return };
+    let port = *firewall.ssh_port.get_ref();
+    if [HTTP, HTTPS, DNS, HOP, DATABASE, AGENT, METRICS].contains(&port) {
+        let span: Range<usize> = firewall.ssh_port.span();
+        mistakes.add(span, "firewall.ssh_port", format!("Triad itself listens on port {port}"), "write ssh_port = 22");
+    }
+}

@@ -1,0 +1,92 @@
+//! Goldens, compared whole. `TRIAD_GOLDEN=write cargo test -p triad-config` rewrites what is printed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use triad_config::{DesignKind, LoadError, load, parse, reference, render, schema, template};
+
+/// Between the input of a case and what is printed for it.
+const LINE: &str = "----------\n";
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// Pages that are printed from the same table the reader uses.
+fn docs(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
+}
+
+/// Compares `printed` with the golden at `path`, or rewrites it.
+fn compare(path: &Path, printed: &str) {
+    if std::env::var("TRIAD_GOLDEN").is_ok_and(|value| value == "write") {
+        fs::write(path, printed).expect("the golden can be written");
+    } else {
+        let wanted = fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(printed, wanted, "{} differs; TRIAD_GOLDEN=write rewrites it", path.display());
+    }
+}
+
+/// A folder with what the files of `wrong/` say is in it.
+fn site_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in ["public", "app", "tls"] {
+        fs::create_dir(folder.path().join(name)).expect("a folder");
+    }
+    for name in ["tls/foobar.com.pem", "tls/foobar.com.key", "public/foobar.com.key"] {
+        fs::write(folder.path().join(name), "PEM").expect("a file");
+    }
+    folder
+}
+
+/// What `triad check` prints for a wrong file.
+fn printed(folder: &Path, input: &str) -> String {
+    let file = folder.join("triad.toml");
+    fs::write(&file, input).expect("the file can be written");
+    match load(&file) {
+        Err(LoadError::Wrong { text, mistakes, .. }) => render(&mistakes, "triad.toml", &text, false),
+        other => panic!("expected mistakes, got {other:?} for\n{input}"),
+    }
+}
+
+#[test]
+fn wrong_files() {
+    let folder = site_folder();
+    let cases: Vec<PathBuf> = fs::read_dir(golden("wrong")).expect("cases").flatten().map(|it| it.path()).collect();
+    assert!(cases.len() >= 35, "{} cases", cases.len());
+    for case in cases {
+        let text = fs::read_to_string(&case).expect("a case can be read");
+        let input = text.split_once(LINE).map_or(text.as_str(), |(input, _)| input);
+        compare(&case, &format!("{input}{LINE}{}", printed(folder.path(), input)));
+    }
+}
+
+#[test]
+fn the_examples_resolve() {
+    for kind in DesignKind::ALL {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(kind.as_str());
+        let loaded = load(&example.join("triad.toml")).expect("an example is right");
+        assert_eq!(loaded.text, template(kind));
+        assert_eq!(parse(template(kind)).as_ref(), Ok(&loaded.design));
+        let printed = serde_json::to_string_pretty(&loaded.design).expect("a design is JSON") + "\n";
+        compare(&golden(&format!("{kind}.json")), &printed);
+    }
+}
+
+#[test]
+fn the_schema() {
+    let printed = serde_json::to_string_pretty(&schema()).expect("a schema is JSON") + "\n";
+    compare(&docs("triad.schema.json"), &printed);
+}
+
+#[test]
+fn the_reference() {
+    compare(&docs("reference.md"), &reference());
+}
+
+#[test]
+fn mistakes_are_json() {
+    let mistakes = parse("schema = 2\n").expect_err("a schema of the future");
+    let printed = serde_json::to_string_pretty(&mistakes).expect("mistakes are JSON") + "\n";
+    compare(&golden("mistakes.json"), &printed);
+}

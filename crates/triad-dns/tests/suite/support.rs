@@ -1,0 +1,115 @@
+//! Designs to test with, and the golden runner.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use triad_dns::Zone;
+use triad_model::{Algorithm, App, Backend, Balancer, Design, Dns, HealthCheck, Server, ServerName, Site};
+
+/// Three servers: two balancers, both name servers, one of them with IPv6, and an application server that no stranger
+/// sees.
+pub fn secured() -> Design {
+    Design {
+        site: Site {
+            domain: "foobar.com".to_owned(),
+            hosts: strings(&["www.foobar.com", "foobar.com", "static.eu.foobar.com", "ns1.foobar.com"]),
+        },
+        servers: vec![
+            server("srv1", &["203.0.113.11", "2001:db8::11"]),
+            server("srv2", &["203.0.113.12"]),
+            server("srv3", &[]),
+        ],
+        dns: Some(Dns { servers: vec![name("srv1"), name("srv2")], ttl_s: 60 }),
+        balancer: Some(balancer(&["srv1", "srv2"])),
+        web: None,
+        app: Some(App {
+            servers: vec![name("srv3")],
+            build: None,
+            directory: PathBuf::from("."),
+            command: "./app".to_owned(),
+            instances: 1,
+            health: "/up".to_owned(),
+            environment: BTreeMap::new(),
+        }),
+        database: None,
+        tls: None,
+        firewall: None,
+        monitor: None,
+    }
+}
+
+/// A design whose apex has so many addresses that they do not fit into a UDP answer.
+pub fn wide() -> Design {
+    let mut design = secured();
+    let names: Vec<String> = (1..=90).map(|number| format!("srv{number}")).collect();
+    design.servers =
+        (1..=90).map(|number| server(&format!("srv{number}"), &[&format!("203.0.113.{number}")])).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    design.balancer = Some(balancer(&names));
+    design
+}
+
+/// A design whose first name server has so many addresses that they do not fit beside the names of both.
+pub fn much_glue() -> Design {
+    let mut design = secured();
+    design.servers[0].public = (1..=40).map(|number| IpAddr::from([203, 0, 113, number])).collect();
+    design
+}
+
+/// The zone of a design called `name` in a case.
+pub fn zone(name: &str) -> Zone {
+    let design = match name {
+        "secured" => secured(),
+        "wide" => wide(),
+        "much_glue" => much_glue(),
+        other => panic!("no design is called {other:?}"),
+    };
+    Zone::of(&design).expect("the design has name servers")
+}
+
+pub fn name(text: &str) -> ServerName {
+    ServerName::new(text).expect("a server's name")
+}
+
+fn server(text: &str, public: &[&str]) -> Server {
+    let public = public.iter().map(|address| address.parse().expect("an address")).collect();
+    Server { name: name(text), public, private: None }
+}
+
+fn balancer(servers: &[&str]) -> Balancer {
+    Balancer {
+        servers: servers.iter().map(|server| name(server)).collect(),
+        algorithm: Algorithm::RoundRobin,
+        backends: vec![Backend { server: name("srv3"), weight: 1, backup: false }],
+        health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 400, rise: 2, fall: 2 },
+    }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// Runs `respond` on the first line of every file of `tests/golden/FOLDER` and compares what it prints with the rest
+/// of the file; with `TRIAD_GOLDEN=write` it writes that rest instead.
+pub fn goldens(folder: &str, respond: impl Fn(&str) -> String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(&folder).expect("the folder of cases").map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} holds no case", folder.display());
+    let write = std::env::var("TRIAD_GOLDEN").is_ok_and(|value| value == "write");
+    let mut differing = Vec::new();
+    for path in paths {
+        let expected = fs::read_to_string(&path).expect("a readable case");
+        let input = expected.lines().next().expect("a first line");
+        let actual = format!("{input}\n\n{}", respond(input));
+        if write {
+            fs::write(&path, actual).expect("a writable case");
+        } else if actual != expected {
+            differing.push(format!("--- {}\nexpected:\n{expected}\nactual:\n{actual}", path.display()));
+        }
+    }
+    assert!(differing.is_empty(), "TRIAD_GOLDEN=write accepts these:\n{}", differing.join("\n"));
+}

@@ -1,0 +1,97 @@
+//! What went wrong with a request, and the one place that turns it into an answer.
+
+use std::borrow::Cow;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::{Body, RequestId, body};
+
+/// Seconds after which a client should ask again when nobody can serve it: one health check brings a backend back.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
+
+/// Who is to blame; it decides where an operator looks first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The request itself.
+    Client,
+    /// What we passed the request to.
+    Upstream,
+    /// This server.
+    Ourselves,
+}
+
+impl Whose {
+    /// As logs write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Whose::Client => "client",
+            Whose::Upstream => "upstream",
+            Whose::Ourselves => "ourselves",
+        }
+    }
+}
+
+/// Why a request gets no answer from the site.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{status}: {part}")]
+pub struct Fault {
+    /// Status of the answer.
+    pub status: StatusCode,
+    /// Which part failed, as strangers may read it: `backend srv2`. Never an address, and no text of a request.
+    pub part: Cow<'static, str>,
+    /// Who is to blame.
+    pub whose: Whose,
+}
+
+impl Fault {
+    /// A fault with a status that `http` knows to be one, from 400 to 599.
+    pub fn new(status: u16, whose: Whose, part: impl Into<Cow<'static, str>>) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, part: part.into(), whose }
+    }
+
+    /// The answer: a small page that names the part and the request's id.
+    pub fn response(&self, id: &RequestId) -> Response<Body> {
+        let mut response = Response::new(body::full(self.page(id)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+        }
+        response
+    }
+
+    fn page(&self, id: &RequestId) -> String {
+        let code = self.status.as_u16();
+        let reason = self.status.canonical_reason().unwrap_or("Error");
+        let (advice, part, id) = (self.advice(), &self.part, id.as_str());
+        format!(
+            "<!doctype html>\n\
+             <html lang=\"en\">\n\
+             <meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width\">\n\
+             <title>{code} {reason}</title>\n\
+             <style>:root {{ color-scheme: light dark }} \
+             body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 15vh auto; padding: 0 1rem }} \
+             p:last-child {{ font-size: .875rem; opacity: .7 }}</style>\n\
+             <h1>{code} {reason}</h1>\n\
+             <p>{advice}</p>\n\
+             <p>What failed: {part}.<br>Request {id}</p>\n\
+             </html>\n"
+        )
+    }
+
+    fn advice(&self) -> &'static str {
+        match (self.whose, self.status.as_u16()) {
+            (Whose::Client, 404) => "There is nothing at this address.",
+            (Whose::Client, 421) => "This server does not serve the site you asked for.",
+            (Whose::Client, _) => "The request cannot be answered as it was sent.",
+            (_, 503) => "The site cannot answer just now. Please try again in a moment.",
+            (_, 504) => "The site took too long to answer. Please try again in a moment.",
+            _ => "The site could not answer this request. Please try again in a moment.",
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The pages of faults, each compared whole with a file. `TRIAD_GOLDEN=write` rewrites the files.
+
+use std::path::Path;
+
+use http::HeaderValue;
+use http_body_util::BodyExt;
+use triad_http::{Fault, RequestId, Whose};
+
+const CASES: [(&str, u16, Whose, &str); 7] = [
+    ("400-no-host", 400, Whose::Client, "the request's Host"),
+    ("404-no-path", 404, Whose::Client, "the request's path"),
+    ("421-other-host", 421, Whose::Client, "the request's Host"),
+    ("500-ourselves", 500, Whose::Ourselves, "the web root"),
+    ("502-backend", 502, Whose::Upstream, "backend srv2"),
+    ("503-no-backend", 503, Whose::Upstream, "no backend is up"),
+    ("504-backend", 504, Whose::Upstream, "backend srv3"),
+];
+
+fn answer(fault: &Fault) -> String {
+    let id = RequestId::parse(&HeaderValue::from_static("0123456789abcdef0123456789abcdef")).expect("an id");
+    let (head, body) = fault.response(&id).into_parts();
+    let mut text = format!("{}\n", head.status);
+    for (name, value) in &head.headers {
+        text += &format!("{name}: {}\n", value.to_str().expect("text"));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let body = runtime.block_on(body.collect()).expect("a body in memory").to_bytes();
+    text + "\n" + std::str::from_utf8(&body).expect("text")
+}
+
+#[test]
+fn every_fault_is_a_clear_page() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fault");
+    for (name, status, whose, part) in CASES {
+        let text = answer(&Fault::new(status, whose, part));
+        let path = folder.join(format!("{name}.txt"));
+        if std::env::var_os("TRIAD_GOLDEN").is_some_and(|value| value == "write") {
+            std::fs::create_dir_all(&folder).expect("a folder");
+            std::fs::write(&path, &text).expect("a file");
+        }
+        assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
+    }
+}

@@ -1,0 +1,388 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::IpNet;
+
+/// A design, resolved: every default filled in, every name checked. `triad-config` makes it from `triad.toml`;
+/// whoever holds one may rely on what [`Design`]'s methods say without checking again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Design {
+    /// What users call the site.
+    pub site: Site,
+    /// The servers, in the order of the file.
+    pub servers: Vec<Server>,
+    /// Name servers, if the design has its own.
+    pub dns: Option<Dns>,
+    /// The load balancer, if there is one.
+    pub balancer: Option<Balancer>,
+    /// The web server, if there is one.
+    pub web: Option<Web>,
+    /// The application.
+    pub app: Option<App>,
+    /// The database.
+    pub database: Option<Database>,
+    /// HTTPS, and encryption behind the balancer.
+    pub tls: Option<Tls>,
+    /// Firewalls on every server; without this section there are none.
+    pub firewall: Option<Firewall>,
+    /// Monitoring agents on every server; without this section there are none.
+    pub monitor: Option<Monitor>,
+}
+
+/// What users call the site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Site {
+    /// The domain, the apex of our DNS zone: lower case, without a final dot.
+    pub domain: String,
+    /// Host names the site answers to, the canonical one first. Each is the domain or below it.
+    pub hosts: Vec<String>,
+}
+
+/// A server's name in the file: a DNS label, because it becomes one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServerName(String);
+
+/// Why a text is not a server's name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a server's name is 1 to 32 lower-case letters, digits and hyphens, starting with a letter")]
+pub struct InvalidServerName;
+
+impl ServerName {
+    /// Longest name, in bytes.
+    pub const LENGTH_MAX: usize = 32;
+
+    /// Checks `text` and wraps it.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidServerName> {
+        let text = text.into();
+        let well_formed = text.len() <= Self::LENGTH_MAX
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && !text.ends_with('-')
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if well_formed { Ok(Self(text)) } else { Err(InvalidServerName) }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl TryFrom<String> for ServerName {
+    type Error = InvalidServerName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(text)
+    }
+}
+
+impl From<ServerName> for String {
+    fn from(name: ServerName) -> Self {
+        name.0
+    }
+}
+
+/// A Linux host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its name in the file.
+    pub name: ServerName,
+    /// Addresses the world uses; empty for a server that faces no stranger.
+    pub public: Vec<IpAddr>,
+    /// The address other servers use. `None` only in a design of one server.
+    pub private: Option<IpAddr>,
+}
+
+/// Authoritative DNS for the site's domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dns {
+    /// Name servers: the first is `ns1.` under the domain, and so on.
+    pub servers: Vec<ServerName>,
+    /// Time to live of the addresses, in seconds: how long a client may go on asking a dead one.
+    pub ttl_s: u32,
+}
+
+/// The load balancer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Balancer {
+    /// Servers that carry it; more than one are active together, found through DNS.
+    pub servers: Vec<ServerName>,
+    /// How the next backend is chosen.
+    pub algorithm: Algorithm,
+    /// Where requests go, in the order of the file; at least one is not passive.
+    pub backends: Vec<Backend>,
+    /// How backends are checked.
+    pub health: HealthCheck,
+}
+
+/// How the next backend is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// Weighted round robin, spread evenly: weights 5 and 1 share any six requests in a row 5 to 1.
+    RoundRobin,
+}
+
+impl Algorithm {
+    /// As the file writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Algorithm::RoundRobin => "roundrobin",
+        }
+    }
+}
+
+/// A server a balancer sends requests to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Backend {
+    /// The server.
+    pub server: ServerName,
+    /// Its share among active backends; meaningful from 1 to [`Backend::WEIGHT_MAX`].
+    pub weight: u16,
+    /// Passive: gets traffic only while no active backend is up.
+    pub backup: bool,
+}
+
+impl Backend {
+    /// The largest weight, HAProxy's too.
+    pub const WEIGHT_MAX: u16 = 256;
+}
+
+/// How often something is asked whether it lives, and how many answers change our mind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// Path that must answer with a status below 400.
+    pub path: String,
+    /// Time between two checks of one backend, in milliseconds.
+    pub interval_ms: u32,
+    /// Time after which a check has failed, in milliseconds.
+    pub timeout_ms: u32,
+    /// Successes in a row that bring a backend back.
+    pub rise: u32,
+    /// Failures in a row that take it out.
+    pub fall: u32,
+}
+
+/// The web server: static files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Web {
+    /// Servers that carry it.
+    pub servers: Vec<ServerName>,
+    /// Folder of static files, relative to the file's folder. A request that names no file in it goes to the
+    /// application.
+    pub root: Option<PathBuf>,
+}
+
+/// The team's application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    /// Servers that run it.
+    pub servers: Vec<ServerName>,
+    /// Shell command, run in the file's folder before a lab starts, that fills `directory`.
+    pub build: Option<String>,
+    /// Folder that holds the code, relative to the file's folder; the command runs in it.
+    pub directory: PathBuf,
+    /// What to run, through `sh -c`; it must listen on 127.0.0.1, port `$PORT`.
+    pub command: String,
+    /// Processes on each server.
+    pub instances: u16,
+    /// Path that answers below 400 when an instance can serve.
+    pub health: String,
+    /// Variables for its environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// MariaDB, one primary and any number of replicas.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Database {
+    /// The server whose database takes writes.
+    pub primary: ServerName,
+    /// Servers that hold a copy.
+    pub replicas: Vec<ServerName>,
+    /// Name of the application's schema.
+    pub name: String,
+    /// The application's account.
+    pub user: String,
+}
+
+impl Database {
+    /// Primary and replicas.
+    pub fn members(&self) -> impl Iterator<Item = &ServerName> {
+        std::iter::once(&self.primary).chain(&self.replicas)
+    }
+}
+
+/// HTTPS for the site's hosts; the hop between servers is encrypted as well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tls {
+    /// Where the site's certificate comes from.
+    pub certificate: Certificate,
+}
+
+/// Where the site's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Certificate {
+    /// The design's own authority: browsers must be told to trust it.
+    Internal,
+    /// PEM files that somebody else renews, relative to the file's folder.
+    Files {
+        /// The certificate, then its intermediates.
+        certificate: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+}
+
+/// What the firewalls admit beside what the design itself needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Firewall {
+    /// Networks that may open SSH connections.
+    pub ssh_from: Vec<IpNet>,
+    /// The port sshd listens on.
+    pub ssh_port: u16,
+}
+
+/// Monitoring.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Monitor {
+    /// Networks that may read metrics, beside the design's own servers.
+    pub metrics_from: Vec<IpNet>,
+}
+
+/// A component on the whiteboard that a server can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Answers for the domain.
+    Dns,
+    /// Spreads requests.
+    Balancer,
+    /// Serves static files.
+    Web,
+    /// Runs the team's code.
+    App,
+    /// Holds the data.
+    Database,
+}
+
+impl Role {
+    /// As the file's section is called.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Dns => "dns",
+            Role::Balancer => "balancer",
+            Role::Web => "web",
+            Role::App => "app",
+            Role::Database => "database",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Design {
+    /// The server called `name`.
+    pub fn server(&self, name: &ServerName) -> Option<&Server> {
+        self.servers.iter().find(|server| server.name == *name)
+    }
+
+    /// The servers that carry `role`.
+    pub fn carriers(&self, role: Role) -> Vec<&ServerName> {
+        match role {
+            Role::Dns => self.dns.iter().flat_map(|dns| &dns.servers).collect(),
+            Role::Balancer => self.balancer.iter().flat_map(|balancer| &balancer.servers).collect(),
+            Role::Web => self.web.iter().flat_map(|web| &web.servers).collect(),
+            Role::App => self.app.iter().flat_map(|app| &app.servers).collect(),
+            Role::Database => self.database.iter().flat_map(Database::members).collect(),
+        }
+    }
+
+    /// Whether `server` carries `role`.
+    pub fn carries(&self, server: &ServerName, role: Role) -> bool {
+        self.carriers(role).contains(&server)
+    }
+
+    /// What `server` carries.
+    pub fn roles(&self, server: &ServerName) -> Vec<Role> {
+        [Role::Dns, Role::Balancer, Role::Web, Role::App, Role::Database]
+            .into_iter()
+            .filter(|role| self.carries(server, *role))
+            .collect()
+    }
+
+    /// The role users meet first: the balancer where there is one, else the web server, else the application.
+    pub fn front_role(&self) -> Role {
+        if self.balancer.is_some() {
+            Role::Balancer
+        } else if self.web.is_some() {
+            Role::Web
+        } else {
+            Role::App
+        }
+    }
+
+    /// The servers users' requests arrive at; DNS names their public addresses.
+    pub fn fronts(&self) -> Vec<&ServerName> {
+        self.carriers(self.front_role())
+    }
+
+    /// Whether `server` runs an edge process: it carries the balancer, the web server or the application.
+    pub fn has_edge(&self, server: &ServerName) -> bool {
+        [Role::Balancer, Role::Web, Role::App].iter().any(|role| self.carries(server, *role))
+    }
+
+    /// The other servers that `server`'s edge sends requests to: a balancer to its backends, a web server without
+    /// the application to the application servers.
+    pub fn next_hops(&self, server: &ServerName) -> Vec<&ServerName> {
+        let mut hops: Vec<&ServerName> = Vec::new();
+        if let Some(balancer) = self.balancer.as_ref().filter(|balancer| balancer.servers.contains(server)) {
+            hops.extend(balancer.backends.iter().map(|backend| &backend.server));
+        }
+        if self.carries(server, Role::Web) && !self.carries(server, Role::App) {
+            hops.extend(self.carriers(Role::App));
+        }
+        hops.retain(|hop| *hop != server);
+        let mut seen = Vec::new();
+        hops.retain(|hop| {
+            let first = !seen.contains(hop);
+            seen.push(*hop);
+            first
+        });
+        hops
+    }
+
+    /// Name of the `index`-th name server, from 0: `ns1.foobar.com`.
+    pub fn name_server_name(&self, index: usize) -> String {
+        format!("ns{}.{}", index + 1, self.site.domain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{InvalidServerName, ServerName};
+
+    #[test]
+    fn a_servers_name_is_a_dns_label() {
+        for good in ["a", "srv1", "db-primary", "x9"] {
+            assert_eq!(ServerName::new(good).expect(good).as_str(), good);
+        }
+        for bad in ["", "1srv", "Srv", "a_b", "a.b", "a-", &"a".repeat(33)] {
+            assert_eq!(ServerName::new(bad), Err(InvalidServerName), "{bad:?}");
+        }
+    }
+}

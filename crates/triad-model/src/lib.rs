@@ -1,0 +1,30 @@
+//! The vocabulary of Triad: what a design says, which traffic it needs, and what running servers report.
+//!
+//! Everything here is data and pure functions. Nothing reads a file, a clock or a socket, so every other crate can
+//! depend on this one and tests need no set-up.
+
+#![forbid(unsafe_code)]
+
+mod design;
+mod flow;
+mod health;
+mod ports;
+mod process;
+mod report;
+mod secret;
+
+pub use design::{
+    Algorithm, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, InvalidServerName,
+    Monitor, Role, Server, ServerName, Site, Tls, Web,
+};
+pub use flow::{Flow, Origin, Protocol, flows};
+pub use health::{CHECK_USER_AGENT, Health, Reading, Verdict};
+pub use ports::*;
+pub use process::{ProcessSpec, ServiceUser};
+pub use report::{
+    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, LATENCY_BOUNDS_S,
+    LatencyHistogram, ProcessReport, ProcessState, Rates, RequestCount, RoleReport, ServerReport, State,
+};
+pub use secret::Secret;
+
+pub use ipnet::IpNet;

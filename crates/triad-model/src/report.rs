@@ -1,0 +1,281 @@
+//! What a running server reports: processes to their agent, agents to each other and to commands.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Role, ServerName, Verdict};
+
+/// How a part is doing, best first, so that the worst of several is their maximum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// As the design wants it.
+    Healthy,
+    /// On its way up.
+    Starting,
+    /// It works, but not all of it.
+    Degraded,
+    /// It does not work.
+    Down,
+}
+
+impl State {
+    /// As it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Healthy => "healthy",
+            State::Starting => "starting",
+            State::Degraded => "degraded",
+            State::Down => "down",
+        }
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Everything one agent knows of its server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerReport {
+    /// The server.
+    pub server: ServerName,
+    /// The worst state of its roles.
+    pub state: State,
+    /// One line for each role it carries, and for the firewall.
+    pub roles: Vec<RoleReport>,
+    /// The processes its agent runs.
+    pub processes: Vec<ProcessReport>,
+    /// Requests a second at its edge.
+    pub rates: Option<Rates>,
+    /// What its edge counted.
+    pub edge: Option<EdgeReport>,
+    /// What its name server counted.
+    pub dns: Option<DnsReport>,
+    /// Its database.
+    pub database: Option<DatabaseReport>,
+    /// What its firewall dropped.
+    pub firewall: Option<FirewallReport>,
+    /// Days until the first of its certificates ends.
+    pub certificate_days_left: Option<i64>,
+    /// Seconds since the agent started.
+    pub uptime_s: u64,
+}
+
+/// One role on one server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoleReport {
+    /// `dns`, `balancer`, `web`, `app`, `database` or `firewall`.
+    pub role: String,
+    /// How it is doing.
+    pub state: State,
+    /// One clause that says why, or what it does.
+    pub detail: String,
+}
+
+impl RoleReport {
+    /// A line for `role`.
+    pub fn new(role: Role, state: State, detail: impl Into<String>) -> Self {
+        Self { role: role.as_str().to_owned(), state, detail: detail.into() }
+    }
+}
+
+/// A child process of an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessReport {
+    /// `edge`, `dns`, `mariadbd`, `app-1`.
+    pub name: String,
+    /// What it is doing.
+    pub state: ProcessState,
+    /// Its process id while it runs.
+    pub pid: Option<u32>,
+    /// Times it was started again.
+    pub restarts: u64,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Resident memory, in bytes.
+    pub resident_bytes: u64,
+    /// How it ended last.
+    pub last_exit: Option<String>,
+}
+
+/// What a supervised process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcessState {
+    /// Started, not known to work yet.
+    Starting,
+    /// It answers.
+    Running,
+    /// It ended; the agent waits before it starts it again.
+    Waiting,
+    /// It was told to end.
+    Stopped,
+}
+
+impl ProcessState {
+    /// As it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProcessState::Starting => "starting",
+            ProcessState::Running => "running",
+            ProcessState::Waiting => "waiting",
+            ProcessState::Stopped => "stopped",
+        }
+    }
+}
+
+/// Requests a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Over the last full second.
+    pub now: f64,
+    /// Over the last minute.
+    pub one_minute: f64,
+}
+
+/// What an edge process counted since it started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EdgeReport {
+    /// Requests by their labels; a closed set, so it cannot grow without bound.
+    pub requests: Vec<RequestCount>,
+    /// Time from a request's head to the last byte of its answer.
+    pub latency: LatencyHistogram,
+    /// Requests being answered.
+    pub in_flight: u64,
+    /// Client connections open.
+    pub connections: u64,
+    /// Client connections closed at once because there were too many.
+    pub connections_refused: u64,
+    /// TLS handshakes that failed.
+    pub handshake_failures: u64,
+    /// Lines of the access log that were dropped because the disk was too slow.
+    pub log_dropped: u64,
+    /// Backends of its balancer, then of its local pool.
+    pub backends: Vec<BackendReport>,
+    /// Connections open through the database relay.
+    pub relay_connections: u64,
+    /// Connections the database relay could not pass on.
+    pub relay_failures: u64,
+}
+
+impl EdgeReport {
+    /// All requests.
+    pub fn requests_total(&self) -> u64 {
+        self.requests.iter().map(|request| request.count).sum()
+    }
+}
+
+/// A counter of requests with its labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestCount {
+    /// The site's host, or `other`.
+    pub site: String,
+    /// Status code.
+    pub code: u16,
+    /// Method, or `OTHER`.
+    pub method: String,
+    /// `none` until there is a cache.
+    pub cache: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// Upper bounds of the latency buckets, in seconds; Prometheus client libraries' defaults with two finer ones.
+pub const LATENCY_BOUNDS_S: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Request durations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatencyHistogram {
+    /// Requests per bucket of [`LATENCY_BOUNDS_S`], not cumulative; one more bucket for all that is longer.
+    pub buckets: Vec<u64>,
+    /// Sum of all durations, in seconds.
+    pub sum_s: f64,
+}
+
+/// A backend as its balancer sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendReport {
+    /// `balancer` for the servers behind it, `local` for what this server's edge itself passes requests to.
+    pub pool: String,
+    /// The server, or the instance.
+    pub name: String,
+    /// Whether it may get traffic.
+    pub verdict: Verdict,
+    /// The last check's outcome, as a clause.
+    pub why: String,
+    /// Its share.
+    pub weight: u16,
+    /// Passive.
+    pub backup: bool,
+    /// Requests sent to it.
+    pub requests: u64,
+    /// Requests it failed.
+    pub failures: u64,
+    /// Requests it is answering.
+    pub in_flight: u64,
+}
+
+/// What a name server counted since it started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DnsReport {
+    /// Answers by response code: `NOERROR`, `NXDOMAIN`, `REFUSED`, `FORMERR`, `NOTIMP`.
+    pub answers: Vec<(String, u64)>,
+    /// Queries over UDP.
+    pub udp: u64,
+    /// Queries over TCP.
+    pub tcp: u64,
+    /// Packets that were no query and got no answer.
+    pub dropped: u64,
+    /// Servers whose addresses are left out because they look dead.
+    pub left_out: Vec<ServerName>,
+}
+
+/// Primary or replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabaseRole {
+    /// Takes writes.
+    Primary,
+    /// Holds a copy.
+    Replica,
+}
+
+impl DatabaseRole {
+    /// As it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DatabaseRole::Primary => "primary",
+            DatabaseRole::Replica => "replica",
+        }
+    }
+}
+
+/// A server's database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseReport {
+    /// Primary or replica.
+    pub role: DatabaseRole,
+    /// How it is doing.
+    pub state: State,
+    /// One clause that says why.
+    pub detail: String,
+    /// Position in the global order of transactions: `0-1-42`.
+    pub gtid: String,
+    /// Primary: whether a commit waits for a replica's acknowledgement.
+    pub semi_sync: bool,
+    /// Primary: replicas that acknowledge.
+    pub replicas_connected: u64,
+    /// Replica: seconds behind the primary; `None` while replication does not run.
+    pub lag_s: Option<u64>,
+    /// `SHOW GLOBAL STATUS` counters for the metrics, by MariaDB's own names in lower case.
+    pub counters: Vec<(String, u64)>,
+}
+
+/// What a firewall dropped since it was loaded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FirewallReport {
+    /// Reason, packets, bytes.
+    pub drops: Vec<(String, u64, u64)>,
+}

@@ -1,0 +1,188 @@
+//! A server's report as Prometheus text; pure.
+
+use triad_model::{
+    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, LATENCY_BOUNDS_S,
+    ProcessReport, ProcessState, RoleReport, ServerReport, State, Verdict,
+};
+
+use crate::exposition::{Exposition, Kind};
+use crate::host::HostReading;
+use crate::host_metrics;
+
+/// The page an agent serves under `/metrics`. The same input always gives the same text.
+pub fn render(report: &ServerReport, host: Option<&HostReading>) -> String {
+    let mut page = Exposition::default();
+    agent(&mut page, report);
+    roles(&mut page, &report.roles);
+    processes(&mut page, &report.processes);
+    if let Some(edge) = &report.edge {
+        requests(&mut page, edge);
+        connections(&mut page, edge);
+        backends(&mut page, &edge.backends);
+    }
+    if let Some(dns) = &report.dns {
+        name_server(&mut page, dns);
+    }
+    if let Some(database) = &report.database {
+        database_state(&mut page, database);
+        database_counters(&mut page, database);
+    }
+    if let Some(firewall) = &report.firewall {
+        drops(&mut page, firewall);
+    }
+    if let Some(host) = host {
+        host_metrics::host(&mut page, host);
+    }
+    page.finish()
+}
+
+fn agent(page: &mut Exposition, report: &ServerReport) {
+    page.gauge("triad_build_info", "A constant 1 with the agent's version.")
+        .count(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.gauge("triad_agent_uptime_seconds", "Time since the agent started.").count(&[], report.uptime_s);
+    if let Some(days) = report.certificate_days_left {
+        page.gauge("triad_certificate_days_left", "Days until the first of the server's certificates ends.")
+            .number(&[], days as f64);
+    }
+}
+
+fn roles(page: &mut Exposition, roles: &[RoleReport]) {
+    let mut family = page.gauge("triad_role_state", "0 healthy, 1 starting, 2 degraded, 3 down.");
+    for role in roles {
+        family.count(&[("role", &role.role)], state_number(role.state));
+    }
+}
+
+fn state_number(state: State) -> u64 {
+    match state {
+        State::Healthy => 0,
+        State::Starting => 1,
+        State::Degraded => 2,
+        State::Down => 3,
+    }
+}
+
+fn processes(page: &mut Exposition, processes: &[ProcessReport]) {
+    let mut family = page.gauge("triad_process_up", "Whether the process runs and answers.");
+    for process in processes {
+        family.count(&[("process", &process.name)], u64::from(process.state == ProcessState::Running));
+    }
+    let mut family = page.counter("triad_process_restarts_total", "Times the process was started again.");
+    for process in processes {
+        family.count(&[("process", &process.name)], process.restarts);
+    }
+    let mut family = page.gauge("triad_process_resident_bytes", "Resident memory of the process.");
+    for process in processes {
+        family.count(&[("process", &process.name)], process.resident_bytes);
+    }
+}
+
+fn requests(page: &mut Exposition, edge: &EdgeReport) {
+    let mut family = page.counter("triad_http_requests_total", "Requests answered.");
+    for request in &edge.requests {
+        let code = request.code.to_string();
+        let labels =
+            [("site", &*request.site), ("code", &code), ("method", &request.method), ("cache", &request.cache)];
+        family.count(&labels, request.count);
+    }
+    let help = "Time from a request's head to the last byte of its answer.";
+    page.family("triad_http_request_duration_seconds", Kind::Histogram, help).histogram(
+        &LATENCY_BOUNDS_S,
+        &edge.latency.buckets,
+        edge.latency.sum_s,
+    );
+    page.gauge("triad_http_requests_in_flight", "Requests being answered.").count(&[], edge.in_flight);
+}
+
+fn connections(page: &mut Exposition, edge: &EdgeReport) {
+    page.gauge("triad_http_connections", "Client connections open.").count(&[], edge.connections);
+    page.counter("triad_http_connections_refused_total", "Client connections closed because there were too many.")
+        .count(&[], edge.connections_refused);
+    page.counter("triad_tls_handshake_failures_total", "TLS handshakes that failed.")
+        .count(&[], edge.handshake_failures);
+    page.counter("triad_access_log_dropped_total", "Lines of the access log dropped because the disk was too slow.")
+        .count(&[], edge.log_dropped);
+    page.gauge("triad_database_relay_connections", "Connections open through the database relay.")
+        .count(&[], edge.relay_connections);
+    page.counter("triad_database_relay_failures_total", "Connections the database relay could not pass on.")
+        .count(&[], edge.relay_failures);
+}
+
+fn backends(page: &mut Exposition, backends: &[BackendReport]) {
+    let mut family = page.gauge("triad_backend_up", "Whether the backend may get traffic.");
+    for backend in backends {
+        family.count(&backend_labels(backend), u64::from(backend.verdict == Verdict::Up));
+    }
+    let mut family = page.counter("triad_backend_requests_total", "Requests sent to the backend.");
+    for backend in backends {
+        family.count(&backend_labels(backend), backend.requests);
+    }
+    let mut family = page.counter("triad_backend_failures_total", "Requests the backend failed.");
+    for backend in backends {
+        family.count(&backend_labels(backend), backend.failures);
+    }
+    let mut family = page.gauge("triad_backend_in_flight", "Requests the backend is answering.");
+    for backend in backends {
+        family.count(&backend_labels(backend), backend.in_flight);
+    }
+}
+
+fn backend_labels(backend: &BackendReport) -> [(&str, &str); 2] {
+    [("pool", &backend.pool), ("backend", &backend.name)]
+}
+
+fn name_server(page: &mut Exposition, dns: &DnsReport) {
+    let mut family = page.counter("triad_dns_queries_total", "Queries received.");
+    family.count(&[("transport", "udp")], dns.udp);
+    family.count(&[("transport", "tcp")], dns.tcp);
+    let mut family = page.counter("triad_dns_answers_total", "Answers sent.");
+    for (rcode, count) in &dns.answers {
+        family.count(&[("rcode", rcode)], *count);
+    }
+    page.counter("triad_dns_dropped_total", "Packets that were no query and got no answer.").count(&[], dns.dropped);
+    let help = "Servers whose addresses are left out of answers because they look dead.";
+    page.gauge("triad_dns_left_out_servers", help).count(&[], dns.left_out.len() as u64);
+}
+
+fn database_state(page: &mut Exposition, database: &DatabaseReport) {
+    let is_up = matches!(database.state, State::Healthy | State::Degraded);
+    page.gauge("mysql_up", "Whether the MySQL server is up.").count(&[], u64::from(is_up));
+    let is_primary = database.role == DatabaseRole::Primary;
+    page.gauge("triad_database_primary", "Whether this server's database takes writes.")
+        .count(&[], u64::from(is_primary));
+    if is_primary {
+        page.gauge("triad_database_semi_sync", "Whether a commit waits for a replica's acknowledgement.")
+            .count(&[], u64::from(database.semi_sync));
+        page.gauge("triad_database_replicas_connected", "Replicas that acknowledge commits.")
+            .count(&[], database.replicas_connected);
+    }
+    // While replication does not run there is no lag, and no sample: zero would read as "up to date".
+    if let Some(lag_s) = database.lag_s {
+        page.gauge("mysql_slave_status_seconds_behind_master", "Seconds the replica is behind its primary.")
+            .count(&[], lag_s);
+    }
+}
+
+/// `SHOW GLOBAL STATUS` mixes counters and gauges and does not say which is which; mysqld_exporter calls them untyped.
+fn database_counters(page: &mut Exposition, database: &DatabaseReport) {
+    for (variable, value) in &database.counters {
+        let name = format!("mysql_global_status_{}", metric_name(variable));
+        page.family(&name, Kind::Untyped, "Generic metric from SHOW GLOBAL STATUS.").count(&[], *value);
+    }
+}
+
+/// What may stand in a metric's name, the rest replaced.
+fn metric_name(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
+}
+
+fn drops(page: &mut Exposition, firewall: &FirewallReport) {
+    let mut family = page.counter("triad_firewall_dropped_packets_total", "Packets the firewall dropped.");
+    for (reason, packets, _) in &firewall.drops {
+        family.count(&[("reason", reason)], *packets);
+    }
+    let mut family = page.counter("triad_firewall_dropped_bytes_total", "Bytes in the packets the firewall dropped.");
+    for (reason, _, bytes) in &firewall.drops {
+        family.count(&[("reason", reason)], *bytes);
+    }
+}

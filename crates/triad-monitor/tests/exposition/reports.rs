@@ -1,0 +1,164 @@
+//! Reports and readings to render.
+
+use triad_model::{
+    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, LatencyHistogram,
+    ProcessReport, ProcessState, Rates, RequestCount, Role, RoleReport, ServerName, ServerReport, State, Verdict,
+};
+use triad_monitor::{Conntrack, Filesystem, HostReading, Interface, Memory, PacketCounts};
+
+/// A server that carries nothing.
+pub fn idle() -> ServerReport {
+    ServerReport {
+        server: name("srv9"),
+        state: State::Healthy,
+        roles: vec![],
+        processes: vec![],
+        rates: None,
+        edge: None,
+        dns: None,
+        database: None,
+        firewall: None,
+        certificate_days_left: None,
+        uptime_s: 3,
+    }
+}
+
+/// A server that carries everything.
+pub fn busy() -> ServerReport {
+    ServerReport {
+        server: name("srv1"),
+        state: State::Degraded,
+        roles: vec![
+            RoleReport::new(Role::Dns, State::Healthy, "answers"),
+            RoleReport::new(Role::Balancer, State::Degraded, "1 of 2 backends is up"),
+            RoleReport::new(Role::Web, State::Starting, "waits for its edge"),
+            RoleReport::new(Role::Database, State::Down, "the disk is full"),
+        ],
+        processes: vec![process("edge", ProcessState::Running, 0), process("app-1", ProcessState::Waiting, 4)],
+        rates: Some(Rates { now: 12.0, one_minute: 10.5 }),
+        edge: Some(edge()),
+        dns: Some(DnsReport {
+            answers: vec![("NOERROR".to_owned(), 90), ("NXDOMAIN".to_owned(), 7)],
+            udp: 95,
+            tcp: 2,
+            dropped: 1,
+            left_out: vec![name("srv3")],
+        }),
+        database: Some(DatabaseReport {
+            role: DatabaseRole::Primary,
+            state: State::Healthy,
+            detail: "takes writes".to_owned(),
+            gtid: "0-1-42".to_owned(),
+            semi_sync: true,
+            replicas_connected: 1,
+            lag_s: None,
+            counters: vec![("questions".to_owned(), 1234), ("threads_connected".to_owned(), 8)],
+        }),
+        firewall: Some(FirewallReport { drops: vec![("invalid".to_owned(), 3, 120), ("default".to_owned(), 9, 540)] }),
+        certificate_days_left: Some(-1),
+        uptime_s: 86_400,
+    }
+}
+
+/// A server that holds a copy of the database; `lag_s` as in its report.
+pub fn replica(lag_s: Option<u64>) -> ServerReport {
+    let database = DatabaseReport {
+        role: DatabaseRole::Replica,
+        state: if lag_s.is_some() { State::Healthy } else { State::Down },
+        detail: String::new(),
+        gtid: "0-1-40".to_owned(),
+        semi_sync: false,
+        replicas_connected: 0,
+        lag_s,
+        counters: vec![],
+    };
+    ServerReport { database: Some(database), ..idle() }
+}
+
+/// An edge that saw nothing but durations.
+pub fn edge_with_latency(buckets: Vec<u64>, sum_s: f64) -> EdgeReport {
+    EdgeReport { latency: LatencyHistogram { buckets, sum_s }, ..EdgeReport::default() }
+}
+
+fn edge() -> EdgeReport {
+    EdgeReport {
+        requests: vec![request(200, "GET", 140), request(502, "POST", 2)],
+        in_flight: 3,
+        connections: 17,
+        handshake_failures: 5,
+        log_dropped: 0,
+        backends: vec![backend("srv2", Verdict::Up), backend("srv3", Verdict::Down)],
+        relay_connections: 4,
+        relay_failures: 1,
+        ..edge_with_latency(vec![10, 20, 30, 40, 20, 10, 5, 3, 2, 1, 0, 0, 0, 1], 3.25)
+    }
+}
+
+fn request(code: u16, method: &str, count: u64) -> RequestCount {
+    RequestCount { site: "www.foobar.com".to_owned(), code, method: method.to_owned(), cache: "none".to_owned(), count }
+}
+
+fn backend(server: &str, verdict: Verdict) -> BackendReport {
+    BackendReport {
+        pool: "balancer".to_owned(),
+        name: server.to_owned(),
+        verdict,
+        why: "GET /up".to_owned(),
+        weight: 1,
+        backup: false,
+        requests: 71,
+        failures: 2,
+        in_flight: 1,
+    }
+}
+
+fn process(text: &str, state: ProcessState, restarts: u64) -> ProcessReport {
+    ProcessReport {
+        name: text.to_owned(),
+        state,
+        pid: Some(4711),
+        restarts,
+        uptime_s: 60,
+        resident_bytes: 12_582_912,
+        last_exit: None,
+    }
+}
+
+/// A small host.
+pub fn reading() -> HostReading {
+    HostReading {
+        cpus_s: vec![[12.34, 0.0, 5.5, 1000.25, 1.0, 0.0, 0.75, 0.01], [11.0, 0.5, 4.5, 1001.0, 0.25, 0.0, 0.5, 0.02]],
+        memory: Memory {
+            total_bytes: 4_126_076_928,
+            free_bytes: 2_000_000_000,
+            available_bytes: 3_000_000_000,
+            buffers_bytes: 100_000_000,
+            cached_bytes: 900_000_000,
+            swap_total_bytes: 0,
+            swap_free_bytes: 0,
+        },
+        load: [0.07, 0.5, 1.0],
+        filesystem: Filesystem {
+            mount_point: "/var".into(),
+            device: "/dev/vda2".to_owned(),
+            kind: "ext4".to_owned(),
+            size_bytes: 40_000_000_000,
+            free_bytes: 12_000_000_000,
+            available_bytes: 10_000_000_000,
+        },
+        interfaces: vec![
+            Interface {
+                name: "eth0".to_owned(),
+                received: PacketCounts { bytes: 1_000_000, packets: 2000, errors: 0, dropped: 3 },
+                sent: PacketCounts { bytes: 5_000_000, packets: 4000, errors: 1, dropped: 0 },
+            },
+            Interface { name: "lo".to_owned(), received: PacketCounts::default(), sent: PacketCounts::default() },
+        ],
+        boot_time_s: 1_760_000_000,
+        conntrack: Some(Conntrack { entries: 120, limit: 65_536 }),
+    }
+}
+
+fn name(text: &str) -> ServerName {
+    ServerName::new(text).expect("a name of this file")
+}

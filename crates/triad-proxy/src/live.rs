@@ -1,0 +1,131 @@
+//! A plan, made ready to serve: certificates parsed, files opened. A reload builds the next one and swaps it in.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use http::HeaderValue;
+use rustls::ClientConfig;
+use tokio_rustls::TlsAcceptor;
+use triad_tls::TlsError;
+use triad_web::StaticFiles;
+
+use crate::counters::OTHER_SITE;
+use crate::log::Log;
+use crate::plan::EdgePlan;
+
+/// Why a plan cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// The folder of static files cannot be opened.
+    #[error("cannot open the web root {path}: {source}; check that it exists and that user triad-edge may read it")]
+    Root {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The access log cannot be opened.
+    #[error("cannot open the access log {path}: {source}; check that user triad-edge may write there")]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A certificate or key cannot be used.
+    #[error("the edge's certificates: {0}")]
+    Tls(#[from] TlsError),
+    /// The plan names no host.
+    #[error("the plan's first host {0:?} is no host name; write it under site.hosts")]
+    Host(String),
+    /// Sockets that do not fit together.
+    #[error("the inherited sockets named {name:?} {problem}; the agent must pass the sockets of plan::listeners")]
+    Sockets {
+        /// Name of the sockets.
+        name: String,
+        /// What is wrong with them.
+        problem: &'static str,
+    },
+    /// The system refused a thread, a runtime or a socket.
+    #[error("cannot start the edge's workers: {0}; check the limits on threads and open files")]
+    Start(#[from] io::Error),
+}
+
+/// What workers work from.
+pub(crate) struct Live {
+    /// Labels of the site's hosts, lower case.
+    sites: Vec<Arc<str>>,
+    pub other_site: Arc<str>,
+    pub canonical_host: HeaderValue,
+    /// Addresses whose checks are nobody's traffic.
+    pub checked_from: Vec<IpAddr>,
+    pub redirect_to_https: bool,
+    pub through_balancer: bool,
+    /// Whether there is anything behind static files.
+    pub has_local: bool,
+    pub statics: Option<StaticFiles>,
+    pub site_tls: Option<TlsAcceptor>,
+    pub hop: Hop,
+    /// How we speak to other edges.
+    pub hop_client: Option<Arc<ClientConfig>>,
+    pub log: Option<Arc<Log>>,
+}
+
+/// Whom the hop is open to.
+pub(crate) enum Hop {
+    /// Whoever shows a certificate of the design's authority.
+    MutualTls(TlsAcceptor),
+    /// These addresses.
+    Plain(Vec<IpAddr>),
+}
+
+impl Live {
+    /// Makes `plan` ready. The log of `before` goes on if its path is the same; `log_dropped` counts for all logs.
+    pub fn build(plan: &EdgePlan, before: Option<&Live>, log_dropped: &Arc<AtomicU64>) -> Result<Self, EdgeError> {
+        let canonical = plan.hosts.first().map_or("", String::as_str);
+        let canonical_host = HeaderValue::from_str(canonical).ok().filter(|host| !host.is_empty());
+        Ok(Self {
+            sites: plan.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
+            other_site: OTHER_SITE.into(),
+            canonical_host: canonical_host.ok_or_else(|| EdgeError::Host(canonical.to_owned()))?,
+            checked_from: plan.checked_from.clone(),
+            redirect_to_https: plan.redirect_to_https,
+            through_balancer: plan.balancer.is_some(),
+            has_local: plan.local.is_some(),
+            statics: plan.root.as_deref().map(open_root).transpose()?,
+            site_tls: plan.site_certificate.as_ref().map(triad_tls::site_server_config).transpose()?.map(Into::into),
+            hop: match &plan.identity {
+                Some(identity) => Hop::MutualTls(triad_tls::mutual_server_config(identity)?.into()),
+                None => Hop::Plain(plan.hop_from.clone()),
+            },
+            hop_client: plan.identity.as_ref().map(triad_tls::mutual_client_config).transpose()?,
+            log: open_log(plan.access_log.as_deref(), before, log_dropped)?,
+        })
+    }
+
+    /// The label of the site `host` belongs to.
+    pub fn site(&self, host: &str) -> Option<&Arc<str>> {
+        self.sites.iter().find(|site| site.eq_ignore_ascii_case(host))
+    }
+}
+
+fn open_root(path: &Path) -> Result<StaticFiles, EdgeError> {
+    StaticFiles::open(path).map_err(|source| EdgeError::Root { path: path.to_owned(), source })
+}
+
+fn open_log(
+    path: Option<&Path>,
+    before: Option<&Live>,
+    dropped: &Arc<AtomicU64>,
+) -> Result<Option<Arc<Log>>, EdgeError> {
+    let Some(path) = path else { return Ok(None) };
+    let kept = before.and_then(|live| live.log.as_ref()).filter(|log| log.path() == path);
+    if let Some(log) = kept {
+        return Ok(Some(log.clone()));
+    }
+    let opened = Log::open(path, dropped.clone());
+    opened.map(|log| Some(Arc::new(log))).map_err(|source| EdgeError::AccessLog { path: path.to_owned(), source })
+}

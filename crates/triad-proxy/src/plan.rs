@@ -1,0 +1,242 @@
+//! What the edge process of one server should be. Pure; the agent makes it from the design and hands it over.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use triad_model::{DATABASE, Design, HOP, HTTP, HTTPS, HealthCheck, INSTANCE_FIRST, Role, ServerName};
+use triad_tls::{Identity, KeyPair, internal_name};
+
+/// A socket the agent opens for the edge, once per worker with `SO_REUSEPORT`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerSpec {
+    /// What arrives there: [`ListenerSpec::HTTP`] and so on. A name may come more than once, with other addresses.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl ListenerSpec {
+    /// Plain HTTP from the world.
+    pub const HTTP: &str = "http";
+    /// HTTPS from the world.
+    pub const HTTPS: &str = "https";
+    /// Requests of other edges.
+    pub const HOP: &str = "hop";
+    /// The application's connections to the database.
+    pub const RELAY: &str = "relay";
+}
+
+/// What the agent adds to the design.
+#[derive(Clone, Debug)]
+pub struct EdgeInputs {
+    /// The folder of the design's file; `web.root` is relative to it.
+    pub folder: PathBuf,
+    /// This server's identity towards other edges.
+    pub identity: Identity,
+    /// The site's certificate, on servers that answer over HTTPS.
+    pub site_certificate: Option<KeyPair>,
+    /// Where the access log goes.
+    pub access_log: Option<PathBuf>,
+    /// The local database's socket, where there is one.
+    pub database_socket: Option<PathBuf>,
+}
+
+/// Everything an edge process works from. It holds private keys: never log it or write it to a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EdgePlan {
+    /// Host names the site answers to, the canonical one first.
+    pub hosts: Vec<String>,
+    /// Plain HTTP is redirected instead of served.
+    pub redirect_to_https: bool,
+    /// What HTTPS answers with.
+    pub site_certificate: Option<KeyPair>,
+    /// What the hop between edges is encrypted with; `None`: it is plain.
+    pub identity: Option<Identity>,
+    /// Addresses a plain hop is accepted from.
+    pub hop_from: Vec<IpAddr>,
+    /// Addresses that name servers check the fronts from.
+    pub checked_from: Vec<IpAddr>,
+    /// Folder of static files, on web servers.
+    pub root: Option<PathBuf>,
+    /// Where users' requests go, on balancers.
+    pub balancer: Option<PoolPlan>,
+    /// Where all other requests go.
+    pub local: Option<PoolPlan>,
+    /// Where the relay leads.
+    pub relay: Option<RelayTarget>,
+    /// Where the access log goes.
+    pub access_log: Option<PathBuf>,
+}
+
+/// Backends that do the same job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolPlan {
+    /// In the order of the file.
+    pub backends: Vec<BackendPlan>,
+    /// How each is checked.
+    pub check: HealthCheck,
+}
+
+/// Something requests can be sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendPlan {
+    /// The server, or the instance: `srv2`, `app-1`.
+    pub name: String,
+    /// How it is reached.
+    pub target: Target,
+    /// Its share.
+    pub weight: u16,
+    /// Passive.
+    pub backup: bool,
+}
+
+/// How a backend is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// It is this very server: its local pool, without a hop.
+    ThisServer,
+    /// An instance of the application on this server.
+    Instance(SocketAddr),
+    /// Another server's edge, unencrypted.
+    Plain(SocketAddr),
+    /// Another server's edge, over mutual TLS.
+    MutualTls {
+        /// Where to connect.
+        address: SocketAddr,
+        /// The name its certificate must carry.
+        server_name: String,
+    },
+}
+
+impl Target {
+    /// Whether another edge answers there.
+    pub(crate) fn is_edge(&self) -> bool {
+        matches!(self, Target::Plain(_) | Target::MutualTls { .. })
+    }
+}
+
+/// Where the database is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayTarget {
+    /// Another server.
+    Tcp(SocketAddr),
+    /// This server.
+    Unix(PathBuf),
+}
+
+/// How application instances are checked where no balancer says it: often, because a check on loopback is cheap.
+fn instance_check(path: &str, balancer: Option<&HealthCheck>) -> HealthCheck {
+    let (rise, fall) = balancer.map_or((2, 2), |check| (check.rise, check.fall));
+    HealthCheck { path: path.to_owned(), interval_ms: 500, timeout_ms: 500, rise, fall }
+}
+
+/// The sockets `server`'s edge needs.
+pub fn listeners(design: &Design, server: &ServerName) -> Vec<ListenerSpec> {
+    let mut specs = Vec::new();
+    let mut listen = |name: &str, address: IpAddr, port: u16| {
+        specs.push(ListenerSpec { name: name.to_owned(), address: SocketAddr::new(address, port) });
+    };
+    if design.fronts().contains(&server) {
+        for address in design.server(server).into_iter().flat_map(|server| &server.public) {
+            listen(ListenerSpec::HTTP, *address, HTTP);
+            if design.tls.is_some() {
+                listen(ListenerSpec::HTTPS, *address, HTTPS);
+            }
+        }
+    }
+    if !hop_senders(design, server).is_empty()
+        && let Some(address) = private(design, server)
+    {
+        listen(ListenerSpec::HOP, address, HOP);
+    }
+    if design.database.is_some() && design.carries(server, Role::App) {
+        listen(ListenerSpec::RELAY, Ipv4Addr::LOCALHOST.into(), DATABASE);
+    }
+    specs
+}
+
+impl EdgePlan {
+    /// What `server`'s edge should be.
+    pub fn of(design: &Design, server: &ServerName, inputs: EdgeInputs) -> Self {
+        let encrypted = design.tls.is_some();
+        let root = design.web.as_ref().filter(|web| web.servers.contains(server)).and_then(|web| web.root.as_ref());
+        Self {
+            hosts: design.site.hosts.clone(),
+            redirect_to_https: encrypted,
+            hop_from: hop_senders(design, server).into_iter().filter_map(|from| private(design, from)).collect(),
+            checked_from: checkers(design),
+            root: root.map(|root| inputs.folder.join(root)),
+            balancer: balancer_pool(design, server),
+            local: local_pool(design, server),
+            relay: relay_target(design, server, inputs.database_socket),
+            site_certificate: inputs.site_certificate.filter(|_| encrypted),
+            identity: encrypted.then_some(inputs.identity),
+            access_log: inputs.access_log,
+        }
+    }
+}
+
+/// The servers whose edges send requests to `server`'s.
+fn hop_senders<'a>(design: &'a Design, server: &ServerName) -> Vec<&'a ServerName> {
+    let names = design.servers.iter().map(|from| &from.name);
+    names.filter(|from| design.next_hops(from).contains(&server)).collect()
+}
+
+/// The public addresses of the servers that answer DNS: their agents look whether fronts are alive.
+fn checkers(design: &Design) -> Vec<IpAddr> {
+    let name_servers = design.carriers(Role::Dns).into_iter().filter_map(|name| design.server(name));
+    name_servers.flat_map(|server| server.public.iter().copied()).collect()
+}
+
+fn private(design: &Design, server: &ServerName) -> Option<IpAddr> {
+    design.server(server)?.private
+}
+
+fn balancer_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
+    let balancer = design.balancer.as_ref().filter(|balancer| balancer.servers.contains(server))?;
+    let backends = balancer.backends.iter().filter_map(|backend| {
+        let name = &backend.server;
+        let target = if name == server { Target::ThisServer } else { hop(design, name)? };
+        Some(BackendPlan { name: name.to_string(), target, weight: backend.weight, backup: backend.backup })
+    });
+    Some(PoolPlan { backends: backends.collect(), check: balancer.health.clone() })
+}
+
+fn local_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
+    let app = design.app.as_ref()?;
+    let balancer_check = design.balancer.as_ref().map(|balancer| &balancer.health);
+    let check = instance_check(&app.health, balancer_check);
+    let backend = |name: String, target| BackendPlan { name, target, weight: 1, backup: false };
+    if design.carries(server, Role::App) {
+        let instance = |number: u16| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, INSTANCE_FIRST + number - 1));
+            backend(format!("app-{number}"), Target::Instance(address))
+        };
+        return Some(PoolPlan { backends: (1..=app.instances).map(instance).collect(), check });
+    }
+    if !design.carries(server, Role::Web) {
+        return None;
+    }
+    let backends = app.servers.iter().filter_map(|name| Some(backend(name.to_string(), hop(design, name)?)));
+    Some(PoolPlan { backends: backends.collect(), check })
+}
+
+/// The way to another server's edge; `None` without a private address, which a design of several servers has.
+fn hop(design: &Design, to: &ServerName) -> Option<Target> {
+    let address = SocketAddr::new(private(design, to)?, HOP);
+    Some(match design.tls {
+        Some(_) => Target::MutualTls { address, server_name: internal_name(to) },
+        None => Target::Plain(address),
+    })
+}
+
+fn relay_target(design: &Design, server: &ServerName, socket: Option<PathBuf>) -> Option<RelayTarget> {
+    let database = design.database.as_ref().filter(|_| design.carries(server, Role::App))?;
+    if database.primary == *server {
+        return socket.map(RelayTarget::Unix);
+    }
+    private(design, &database.primary).map(|address| RelayTarget::Tcp(SocketAddr::new(address, DATABASE)))
+}

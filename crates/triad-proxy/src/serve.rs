@@ -1,0 +1,247 @@
+//! The running edge: one thread per worker with a runtime and listeners of its own, and one thread for health checks.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+use triad_model::EdgeReport;
+
+use crate::accept::{Door, accept};
+use crate::backend::Backend;
+use crate::counters::{self, Counters};
+use crate::health;
+use crate::live::{EdgeError, Live};
+use crate::plan::{EdgePlan, PoolPlan};
+use crate::pool::Pool;
+use crate::relay::Relay;
+use crate::upstream::Dialer;
+
+/// Longest time a start or reload waits for new backends' first checks before it serves without them.
+const FIRST_CHECKS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What all threads of an edge share.
+pub(crate) struct Shared {
+    pub live: ArcSwap<Live>,
+    pub balancer: Arc<Pool>,
+    pub local: Arc<Pool>,
+    pub dialer: Dialer,
+    pub relay: Arc<Relay>,
+    log_dropped: Arc<AtomicU64>,
+}
+
+/// One worker: what its connections need to know.
+pub(crate) struct Worker {
+    pub number: usize,
+    pub shared: Arc<Shared>,
+    pub counters: Arc<Counters>,
+    /// When everything must have ended, once that is decided. Every open connection holds a receiver.
+    pub stop: watch::Sender<Option<Instant>>,
+}
+
+/// A running edge. Its methods block: call them where no async runtime is entered. Dropping it cuts all connections.
+pub struct Edge {
+    shared: Arc<Shared>,
+    workers: Vec<Arc<Worker>>,
+    /// They return how many connections they cut.
+    threads: Vec<JoinHandle<usize>>,
+    checks: Checks,
+}
+
+impl Edge {
+    /// Serves `plan` on inherited sockets: under each name of [`crate::plan::listeners`] the same number of them, one
+    /// per worker; a name may come more than once, for several addresses.
+    ///
+    /// Returns when it serves. On an error nothing runs.
+    pub fn start(plan: EdgePlan, sockets: Vec<(String, Vec<TcpListener>)>) -> Result<Self, EdgeError> {
+        let log_dropped = Arc::new(AtomicU64::new(0));
+        let live = Live::build(&plan, None, &log_dropped)?;
+        let shares = share_out(sockets)?;
+        let shared = Arc::new(Shared::new(live, log_dropped));
+        let workers = (0..shares.len()).map(|number| Arc::new(Worker::new(number, shared.clone()))).collect();
+        let mut edge = Self { shared, workers, threads: Vec::new(), checks: Checks::start()? };
+        edge.adopt(&plan);
+        for (worker, listeners) in edge.workers.iter().zip(shares) {
+            edge.threads.push(start_worker(worker.clone(), listeners)?);
+        }
+        Ok(edge)
+    }
+
+    /// Works from `plan` from now on: requests and connections that begin later see the new one. Sockets, open
+    /// connections, counters and what is known of unchanged backends stay. On an error everything stays as it was.
+    pub fn reload(&self, plan: EdgePlan) -> Result<(), EdgeError> {
+        let next = Live::build(&plan, Some(&self.shared.live.load()), &self.shared.log_dropped)?;
+        self.shared.dialer.hop.store(next.hop_client.clone());
+        self.adopt(&plan);
+        self.shared.live.store(Arc::new(next));
+        // Only now does no new request look for a pool that the plan has no more.
+        for (pool, _) in self.shared.pools(&plan).into_iter().filter(|(_, wanted)| wanted.is_none()) {
+            pool.set(Vec::new());
+        }
+        Ok(())
+    }
+
+    /// What was counted since the start, and how the backends are now.
+    pub fn report(&self) -> EdgeReport {
+        let shared = &self.shared;
+        EdgeReport {
+            log_dropped: shared.log_dropped.load(Relaxed),
+            backends: shared.balancer.report().into_iter().chain(shared.local.report()).collect(),
+            relay_connections: shared.relay.open.load(Relaxed),
+            relay_failures: shared.relay.failures.load(Relaxed),
+            ..counters::sum(self.workers.iter().map(|worker| &*worker.counters))
+        }
+    }
+
+    /// Stops accepting, answers what runs with `Connection: close`, and ends when all is answered, at the latest after
+    /// `deadline`. Returns how many connections had to be cut.
+    pub fn drain(mut self, deadline: Duration) -> usize {
+        self.stop(deadline)
+    }
+
+    /// Gives the pools and the relay what `plan` asks for. A new backend gets its first check before it gets requests.
+    fn adopt(&self, plan: &EdgePlan) {
+        for (pool, wanted) in self.shared.pools(plan) {
+            let Some(wanted) = wanted else { continue };
+            let next = pool.next_members(wanted, self.workers.len());
+            self.check_first(pool, &next.new);
+            pool.set(next.all);
+        }
+        self.shared.relay.target.send_replace(plan.relay.clone());
+    }
+
+    fn check_first(&self, pool: &Arc<Pool>, backends: &[Arc<Backend>]) {
+        let (first, all_checked) = mpsc::channel();
+        for backend in backends {
+            let check = health::check(Arc::downgrade(backend), pool.clone(), self.shared.clone(), first.clone());
+            self.checks.handle.spawn(check);
+        }
+        drop(first);
+        // Nothing is ever sent: the channel closes when the last first check is done.
+        let _ = all_checked.recv_timeout(FIRST_CHECKS_TIMEOUT);
+    }
+
+    fn stop(&mut self, deadline: Duration) -> usize {
+        let end = Instant::now() + deadline;
+        for worker in &self.workers {
+            worker.stop.send_replace(Some(end));
+        }
+        let cut = self.threads.drain(..).map(|thread| thread.join().unwrap_or_default()).sum();
+        self.checks.stop();
+        cut
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
+impl Shared {
+    /// With empty pools and a relay that leads nowhere.
+    pub fn new(live: Live, log_dropped: Arc<AtomicU64>) -> Self {
+        Self {
+            dialer: Dialer { hop: live.hop_client.clone().into() },
+            live: ArcSwap::from_pointee(live),
+            balancer: Arc::new(Pool::new("balancer")),
+            local: Arc::new(Pool::new("local")),
+            relay: Arc::default(),
+            log_dropped,
+        }
+    }
+
+    /// The pools with what `plan` wants of each. The balancer's entry for this server looks at the local pool, so that
+    /// one comes first.
+    fn pools<'a>(&'a self, plan: &'a EdgePlan) -> [(&'a Arc<Pool>, Option<&'a PoolPlan>); 2] {
+        [(&self.local, plan.local.as_ref()), (&self.balancer, plan.balancer.as_ref())]
+    }
+}
+
+impl Worker {
+    fn new(number: usize, shared: Arc<Shared>) -> Self {
+        Self { number, shared, counters: Arc::default(), stop: watch::Sender::new(None) }
+    }
+}
+
+/// Each worker's doors: the n-th socket of every name.
+fn share_out(sockets: Vec<(String, Vec<TcpListener>)>) -> Result<Vec<Vec<(Door, TcpListener)>>, EdgeError> {
+    let workers = sockets.first().map_or(0, |(_, listeners)| listeners.len());
+    let mut shares: Vec<Vec<(Door, TcpListener)>> = (0..workers).map(|_| Vec::new()).collect();
+    for (name, listeners) in sockets {
+        let fault = |problem| EdgeError::Sockets { name: name.clone(), problem };
+        let door = Door::named(&name).ok_or_else(|| fault("have a name the edge does not know"))?;
+        if listeners.len() != workers {
+            return Err(fault("are not as many as those of the other names"));
+        }
+        for (share, listener) in shares.iter_mut().zip(listeners) {
+            share.push((door, listener));
+        }
+    }
+    Ok(shares)
+}
+
+fn start_worker(worker: Arc<Worker>, listeners: Vec<(Door, TcpListener)>) -> io::Result<JoinHandle<usize>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let listeners = listeners.into_iter().map(|(door, listener)| Ok((door, register(&runtime, listener)?)));
+    let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+    let thread = std::thread::Builder::new().name(format!("edge-{}", worker.number));
+    thread.spawn(move || runtime.block_on(work(worker, listeners)))
+}
+
+fn register(runtime: &Runtime, listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    let _entered = runtime.enter();
+    tokio::net::TcpListener::from_std(listener)
+}
+
+/// A worker's life. Returns how many connections were still open at the deadline; leaving the runtime cuts them.
+async fn work(worker: Arc<Worker>, listeners: Vec<(Door, tokio::net::TcpListener)>) -> usize {
+    let stop = worker.stop.subscribe();
+    for (door, listener) in listeners {
+        tokio::spawn(accept(worker.clone(), door, listener));
+    }
+    let deadline = end_of(stop).await;
+    let _ = timeout_at(deadline, worker.stop.closed()).await;
+    worker.stop.receiver_count()
+}
+
+/// Waits until a time to end is set.
+async fn end_of(mut stop: watch::Receiver<Option<Instant>>) -> Instant {
+    let decided = stop.wait_for(Option::is_some).await;
+    decided.ok().and_then(|end| *end).unwrap_or_else(Instant::now)
+}
+
+/// The thread of the health checks.
+struct Checks {
+    handle: Handle,
+    /// Its loss ends the thread.
+    running: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checks {
+    fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (running, ended) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new().name("edge-checks".to_owned());
+        let thread = thread.spawn(move || _ = runtime.block_on(ended))?;
+        Ok(Self { handle, running: Some(running), thread: Some(thread) })
+    }
+
+    fn stop(&mut self) {
+        self.running.take();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the health checks panicked");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Who gets the requests, and what a client notices when a backend goes away.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::SeqCst;
+
+use triad_model::Verdict::{Down, Up};
+use triad_proxy::{BackendPlan, Edge, EdgePlan, Target};
+
+use crate::bed::*;
+
+fn balancer(backends: Vec<BackendPlan>) -> (Edge, SocketAddr) {
+    edge("http", EdgePlan { balancer: pool(backends), ..plan() })
+}
+
+#[test]
+fn weights_five_and_one_share_any_six_requests() {
+    let (one, two) = (Origin::start("srv2"), Origin::start("srv3"));
+    let (_edge, address) = balancer(vec![backend("srv2", one.address, 5), backend("srv3", two.address, 1)]);
+    // A connection each, so that both workers take part.
+    let names: Vec<String> = (0..24).map(|_| get(address, "/").name()).collect();
+    for six in names.windows(6) {
+        assert_eq!(six.iter().filter(|name| *name == "srv3").count(), 1, "{six:?}");
+    }
+}
+
+#[test]
+fn the_backup_takes_over_by_itself_and_gives_back() {
+    let (active, passive) = (Origin::start("srv2"), Origin::start("srv3"));
+    let place = active.address;
+    let (edge, address) = balancer(vec![backend("srv2", place, 1), backup("srv3", passive.address)]);
+    assert_eq!(get(address, "/").name(), "srv2");
+    active.kill();
+    // Before the check has noticed, the refused connection sends the request on.
+    for _ in 0..5 {
+        assert_eq!(get(address, "/").name(), "srv3");
+    }
+    until_backend(&edge, "srv2", Down);
+    assert_eq!(get(address, "/").name(), "srv3");
+    let _active = Origin::again("srv2", place);
+    until_backend(&edge, "srv2", Up);
+    assert_eq!(get(address, "/").name(), "srv2");
+}
+
+#[test]
+fn a_refused_connection_is_tried_elsewhere_even_for_a_post_with_a_body() {
+    let (one, two) = (Origin::start("srv2"), Origin::start("srv3"));
+    let (edge, address) = balancer(vec![backend("srv2", one.address, 1), backup("srv3", two.address)]);
+    one.kill();
+    let request = format!("POST /echo HTTP/1.1\nHost: {HOST}\nContent-Length: 5\nConnection: close\n\nhello");
+    let reply = exchange(&mut connect(address), &request);
+    assert_eq!((reply.status, reply.text().as_str()), (200, "hello"));
+    until_backend(&edge, "srv2", Down);
+}
+
+#[test]
+fn a_request_that_waits_for_a_dying_backend_is_repeated_only_if_that_is_safe() {
+    let (active, passive) = (Origin::start("srv2"), Origin::start("srv3"));
+    let (_edge, address) = balancer(vec![backend("srv2", active.address, 1), backup("srv3", passive.address)]);
+    let (mut getting, mut posting) = (connect(address), connect(address));
+    write!(getting, "GET /never HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
+    active.until_asked(1);
+    write!(posting, "POST /never HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 0\r\n\r\n").expect("sent");
+    active.until_asked(2);
+    // Its checks fail, but its connections stay open: only the verdict ends the wait.
+    active.state.sick.store(true, SeqCst);
+    let reply = read_reply(&mut posting);
+    assert_eq!(reply.status, 502);
+    assert!(reply.text().contains("backend srv2"), "{}", reply.text());
+    passive.until_asked(1);
+    let heads = passive.state.heads.lock().expect("heads");
+    assert!(heads[0].starts_with("GET /never"), "{heads:?}");
+    assert_eq!(heads.len(), 1);
+}
+
+#[test]
+fn a_backend_that_hangs_up_is_named_and_an_idempotent_request_goes_on() {
+    let rude = raw_origin(drop);
+    let polite = Origin::start("srv3");
+    let (_edge, address) = balancer(vec![backend("srv2", rude, 1), backup("srv3", polite.address)]);
+    assert_eq!(get(address, "/").name(), "srv3");
+    let request = format!("POST / HTTP/1.1\nHost: {HOST}\nContent-Length: 0\nConnection: close\n\n");
+    let reply = exchange(&mut connect(address), &request);
+    assert_eq!(reply.status, 502);
+    assert!(reply.text().contains("What failed: backend srv2.<br>"), "{}", reply.text());
+}
+
+#[test]
+fn without_a_backend_the_answer_says_so_and_when_to_come_back() {
+    let (edge, address) = balancer(vec![backend("srv2", nowhere(), 1), backup("srv3", nowhere())]);
+    let reply = get(address, "/");
+    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("2")));
+    assert!(reply.text().contains("What failed: no backend is up.<br>"), "{}", reply.text());
+    assert!(!reply.text().contains("127.0.0.1"), "addresses are nobody's business");
+    let backends = edge.report().backends;
+    assert!(backends.iter().all(|backend| backend.why.contains("refused")), "{backends:?}");
+}
+
+#[test]
+fn the_balancers_own_server_is_reached_without_a_hop() {
+    let (instance, other) = (Origin::start("app-1"), Origin::start("srv3"));
+    let this_server = BackendPlan { name: "srv2".to_owned(), target: Target::ThisServer, weight: 1, backup: false };
+    let (edge, address) = edge(
+        "http",
+        EdgePlan {
+            balancer: pool(vec![this_server, backend("srv3", other.address, 1)]),
+            local: pool(vec![backend("app-1", instance.address, 1)]),
+            ..plan()
+        },
+    );
+    let mut names: Vec<String> = (0..4).map(|_| get(address, "/").name()).collect();
+    names.sort();
+    assert_eq!(names, ["app-1", "app-1", "srv3", "srv3"]);
+    let sent: Vec<_> = edge.report().backends.iter().map(|backend| (backend.name.clone(), backend.requests)).collect();
+    assert_eq!(sent, [("srv2".to_owned(), 2), ("srv3".to_owned(), 2), ("app-1".to_owned(), 2)]);
+    instance.kill();
+    for _ in 0..4 {
+        assert_eq!(get(address, "/").name(), "srv3");
+    }
+    until_backend(&edge, "srv2", Down);
+}
+
+#[test]
+fn what_no_application_has_seen_goes_to_another_server() {
+    let root = tempfile::tempdir().expect("a folder");
+    // The check finds a file, so the server looks well; its application is gone.
+    std::fs::write(root.path().join("up"), "").expect("a file");
+    let local = pool(vec![backend("app-1", nowhere(), 1)]);
+    let (_back, hop) = edge("hop", EdgePlan { root: Some(root.path().to_owned()), local, ..plan() });
+    let passive = Origin::start("srv3");
+    let srv2 = BackendPlan { target: Target::Plain(hop), ..backend("srv2", hop, 1) };
+    let (_front, address) = balancer(vec![srv2, backup("srv3", passive.address)]);
+    let post = |body: &str| {
+        let length = body.len();
+        let request = format!("POST / HTTP/1.1\nHost: {HOST}\nContent-Length: {length}\nConnection: close\n\n{body}");
+        exchange(&mut connect(address), &request)
+    };
+    assert_eq!(post("").name(), "srv3");
+    let reply = post("this body is spent");
+    assert_eq!((reply.status, reply.header("triad-untouched")), (503, None));
+    assert!(reply.text().contains("What failed: backend srv2.<br>"), "{}", reply.text());
+}

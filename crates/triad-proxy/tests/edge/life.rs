@@ -1,0 +1,134 @@
+//! Reload, drain, the access log and what is counted.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use triad_model::Verdict::Up;
+use triad_proxy::{Edge, EdgeError, EdgePlan};
+
+use crate::bed::*;
+
+#[test]
+fn reloads_under_load_lose_no_request() {
+    let (one, two) = (Origin::start("srv2"), Origin::start("srv3"));
+    let plan_a = EdgePlan { balancer: pool(vec![backend("srv2", one.address, 1)]), ..plan() };
+    let both = vec![backend("srv3", two.address, 3), backend("srv2", one.address, 1)];
+    let plan_b = EdgePlan { balancer: pool(both), ..plan() };
+    let (edge, address) = edge("http", plan_a.clone());
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (stop, answered) = (stop.clone(), answered.clone());
+            std::thread::spawn(move || {
+                let mut client = connect(address);
+                while !stop.load(SeqCst) {
+                    assert_eq!(exchange(&mut client, &format!("GET / HTTP/1.1\nHost: {HOST}\n\n")).status, 200);
+                    answered.fetch_add(1, SeqCst);
+                }
+            })
+        })
+        .collect();
+    for round in 1..=10 {
+        edge.reload(if round % 2 == 0 { plan_a.clone() } else { plan_b.clone() }).expect("a good plan");
+        let seen = answered.load(SeqCst);
+        until("requests go on", || answered.load(SeqCst) > seen + 20);
+    }
+    stop.store(true, SeqCst);
+    clients.into_iter().for_each(|client| client.join().expect("every request was answered"));
+    let report = edge.report();
+    assert_eq!(report.requests_total(), answered.load(SeqCst) as u64, "counters stay over reloads");
+    assert!(two.state.requests.load(SeqCst) > 0, "the second plan was used");
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_of_unchanged_backends() {
+    let origin = Origin::start("srv2");
+    let good = EdgePlan { balancer: pool(vec![backend("srv2", origin.address, 1)]), ..plan() };
+    let (edge, address) = edge("http", good.clone());
+    get(address, "/");
+    let more = vec![backend("srv2", origin.address, 1), backend("srv3", nowhere(), 1)];
+    edge.reload(EdgePlan { balancer: pool(more), ..plan() }).expect("a good plan");
+    let srv2 = &edge.report().backends[0];
+    assert_eq!((srv2.name.as_str(), srv2.verdict, srv2.requests), ("srv2", Up, 1));
+    assert!(matches!(edge.reload(EdgePlan { hosts: Vec::new(), ..good }), Err(EdgeError::Host(_))));
+    assert_eq!(get(address, "/").name(), "srv2", "a bad plan changes nothing");
+}
+
+#[test]
+fn a_drain_answers_what_runs_and_closes_what_is_idle() {
+    let origin = Origin::start("app-1");
+    let (edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", origin.address, 1)]), ..plan() });
+    let mut idle = connect(address);
+    exchange(&mut idle, &format!("GET / HTTP/1.1\nHost: {HOST}\n\n"));
+    let mut waiting = connect(address);
+    write!(waiting, "GET /wait HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
+    origin.until_asked(2);
+    let draining = std::thread::spawn(move || edge.drain(Duration::from_secs(20)));
+    assert_eq!(read_head(&mut idle), None, "an idle connection is closed at once");
+    until("nobody accepts any more", || TcpStream::connect(address).is_err());
+    origin.state.release.notify_waiters();
+    let reply = read_reply(&mut waiting);
+    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+    assert_eq!(draining.join().expect("it ends"), 0, "no connection was cut");
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline() {
+    let origin = Origin::start("app-1");
+    let (edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", origin.address, 1)]), ..plan() });
+    let mut waiting = connect(address);
+    write!(waiting, "GET /never HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
+    origin.until_asked(1);
+    assert_eq!(edge.drain(Duration::from_millis(100)), 1);
+}
+
+#[test]
+fn the_access_log_has_one_line_for_each_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("access.log");
+    let origin = Origin::start("app-1");
+    let local = pool(vec![backend("app-1", origin.address, 1)]);
+    let (edge, address) = edge("http", EdgePlan { local, access_log: Some(path.clone()), ..plan() });
+    let request = "GET /a?secret=1 HTTP/1.1\nHost: foobar.com\nUser-Agent: test\nReferer: http://x/\n\n";
+    let reply = exchange(&mut connect(address), request);
+    exchange(&mut connect(address), "GET / HTTP/1.1\nHost: evil.example\n\n");
+    // Somebody who does not wait for the answer.
+    let mut gone = connect(address);
+    write!(gone, "GET /never HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
+    origin.until_asked(2);
+    drop(gone);
+    until("all three are over", || edge.report().requests_total() == 3);
+    edge.drain(Duration::from_secs(20));
+    let text = std::fs::read_to_string(path).expect("a log");
+    let mut lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    assert_eq!(lines[0]["request_id"], reply.header("x-request-id").expect("an id"));
+    for line in &mut lines {
+        let line = line.as_object_mut().expect("an object");
+        assert!(line.remove("ts").is_some_and(|ts| ts.as_str().is_some_and(|ts| ts.ends_with('Z') && ts.len() == 24)));
+        assert!(line.remove("duration_ms").is_some_and(|duration| duration.as_f64() > Some(0.0)));
+        line.remove("request_id");
+        line.remove("bytes");
+    }
+    let expected = [
+        r#"{"attempts":1,"backend":"app-1","client":"127.0.0.1","host":"foobar.com","method":"GET","path":"/a","protocol":"HTTP/1.1","referer":"http://x/","status":200,"user_agent":"test"}"#,
+        r#"{"attempts":0,"client":"127.0.0.1","fault":"the request's Host (client)","host":"evil.example","method":"GET","path":"/","protocol":"HTTP/1.1","status":421}"#,
+        r#"{"attempts":0,"client":"127.0.0.1","host":"www.foobar.com","method":"GET","path":"/never","protocol":"HTTP/1.1","status":499}"#,
+    ];
+    assert_eq!(lines.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn sockets_that_do_not_fit_together_are_refused() {
+    let (_, listeners) = sockets();
+    let (_, mut fewer) = sockets();
+    fewer.pop();
+    let refused = |sockets| Edge::start(plan(), sockets).err().map(|error| error.to_string());
+    let error = refused(vec![("http".to_owned(), listeners), ("hop".to_owned(), fewer)]);
+    assert!(error.is_some_and(|error| error.contains("\"hop\" are not as many")));
+    let error = refused(vec![("gopher".to_owned(), Vec::new())]);
+    assert!(error.is_some_and(|error| error.contains("\"gopher\" have a name the edge does not know")));
+}

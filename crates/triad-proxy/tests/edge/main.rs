@@ -1,0 +1,7 @@
+//! The edge from outside: real sockets, real origins, real TLS.
+
+mod balancing;
+mod bed;
+mod life;
+mod proxying;
+mod relaying;

@@ -1,0 +1,170 @@
+//! Design to plan: each server's listeners and plan, compared whole with a file. `TRIAD_GOLDEN=write` rewrites them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use triad_model::{
+    Algorithm, App, Backend, Balancer, Certificate, Database, Design, HealthCheck, Secret, Server, ServerName, Site,
+    Tls, Web,
+};
+use triad_proxy::{EdgeInputs, EdgePlan, listeners};
+use triad_tls::{Identity, KeyPair};
+
+fn name(name: &str) -> ServerName {
+    ServerName::new(name).expect("a server's name")
+}
+
+fn names(list: &[&str]) -> Vec<ServerName> {
+    list.iter().map(|one| name(one)).collect()
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn server(number: u8, is_public: bool, is_private: bool) -> Server {
+    Server {
+        name: name(&format!("srv{number}")),
+        public: if is_public { vec![IpAddr::from([203, 0, 113, number]), address("2001:db8::1")] } else { Vec::new() },
+        private: is_private.then(|| IpAddr::from([10, 77, 0, number])),
+    }
+}
+
+fn app(servers: &[&str]) -> Option<App> {
+    Some(App {
+        servers: names(servers),
+        build: None,
+        directory: PathBuf::from("."),
+        command: "./app".to_owned(),
+        instances: 2,
+        health: "/up".to_owned(),
+        environment: BTreeMap::new(),
+    })
+}
+
+fn web(servers: &[&str]) -> Option<Web> {
+    Some(Web { servers: names(servers), root: Some(PathBuf::from("public")) })
+}
+
+fn database(primary: &str, replicas: &[&str]) -> Option<Database> {
+    let (primary, replicas) = (name(primary), names(replicas));
+    Some(Database { primary, replicas, name: "app".to_owned(), user: "app".to_owned() })
+}
+
+fn balancer(servers: &[&str], backends: &[(&str, u16, bool)]) -> Option<Balancer> {
+    let backend = |(server, weight, backup): &(&str, u16, bool)| Backend {
+        server: name(server),
+        weight: *weight,
+        backup: *backup,
+    };
+    Some(Balancer {
+        servers: names(servers),
+        algorithm: Algorithm::RoundRobin,
+        backends: backends.iter().map(backend).collect(),
+        health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 },
+    })
+}
+
+fn design(servers: Vec<Server>) -> Design {
+    let hosts = vec!["www.foobar.com".to_owned(), "foobar.com".to_owned()];
+    Design {
+        site: Site { domain: "foobar.com".to_owned(), hosts },
+        servers,
+        dns: None,
+        balancer: None,
+        web: None,
+        app: None,
+        database: None,
+        tls: None,
+        firewall: None,
+        monitor: None,
+    }
+}
+
+fn designs() -> Vec<(&'static str, Design)> {
+    let three = || vec![server(1, true, true), server(2, false, true), server(3, false, true)];
+    let tls = || Some(Tls { certificate: Certificate::Internal });
+    let simple = Design {
+        web: web(&["srv1"]),
+        app: app(&["srv1"]),
+        database: database("srv1", &[]),
+        ..design(vec![server(1, true, false)])
+    };
+    let weighted = Design {
+        balancer: balancer(&["srv1"], &[("srv1", 5, false), ("srv2", 1, false)]),
+        web: web(&["srv1", "srv2"]),
+        app: app(&["srv1", "srv2"]),
+        database: database("srv1", &["srv2"]),
+        ..design(three())
+    };
+    let secured = Design {
+        balancer: balancer(&["srv1"], &[("srv2", 1, false), ("srv3", 1, true)]),
+        web: web(&["srv2", "srv3"]),
+        app: app(&["srv2", "srv3"]),
+        database: database("srv2", &["srv3"]),
+        tls: tls(),
+        ..design(three())
+    };
+    let apart = Design { web: web(&["srv1"]), app: app(&["srv2", "srv3"]), tls: tls(), ..design(three()) };
+    vec![("simple", simple), ("weighted", weighted), ("secured", secured), ("apart", apart)]
+}
+
+fn inputs(design: &Design, server: &ServerName) -> EdgeInputs {
+    let key = || Secret::new("(key)");
+    EdgeInputs {
+        folder: PathBuf::from("/etc/triad"),
+        identity: Identity {
+            authority_pem: "(authority)".to_owned(),
+            certificate_pem: format!("({server})"),
+            key_pem: key(),
+        },
+        site_certificate: design
+            .fronts()
+            .contains(&server)
+            .then(|| KeyPair { certificate_pem: "(site)".to_owned(), key_pem: key() }),
+        access_log: Some(PathBuf::from("/var/log/triad/access.log")),
+        database_socket: Some(PathBuf::from("/run/triad/database.sock")),
+    }
+}
+
+fn describe(design: &Design) -> String {
+    let mut text = String::new();
+    for server in &design.servers {
+        let plan = EdgePlan::of(design, &server.name, inputs(design, &server.name));
+        let plan = serde_json::to_string_pretty(&plan).expect("JSON");
+        writeln!(text, "== {}", server.name).expect("memory");
+        for spec in listeners(design, &server.name) {
+            writeln!(text, "{} {}", spec.name, spec.address).expect("memory");
+        }
+        writeln!(text, "{plan}").expect("memory");
+    }
+    text
+}
+
+#[test]
+fn every_design_has_its_plans() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plan");
+    for (name, design) in designs() {
+        let text = describe(&design);
+        let path = folder.join(format!("{name}.txt"));
+        if std::env::var_os("TRIAD_GOLDEN").is_some_and(|value| value == "write") {
+            std::fs::create_dir_all(&folder).expect("a folder");
+            std::fs::write(&path, &text).expect("a file");
+        }
+        assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_plan_survives_the_way_to_the_edge_process() {
+    for (_, design) in designs() {
+        for server in &design.servers {
+            let plan = EdgePlan::of(&design, &server.name, inputs(&design, &server.name));
+            let sent = serde_json::to_vec(&plan).expect("JSON");
+            assert_eq!(serde_json::from_slice::<EdgePlan>(&sent).expect("a plan"), plan);
+            assert!(!format!("{plan:?}").contains("(key)"), "keys are never printed");
+        }
+    }
+}

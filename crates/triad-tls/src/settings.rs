@@ -1,0 +1,152 @@
+//! The TLS configurations Triad uses: one for users, and both ends of the connections between servers.
+
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use triad_model::{Secret, ServerName};
+
+use crate::authority::server_of_internal_name;
+use crate::{Identity, KeyPair, TlsError};
+
+/// What HTTPS users meet: TLS 1.2 and 1.3, HTTP/1.1, session tickets so that a returning client need not wait.
+pub fn site_server_config(pair: &KeyPair) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_single_cert(certificates(&pair.certificate_pem)?, key(&pair.key_pem)?)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    Ok(Arc::new(config))
+}
+
+/// The accepting end between servers: TLS 1.3 only, and only for clients that the design's authority signed.
+pub fn mutual_server_config(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&identity.authority_pem)?), provider()).build()?;
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(certificates(&identity.certificate_pem)?, key(&identity.key_pem)?)?;
+    Ok(Arc::new(config))
+}
+
+/// The opening end between servers; the peer must show the certificate of [`crate::internal_name`].
+pub fn mutual_client_config(identity: &Identity) -> Result<Arc<ClientConfig>, TlsError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots(&identity.authority_pem)?)
+        .with_client_auth_cert(certificates(&identity.certificate_pem)?, key(&identity.key_pem)?)?;
+    Ok(Arc::new(config))
+}
+
+/// The server that a peer's verified certificate belongs to.
+pub fn peer_server(certificates: &[CertificateDer<'_>]) -> Option<ServerName> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificates.first()?).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|name| match name {
+        x509_parser::extensions::GeneralName::DNSName(name) => server_of_internal_name(name),
+        _ => None,
+    })
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn roots(authority_pem: &str) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(authority_pem)? {
+        roots.add(certificate)?;
+    }
+    Ok(roots)
+}
+
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let refused = |reason| TlsError::Pem { what: "the certificate", reason };
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| refused(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(refused("it holds no certificate".to_owned()));
+    }
+    Ok(chain)
+}
+
+fn key(pem: &Secret) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem.expose_secret().as_bytes())
+        .map_err(|error| TlsError::Pem { what: "the key", reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName as DnsName;
+    use rustls::{ClientConnection, Connection, ServerConnection};
+    use triad_model::{Secret, ServerName};
+
+    use super::{mutual_client_config, mutual_server_config, peer_server, site_server_config};
+    use crate::{Authority, KeyPair, TlsError, internal_name};
+
+    fn server(name: &str) -> ServerName {
+        ServerName::new(name).unwrap()
+    }
+
+    /// Carries bytes between both ends until neither has anything to say.
+    fn shake_hands(client: &mut Connection, server: &mut Connection) -> Result<(), rustls::Error> {
+        for _ in 0..8 {
+            carry(client, server)?;
+            carry(server, client)?;
+        }
+        Ok(())
+    }
+
+    fn carry(from: &mut Connection, to: &mut Connection) -> Result<(), rustls::Error> {
+        let mut wire = Vec::new();
+        while from.wants_write() {
+            from.write_tls(&mut wire).unwrap();
+        }
+        let mut rest = wire.as_slice();
+        while !rest.is_empty() {
+            to.read_tls(&mut rest).unwrap();
+            to.process_new_packets()?;
+        }
+        Ok(())
+    }
+
+    fn meet(ours: &Authority, theirs: &Authority, name: &str) -> Result<Option<ServerName>, rustls::Error> {
+        let accepting = mutual_server_config(&ours.identity(&server("srv2")).unwrap()).unwrap();
+        let opening = mutual_client_config(&theirs.identity(&server("srv1")).unwrap()).unwrap();
+        let name = DnsName::try_from(name.to_owned()).unwrap();
+        let mut client: Connection = ClientConnection::new(opening, name).unwrap().into();
+        let mut server: Connection = ServerConnection::new(accepting).unwrap().into();
+        shake_hands(&mut client, &mut server)?;
+        Ok(server.peer_certificates().and_then(peer_server))
+    }
+
+    #[test]
+    fn servers_of_one_design_recognise_each_other() {
+        let authority = Authority::generate("test").unwrap();
+        let seen = meet(&authority, &authority, &internal_name(&server("srv2"))).unwrap();
+        assert_eq!(seen, Some(server("srv1")));
+    }
+
+    #[test]
+    fn a_stranger_or_a_wrong_server_is_refused() {
+        let ours = Authority::generate("ours").unwrap();
+        let theirs = Authority::generate("theirs").unwrap();
+        assert!(meet(&ours, &theirs, &internal_name(&server("srv2"))).is_err());
+        assert!(meet(&ours, &ours, &internal_name(&server("srv3"))).is_err());
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let authority = Authority::generate("test").unwrap();
+        let [one, two] = [0, 1].map(|_| authority.site(&["example.org".to_owned()]).unwrap());
+        let mixed = KeyPair { certificate_pem: one.certificate_pem, key_pem: two.key_pem };
+        assert!(matches!(site_server_config(&mixed), Err(TlsError::Unusable(_))));
+        let broken = KeyPair { certificate_pem: "x".to_owned(), key_pem: Secret::new("y") };
+        assert!(matches!(site_server_config(&broken), Err(TlsError::Pem { .. })));
+    }
+}

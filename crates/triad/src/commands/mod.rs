@@ -1,0 +1,143 @@
+//! The command line: one file a verb.
+
+mod agent;
+mod check;
+mod explain;
+mod init;
+mod lab;
+mod secrets;
+mod status;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use triad_config::{LoadError, Loaded, NotFound};
+
+use crate::print;
+
+/// One binary and one file for the infrastructure behind a website.
+#[derive(Parser)]
+#[command(name = "triad", version, about, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write a commented triad.toml to begin with
+    Init(init::Init),
+    /// Read the design and report every mistake in it
+    Check(check::Check),
+    /// Explain a part of this design
+    Explain(explain::Explain),
+    /// Run the whole design on this machine, in network namespaces
+    Lab(lab::Lab),
+    /// Run one server of the design: this host
+    Agent(agent::Agent),
+    /// Say what runs where, and how it is doing
+    Status(status::Status),
+    /// Make the keys and passwords of the design, a folder for each server
+    Secrets(secrets::Secrets),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Serve HTTP; started by the agent
+    #[command(hide = true)]
+    Edge,
+    /// Answer DNS; started by the agent
+    #[command(hide = true)]
+    Dns,
+    /// Run a program confined; started by the agent
+    #[command(hide = true)]
+    RunChild {
+        /// Process id of the agent
+        #[arg(long)]
+        parent: u32,
+        /// Program and arguments
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    /// A part of a lab; started by `lab up`
+    #[command(flatten)]
+    LabPart(lab::Part),
+}
+
+/// Which design a command is about.
+#[derive(Args)]
+pub struct DesignFile {
+    /// The file, or the folder it is in [default: $TRIAD_CONFIG, ./triad.toml, /etc/triad/triad.toml]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl DesignFile {
+    /// Reads the design, or prints what is wrong with it and gives the exit code.
+    fn load(&self) -> Result<Loaded, ExitCode> {
+        load(self.file.as_deref())
+    }
+}
+
+/// Reads the design that `file` names, or prints what is wrong with it.
+fn load(file: Option<&Path>) -> Result<Loaded, ExitCode> {
+    read(file).map_err(|failure| {
+        eprint!("{}", failure.text(print::color()));
+        ExitCode::from(print::UNUSABLE)
+    })
+}
+
+/// Why there is no design.
+enum Unusable {
+    NotFound(NotFound),
+    Refused(LoadError),
+}
+
+impl Unusable {
+    fn text(&self, color: bool) -> String {
+        match self {
+            Self::Refused(LoadError::Wrong { file, text, mistakes }) => {
+                triad_config::render(mistakes, &file.display().to_string(), text, color)
+            }
+            Self::Refused(error) => format!("triad: {error}\n"),
+            Self::NotFound(error) => format!("triad: {error}\n"),
+        }
+    }
+}
+
+fn read(file: Option<&Path>) -> Result<Loaded, Unusable> {
+    let file = triad_config::find_file(file).map_err(Unusable::NotFound)?;
+    triad_config::load(&file).map_err(Unusable::Refused)
+}
+
+/// Runs the command that was asked for.
+pub fn run(cli: Cli) -> ExitCode {
+    let outcome = match cli.command {
+        Command::Init(init) => init.run(),
+        Command::Check(check) => check.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Lab(lab) => lab.run(),
+        Command::Agent(agent) => agent.run(),
+        Command::Status(status) => status.run(),
+        Command::Secrets(secrets) => secrets.run(),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "triad", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Edge => in_child(triad_agent::child::edge_main),
+        Command::Dns => in_child(triad_agent::child::dns_main),
+        Command::RunChild { parent, command } => {
+            triad_agent::child::run_child(parent, &command).map(|()| ExitCode::SUCCESS)
+        }
+        Command::LabPart(part) => part.run(),
+    };
+    outcome.unwrap_or_else(|error| print::failure(&error))
+}
+
+fn in_child(main: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    agent::log_to_stderr();
+    main().map(|()| ExitCode::SUCCESS)
+}

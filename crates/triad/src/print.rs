@@ -1,0 +1,63 @@
+//! How commands print: data to standard output, everything else to standard error.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+/// The command did what it was to do.
+pub const DONE: u8 = 0;
+/// It could not.
+pub const FAILED: u8 = 1;
+/// Its input is unusable; nothing was started.
+pub const UNUSABLE: u8 = 2;
+/// What was asked about does not run.
+pub const NOT_RUNNING: u8 = 3;
+
+/// Writes `text` to standard output; a reader that has gone away (`| head`) is no error.
+pub fn out(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes `value` as JSON to standard output.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    out(&format!("{}\n", serde_json::to_string_pretty(value)?));
+    Ok(())
+}
+
+/// Whether standard error takes colours: a terminal, and `NO_COLOR` unset (no-color.org).
+pub fn color() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints why a command failed; every cause on a line of its own.
+pub fn failure(error: &anyhow::Error) -> ExitCode {
+    eprintln!("triad: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+    ExitCode::from(FAILED)
+}
+
+/// Rows of cells with each column as wide as its longest cell; the last column is left as it is.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn columns_are_as_wide_as_their_longest_cell() {
+        let rows = [vec!["a".to_owned(), "bb".to_owned()], vec!["ccc".to_owned(), String::new()]];
+        assert_eq!(super::table(&rows), "a    bb\nccc\n");
+    }
+}

@@ -1,0 +1,59 @@
+//! The whole thing: labs of the four designs, with the real binary, as a user starts them.
+//!
+//! Labs are slow to bring up, so cases share one where they can: `secured` stays up for most of them, and cases that
+//! break something put it right again. They run one after the other.
+
+mod designs;
+mod harness;
+mod lifecycle;
+mod secured;
+mod standalone;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use harness::{Failure, LabUnderTest};
+use libtest_mimic::{Arguments, Trial};
+
+/// A lab that comes up with the first case that needs it.
+pub struct SharedLab {
+    design: &'static str,
+    lab: OnceLock<Result<LabUnderTest, Failure>>,
+}
+
+impl SharedLab {
+    fn new(design: &'static str) -> Self {
+        Self { design, lab: OnceLock::new() }
+    }
+
+    fn get(&self) -> Result<&LabUnderTest, Failure> {
+        self.lab.get_or_init(|| LabUnderTest::up(self.design)).as_ref().map_err(Clone::clone)
+    }
+}
+
+/// A case with labs of its own.
+type Case = (&'static str, fn() -> Result<(), Failure>);
+/// A case on a lab that others share.
+type LabCase = (&'static str, fn(&LabUnderTest) -> Result<(), Failure>);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let secured = Arc::new(Mutex::new(Some(SharedLab::new("secured"))));
+    let mut trials = Vec::new();
+    for (name, case) in secured::CASES {
+        let secured = secured.clone();
+        trials.push(Trial::test(format!("secured::{name}"), move || {
+            let secured = secured.lock().unwrap_or_else(PoisonError::into_inner);
+            let lab = secured.as_ref().expect("taken down only at the end").get()?;
+            Ok(case(lab)?)
+        }));
+    }
+    for (name, case) in designs::CASES.iter().chain(lifecycle::CASES).chain(standalone::CASES) {
+        trials.push(Trial::test(*name, move || Ok(case()?)));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // Dropping a lab takes it down.
+    drop(secured.lock().unwrap_or_else(PoisonError::into_inner).take());
+    conclusion.exit_code()
+}

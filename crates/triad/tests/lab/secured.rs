@@ -1,0 +1,335 @@
+//! The `secured` design: every part of it, from the outside.
+
+use std::time::Duration;
+
+use crate::harness::{Failure, LabUnderTest, eventually, text};
+use crate::{LabCase, designs, ensure};
+
+const SITE: &str = "https://www.foobar.com";
+/// A passive server takes over, and a dead front leaves DNS, within this.
+const TAKE_OVER_LIMIT: Duration = Duration::from_secs(2);
+/// Anything else that heals by itself.
+const HEAL_LIMIT: Duration = Duration::from_secs(15);
+
+pub const CASES: &[LabCase] = &[
+    ("the_guestbook_is_signed_through_the_whole_chain", |lab| designs::sign_the_guestbook(lab, "https")),
+    ("dig_shows_the_chain", dig_shows_the_chain),
+    ("http_is_redirected", http_is_redirected),
+    ("static_files_come_from_the_web_server", static_files_come_from_the_web_server),
+    ("a_stranger_cannot_say_where_a_request_came_from", a_stranger_cannot_say_where_a_request_came_from),
+    ("another_host_is_refused", another_host_is_refused),
+    ("the_passive_server_gets_nothing", the_passive_server_gets_nothing),
+    ("the_firewalls_admit_what_the_design_needs_and_nothing_else", firewall_table),
+    ("the_site_is_reached_from_the_host", the_site_is_reached_from_the_host),
+    ("metrics_count_what_was_served", metrics_count_what_was_served),
+    ("children_have_no_privileges", children_have_no_privileges),
+    ("no_secret_is_in_a_process_list_or_a_log", no_secret_is_in_a_process_list_or_a_log),
+    ("the_passive_server_takes_over_and_gives_back", the_passive_server_takes_over_and_gives_back),
+    ("a_dead_edge_is_replaced", a_dead_edge_is_replaced),
+    ("a_dead_instance_costs_no_request", a_dead_instance_costs_no_request),
+    ("a_dead_name_server_is_replaced", a_dead_name_server_is_replaced),
+    ("a_dead_agent_comes_back_with_everything", a_dead_agent_comes_back_with_everything),
+    ("a_dead_primary_comes_back_with_every_acknowledged_write", a_dead_primary_comes_back),
+];
+
+fn dig_shows_the_chain(lab: &LabUnderTest) -> Result<(), Failure> {
+    for server in ["203.0.113.11", "203.0.113.12"] {
+        let answer = lab.run("client", &format!("dig +noall +answer www.foobar.com @{server}"))?;
+        let fields: Vec<&str> = answer.split_whitespace().collect();
+        let expected =
+            ["www.foobar.com.", "30", "IN", "CNAME", "foobar.com.", "foobar.com.", "30", "IN", "A", "203.0.113.11"];
+        ensure!(fields == expected, "{server} answered {answer}");
+    }
+    let other = lab.run("client", "dig +noall +comments example.org @203.0.113.11")?;
+    ensure!(other.contains("status: REFUSED"), "another zone: {other}");
+    let tcp = lab.run("client", "dig +tcp +short NS foobar.com")?;
+    ensure!(tcp.contains("ns1.foobar.com.") && tcp.contains("ns2.foobar.com."), "over TCP: {tcp}");
+    Ok(())
+}
+
+fn http_is_redirected(lab: &LabUnderTest) -> Result<(), Failure> {
+    let answer = lab.curl("-o /dev/null -w '%{http_code} %{redirect_url}' 'http://www.foobar.com/a?b=c'")?;
+    ensure!(answer == format!("308 {SITE}/a?b=c"), "plain HTTP gave {answer}");
+    Ok(())
+}
+
+fn static_files_come_from_the_web_server(lab: &LabUnderTest) -> Result<(), Failure> {
+    let head = lab.curl(&format!("--head {SITE}/style.css"))?.to_ascii_lowercase();
+    for part in ["200", "content-type: text/css", "etag: ", "last-modified: ", "accept-ranges: bytes"] {
+        ensure!(head.contains(part), "{part} is missing in\n{head}");
+    }
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap_or_default().trim().to_owned();
+    let code = lab.curl(&format!("-o /dev/null -w '%{{http_code}}' -H 'If-None-Match: {tag}' {SITE}/style.css"))?;
+    ensure!(code == "304", "the same ETag gave {code}");
+    let part = lab.curl(&format!("-r 0-9 -o /dev/null -w '%{{http_code}} %{{size_download}}' {SITE}/style.css"))?;
+    ensure!(part == "206 10", "a range gave {part}");
+    for path in ["/../triad.toml", "/%2e%2e/triad.toml", "/..%2ftriad.toml", "/.git/config"] {
+        let output = lab.exec("client", &format!("curl -sS --path-as-is -w '%{{http_code}}' {SITE}{path}"))?;
+        ensure!(!text(&output.stdout).contains("[site]"), "{path} left the folder");
+    }
+    Ok(())
+}
+
+fn a_stranger_cannot_say_where_a_request_came_from(lab: &LabUnderTest) -> Result<(), Failure> {
+    let forged = "-H 'X-Forwarded-For: 10.0.0.1' -H 'X-Request-Id: forged' -H 'Forwarded: for=10.0.0.1'";
+    let head = lab.curl(&format!("{forged} -D - -o /dev/null '{SITE}/whoami?forged'"))?;
+    ensure!(!head.contains("forged"), "the stranger's request id was kept:\n{head}");
+    for server in ["srv1", "srv2"] {
+        let log = lab.directory().join(format!("servers/{server}/state/log/edge/access.jsonl"));
+        let (line, _) = eventually("the request in the log", HEAL_LIMIT, || {
+            let lines = std::fs::read_to_string(&log)?;
+            let line = lines
+                .lines()
+                .rev()
+                .find(|line| line.contains("/whoami?forged") || line.contains("\"path\":\"/whoami\""));
+            line.map(str::to_owned).ok_or_else(|| Failure(format!("not in {}", log.display())))
+        })?;
+        ensure!(line.contains("\"client\":\"192.0.2.10\""), "{server} took the stranger's word: {line}");
+    }
+    Ok(())
+}
+
+fn another_host_is_refused(lab: &LabUnderTest) -> Result<(), Failure> {
+    let code =
+        lab.run("client", "curl -s -o /dev/null -w '%{http_code}' -H 'Host: evil.example' https://www.foobar.com/")?;
+    ensure!(code == "421", "another host gave {code}");
+    Ok(())
+}
+
+fn the_passive_server_gets_nothing(lab: &LabUnderTest) -> Result<(), Failure> {
+    let answers = lab.run("client", &format!("for i in $(seq 12); do curl -sS --fail {SITE}/whoami; echo; done"))?;
+    let from_srv2 = answers.lines().filter(|answer| answer.contains(r#""server":"srv2""#)).count();
+    ensure!(from_srv2 == 12, "srv2 is the active one:\n{answers}");
+    let instances = ["1", "2"].iter().all(|number| answers.contains(&format!(r#""instance":"{number}""#)));
+    ensure!(instances, "both instances serve:\n{answers}");
+    Ok(())
+}
+
+/// Who reaches which port of whom, compared with a golden. `open` connects, `refused` is answered, `dropped` is not.
+fn firewall_table(lab: &LabUnderTest) -> Result<(), Failure> {
+    const PORTS: &str = "22 53 80 443 3306 7443 8443 9001 9100";
+    const TARGETS: &str = "203.0.113.11 203.0.113.12 203.0.113.13 10.77.0.11 10.77.0.12 10.77.0.13";
+    let script = format!(
+        r#"for target in {TARGETS}; do for port in {PORTS}; do (
+             timeout 1 bash -c "exec 3<>/dev/tcp/$target/$port" 2>/dev/null
+             case $? in 0) r=open;; 124) r=dropped;; *) r=refused;; esac
+             echo "$target $port $r"
+           ) & done; done; wait"#
+    );
+    let mut table = String::new();
+    for origin in ["client", "srv1", "srv2", "srv3"] {
+        let answers = lab.run(origin, &script)?;
+        let answer = |target: &str, port: &str| {
+            let key = format!("{target} {port} ");
+            answers.lines().find_map(|line| line.strip_prefix(&key)).unwrap_or("missing").to_owned()
+        };
+        table.push_str(&format!("from {origin}\n{:>14}", ""));
+        PORTS.split(' ').for_each(|port| table.push_str(&format!("{port:>9}")));
+        table.push('\n');
+        for target in TARGETS.split(' ') {
+            table.push_str(&format!("{target:>14}"));
+            PORTS.split(' ').for_each(|port| table.push_str(&format!("{:>9}", answer(target, port))));
+            table.push('\n');
+        }
+        table.push('\n');
+    }
+    compare_with_golden("firewall-table.txt", &table)
+}
+
+fn compare_with_golden(name: &str, actual: &str) -> Result<(), Failure> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("TRIAD_GOLDEN").is_some_and(|value| value == "write") {
+        return Ok(std::fs::write(path, actual)?);
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    ensure!(actual == expected, "differs from {} (TRIAD_GOLDEN=write rewrites it):\n{actual}", path.display());
+    Ok(())
+}
+
+fn the_site_is_reached_from_the_host(lab: &LabUnderTest) -> Result<(), Failure> {
+    let status = lab.status()?;
+    let entrance = status["entrance"].as_str().ok_or_else(|| Failure(format!("no entrance: {status}")))?;
+    let port = entrance.rsplit(':').next().unwrap_or_default();
+    let authority = lab.directory().join("authority.pem");
+    let page = crate::harness::succeed(
+        std::process::Command::new("curl")
+            .args(["-sS", "--fail", "--max-time", "5", "--cacert"])
+            .arg(&authority)
+            .arg("--resolve")
+            .arg(format!("www.foobar.com:{port}:127.0.0.1"))
+            .arg(format!("https://www.foobar.com:{port}/")),
+    )?;
+    ensure!(page.contains("Guestbook"), "the host sees {page}");
+    Ok(())
+}
+
+fn metrics_count_what_was_served(lab: &LabUnderTest) -> Result<(), Failure> {
+    let scrape = || lab.run("srv3", "curl -sS --fail --max-time 5 http://10.77.0.11:9100/metrics");
+    let served = |metrics: &str| -> u64 {
+        let series = metrics.lines().filter(|line| line.starts_with("triad_http_requests_total{"));
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    };
+    let before = served(&scrape()?);
+    lab.run("client", &format!("for i in $(seq 20); do curl -sS -o /dev/null {SITE}/whoami; done"))?;
+    eventually("20 more requests", HEAL_LIMIT, || {
+        let now = served(&scrape()?);
+        ensure!(now == before + 20, "{before} became {now}");
+        Ok(())
+    })?;
+    let metrics = scrape()?;
+    for name in [
+        "triad_http_request_duration_seconds_bucket",
+        "triad_backend_up",
+        "node_cpu_seconds_total",
+        "node_memory_MemAvailable_bytes",
+        "node_network_receive_bytes_total",
+        "triad_firewall_dropped_packets_total",
+    ] {
+        ensure!(metrics.contains(name), "{name} is missing");
+    }
+    let database = lab.run("srv3", "curl -sS --fail --max-time 5 http://10.77.0.13:9100/metrics")?;
+    ensure!(database.contains("triad_database_semi_sync 1"), "semi-sync is not on in\n{database}");
+    Ok(())
+}
+
+fn children_have_no_privileges(lab: &LabUnderTest) -> Result<(), Failure> {
+    for (server, process) in [("srv1", "edge"), ("srv1", "dns"), ("srv3", "mariadbd"), ("srv2", "app-1")] {
+        let pid = lab.pid(server, process)?;
+        let status =
+            lab.run(server, &format!("grep -E '^(Uid|CapEff|CapPrm|CapBnd|NoNewPrivs)' /proc/{pid}/status"))?;
+        let field =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+        ensure!(
+            field("CapEff:") == "0000000000000000" && field("CapPrm:") == "0000000000000000",
+            "{process}: {status}"
+        );
+        ensure!(field("NoNewPrivs:") == "1", "{process} may gain privileges: {status}");
+        ensure!(!field("Uid:").starts_with('0'), "{process} is root: {status}");
+    }
+    Ok(())
+}
+
+fn no_secret_is_in_a_process_list_or_a_log(lab: &LabUnderTest) -> Result<(), Failure> {
+    let secrets = lab.directory().join("servers/srv3/state/secrets");
+    let processes = crate::harness::succeed(std::process::Command::new("ps").args(["-eo", "args"]))?;
+    for name in ["database-app.password", "database-replication.password"] {
+        let password = std::fs::read_to_string(secrets.join(name))?;
+        let password = password.trim();
+        ensure!(password.len() >= 20, "{name} is short");
+        ensure!(!processes.contains(password), "{name} is in the process list");
+        let grep = ["srv1", "srv2", "srv3"].map(|server| lab.directory().join("servers").join(server));
+        let found = std::process::Command::new("grep")
+            .args(["-rlI", "--include=*.log*", "--include=*.jsonl", "--", password])
+            .args(&grep)
+            .output()?;
+        ensure!(found.stdout.is_empty(), "{name} is in {}", text(&found.stdout));
+    }
+    Ok(())
+}
+
+fn whoami(lab: &LabUnderTest) -> Result<String, Failure> {
+    let answer = lab.curl(&format!("--max-time 1 {SITE}/whoami"))?;
+    let answer: serde_json::Value = serde_json::from_str(&answer)?;
+    Ok(answer["server"].as_str().unwrap_or_default().to_owned())
+}
+
+fn served_by(lab: &LabUnderTest, server: &str, limit: Duration) -> Result<Duration, Failure> {
+    let probe = || {
+        let now = whoami(lab)?;
+        ensure!(now == server, "{now} answers");
+        Ok(())
+    };
+    eventually(&format!("{server} serving"), limit, probe).map(|(_, took)| took)
+}
+
+fn the_passive_server_takes_over_and_gives_back(lab: &LabUnderTest) -> Result<(), Failure> {
+    served_by(lab, "srv2", HEAL_LIMIT)?;
+    lab.run("srv2", "ip link set public down; ip link set private down")?;
+    let taken = served_by(lab, "srv3", TAKE_OVER_LIMIT);
+    // The replica is gone with it: writes must go on after the semi-sync time-out.
+    let signed = designs::sign_the_guestbook(lab, "https");
+    lab.run("srv2", "ip link set public up; ip link set private up; ip route replace default dev public")?;
+    let routes = "for peer in 10.77.0.11 10.77.0.13; do ip route replace $peer dev private src 10.77.0.12; done";
+    lab.run("srv2", routes)?;
+    taken?;
+    signed?;
+    served_by(lab, "srv2", HEAL_LIMIT)?;
+    lab.await_health().map(drop)
+}
+
+fn a_dead_edge_is_replaced(lab: &LabUnderTest) -> Result<(), Failure> {
+    let before = lab.pid("srv1", "edge")?;
+    lab.kill_process("srv1", "edge")?;
+    // No connection is refused meanwhile: the agent keeps the socket, and this waits in its backlog.
+    lab.curl(&format!("--max-time 5 {SITE}/whoami"))?;
+    ensure!(lab.pid("srv1", "edge")? != before, "it is the same process");
+    lab.await_health().map(drop)
+}
+
+fn a_dead_instance_costs_no_request(lab: &LabUnderTest) -> Result<(), Failure> {
+    lab.kill_process("srv2", "app-1")?;
+    let script = format!("for i in $(seq 20); do curl -sS -o /dev/null -w '%{{http_code}}\\n' {SITE}/whoami; done");
+    let codes = lab.run("client", &script)?;
+    ensure!(codes.lines().all(|code| code == "200"), "some failed: {codes}");
+    lab.await_health()?;
+    let report = lab.report("srv2")?;
+    ensure!(report.to_string().contains("was ended by SIGKILL"), "the reason is not told: {report}");
+    Ok(())
+}
+
+fn a_dead_name_server_is_replaced(lab: &LabUnderTest) -> Result<(), Failure> {
+    lab.kill_process("srv1", "dns")?;
+    eventually("answers from srv1", HEAL_LIMIT, || {
+        let answer = lab.run("client", "dig +short +time=1 +tries=1 foobar.com @203.0.113.11")?;
+        ensure!(answer.trim() == "203.0.113.11", "it answered {answer}");
+        Ok(())
+    })?;
+    lab.await_health().map(drop)
+}
+
+fn a_dead_agent_comes_back_with_everything(lab: &LabUnderTest) -> Result<(), Failure> {
+    lab.run("srv2", "pkill -9 -f 'triad agent'")?;
+    served_by(lab, "srv3", TAKE_OVER_LIMIT)?;
+    served_by(lab, "srv2", HEAL_LIMIT)?;
+    lab.await_health()?;
+    let orphans = lab.run("srv2", "ps -eo comm= | grep -c -E '^(mariadbd|guestbook)$'")?;
+    ensure!(orphans.trim() == "3", "one mariadbd and two instances are due, there are {orphans}");
+    Ok(())
+}
+
+fn a_dead_primary_comes_back(lab: &LabUnderTest) -> Result<(), Failure> {
+    let post = |name: &str| {
+        format!(
+            "curl -s -o /dev/null -w '%{{http_code}}\\n' --max-time 8 --data-urlencode name={name} --data-urlencode text=x {SITE}/entries"
+        )
+    };
+    let script = format!("for i in $(seq 40); do echo $i $({}); done", post("write-$i"));
+    let writer = std::thread::scope(|scope| -> Result<String, Failure> {
+        let writer = scope.spawn(|| lab.run("client", &script));
+        let killed = lab.kill_process("srv3", "mariadbd");
+        let written = writer.join().map_err(|_| Failure("the writer panicked".to_owned()))??;
+        killed?;
+        Ok(written)
+    })?;
+    lab.await_health()?;
+    let entries = lab.curl(&format!("'{SITE}/entries.json?limit=1000'"))?;
+    let acknowledged: Vec<&str> = writer.lines().filter_map(|line| line.strip_suffix(" 303")).collect();
+    ensure!(!acknowledged.is_empty(), "nothing was written:\n{writer}");
+    for number in &acknowledged {
+        ensure!(
+            entries.contains(&format!(r#""name":"write-{number}""#)),
+            "write-{number} was acknowledged and is lost"
+        );
+    }
+    // The replica has the same.
+    let count = "SELECT COUNT(*) FROM foobar.entries";
+    let socket = |server: &str| lab.directory().join(format!("servers/{server}/run/database/mariadbd.sock"));
+    let rows =
+        |server: &str| lab.run(server, &format!("mariadb --socket={} -N -e '{count}'", socket(server).display()));
+    eventually("the replica equal", HEAL_LIMIT, || {
+        let (primary, replica) = (rows("srv3")?, rows("srv2")?);
+        ensure!(primary == replica, "{primary} on the primary, {replica} on the replica");
+        Ok(())
+    })?;
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! `cargo xtask test`: everything that has to pass, on a machine that may have nothing installed yet.
+
+use crate::packages;
+use crate::workspace::{cargo, run as run_program};
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Install missing packages without asking.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Installs, builds, tests.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    packages::ensure(packages::LAB, args.yes)?;
+    // Tests of the lab start the binaries themselves, the example application's included.
+    run_program(&mut cargo(&["build", "--workspace"]))?;
+    run_program(&mut cargo(&["test", "--workspace"]))
+}
