@@ -14,10 +14,10 @@ use triad_model::{
 use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
 
-use crate::agent::Setup;
 use crate::database::DatabaseService;
 use crate::report::{self, Observed};
 use crate::service::Service;
+use crate::setup::Setup;
 use crate::supervisor::Process;
 
 /// How often the firewall's counters are read: each reading starts a process.

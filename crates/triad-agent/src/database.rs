@@ -15,7 +15,7 @@ use triad_api::Peer;
 use triad_database::{Backup, DatabasePlan, Duty, Layout, Reconciler, RunAs};
 use triad_model::{DatabaseReport, ServiceUser, State};
 
-use crate::agent::{Setup, make_folder};
+use crate::setup::{Setup, make_folder};
 use crate::supervisor::Process;
 
 /// Time between two looks at the database.

@@ -20,13 +20,16 @@ mod api;
 mod backoff;
 pub mod child;
 mod database;
+mod doors;
 mod logfile;
 mod report;
 pub mod secrets;
 pub mod service;
+mod setup;
 mod sockets;
 pub mod supervisor;
 mod users;
 mod watch_fronts;
 
-pub use agent::{Options, run};
+pub use agent::run;
+pub use setup::Options;

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use triad_model::{ProcessReport, ProcessSpec, ProcessState};
 
 use crate::backoff::Backoff;
+use crate::child::confine::OWN_PROGRAM;
 use crate::logfile;
 use crate::sockets::Named;
 use crate::users::Ids;
@@ -189,8 +190,8 @@ async fn live(mut child: Child, spec: &ProcessSpec, shared: &Shared, stopped: &m
 
 fn spawn(launch: &mut Launch, process: &Process) -> anyhow::Result<Child> {
     let log = logfile::open(&launch.log)?;
-    let mut command = std::process::Command::new("/proc/self/exe");
-    command.arg("run-child").arg("--parent").arg(std::process::id().to_string());
+    let mut command = std::process::Command::new(OWN_PROGRAM);
+    command.arg0("triad").arg("run-child").arg("--parent").arg(std::process::id().to_string());
     command.arg("--").arg(&launch.spec.program).args(&launch.spec.args);
     command.env_clear().envs(environment(launch));
     command.current_dir(&launch.spec.directory);

@@ -8,7 +8,7 @@ use triad_model::{DatabaseRole, ProcessSpec, ServiceUser};
 use crate::files::{directory, flush_file_system, is_empty, remove_tree_if_there, rename, write_atomically};
 use crate::plan::my_cnf;
 use crate::tool::{INSTALL, SERVER, run_as};
-use crate::{DatabaseError, DatabasePlan, port};
+use crate::{DatabaseError, DatabasePlan};
 
 /// Longest Unix socket path, in bytes: `sun_path` less its final zero (unix(7)).
 const SOCKET_PATH_MAX: usize = 107;
@@ -24,7 +24,6 @@ const STOP_TIMEOUT_MS: u64 = 30_000;
 pub async fn prepare(plan: &DatabasePlan) -> Result<(), DatabaseError> {
     SERVER.program()?;
     check_socket_path(&plan.socket())?;
-    check_port(plan)?;
     make_directories(plan)?;
     write_atomically(&plan.config_file(), &my_cnf(plan), 0o644)?;
     if plan.role() == DatabaseRole::Primary && is_empty(&plan.data_directory())? {
@@ -51,17 +50,6 @@ fn check_socket_path(path: &Path) -> Result<(), DatabaseError> {
         return Ok(());
     }
     Err(DatabaseError::SocketPathTooLong { path: path.to_owned(), max: SOCKET_PATH_MAX })
-}
-
-fn check_port(plan: &DatabasePlan) -> Result<(), DatabaseError> {
-    let Some((address, holder)) = plan.listen.and_then(|address| Some((address, port::holder(address)?))) else {
-        return Ok(());
-    };
-    let own = fs::read_to_string(plan.pid_file()).ok().and_then(|text| text.trim().parse::<u32>().ok());
-    if own.is_some() && own == holder.process.as_ref().map(|(pid, _)| *pid) {
-        return Ok(());
-    }
-    Err(DatabaseError::PortTaken { address, holder: holder.to_string() })
 }
 
 fn make_directories(plan: &DatabasePlan) -> Result<(), DatabaseError> {

@@ -1,5 +1,4 @@
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Why the database is not as planned.
@@ -12,14 +11,6 @@ pub enum DatabaseError {
         program: PathBuf,
         /// Debian's package that has it.
         package: &'static str,
-    },
-    /// Somebody else listens where the database should.
-    #[error("port {address} is taken by {holder}: stop that first, it is not a database that Triad started")]
-    PortTaken {
-        /// Where the database should listen.
-        address: SocketAddr,
-        /// `mariadbd (pid 123)`.
-        holder: String,
     },
     /// The Unix socket's path does not fit the kernel's `sun_path` (unix(7)).
     #[error("the socket path {} has {} bytes, the kernel takes {max}: use a shorter run directory", path.display(),

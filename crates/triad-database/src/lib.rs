@@ -25,7 +25,6 @@ mod files;
 mod observe;
 mod passwords;
 mod plan;
-mod port;
 mod reconcile;
 mod report;
 mod seed;

@@ -8,7 +8,6 @@ use std::fs::{self, File, Permissions};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use support::{design, plan};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use triad_database::{
-    DatabaseError, DatabasePlan, Duty, Passwords, Reconciler, RunAs, backup_stream, needs_seed, prepare, process, seed,
+    DatabasePlan, Duty, Passwords, Reconciler, RunAs, backup_stream, needs_seed, prepare, process, seed,
 };
 use triad_model::{DatabaseReport, ServiceUser, State};
 
@@ -360,19 +359,6 @@ async fn data_of_its_own_keeps_a_replica_from_replicating() {
     pair.replica.start();
     let told = pair.replica.until("refused", |report| report.state == State::Down).await;
     assert!(told.detail.contains("holds data that is no copy of srv1's"), "{}", told.detail);
-}
-
-#[tokio::test]
-async fn a_taken_port_is_told_with_its_holder() {
-    let pair = Pair::new();
-    let address = pair.primary.plan.listen.expect("it listens");
-    let _listener = TcpListener::bind(address).expect("still free");
-    let error = prepare(&pair.primary.plan).await.expect_err("the port is taken");
-    assert!(matches!(error, DatabaseError::PortTaken { .. }));
-    let pid = std::process::id();
-    assert!(error.to_string().contains(&format!("port {address} is taken by ")), "{error}");
-    assert!(error.to_string().contains(&format!("(pid {pid})")), "{error}");
-    assert!(!Path::new(&pair.primary.plan.data_directory()).exists(), "nothing was begun");
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
+/// This binary, wherever it is: a service's user may not be able to reach it by its path.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Most files a child may have open, unless its soft limit is higher already.
 const FILES_MAX: u64 = 65_536;
 
@@ -20,7 +22,12 @@ const FILES_MAX: u64 = 65_536;
 pub fn run_child(parent: u32, command: &[OsString]) -> anyhow::Result<()> {
     let (program, args) = command.split_first().context("nothing to run: give a program after --")?;
     confine(parent)?;
-    let error = Command::new(program).args(args).exec();
+    let mut command = Command::new(program);
+    if program == OWN_PROGRAM {
+        // What `ps` shows.
+        command.arg0("triad");
+    }
+    let error = command.args(args).exec();
     Err(anyhow::Error::new(error).context(format!("cannot run {}", program.display())))
 }
 

@@ -5,7 +5,7 @@ use super::{Inherited, Served, serve};
 
 /// `triad dns`: answers for the domain on inherited sockets.
 pub fn main() -> anyhow::Result<()> {
-    serve::<NameServer>()
+    serve::<NameServer>(c"triad-dns")
 }
 
 impl Served for NameServer {

@@ -10,7 +10,7 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `triad edge`: serves HTTP and relays to the database on inherited sockets.
 pub fn main() -> anyhow::Result<()> {
-    serve::<Edge>()
+    serve::<Edge>(c"triad-edge")
 }
 
 impl Served for Edge {

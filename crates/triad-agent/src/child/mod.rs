@@ -10,10 +10,12 @@ pub use dns::main as dns_main;
 pub use edge::{DRAIN_TIMEOUT, main as edge_main};
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use listenfd::ListenFd;
+use nix::sys::prctl;
 use tokio::signal::unix::{SignalKind, signal};
 use triad_model::ServerName;
 
@@ -87,7 +89,8 @@ trait Served: Sized {
 }
 
 /// The life of a service's process: the first plan, then orders and reports until SIGTERM or the agent's end.
-fn serve<S: Served>() -> anyhow::Result<()> {
+fn serve<S: Served>(name: &CStr) -> anyhow::Result<()> {
+    prctl::set_name(name).context("cannot name this process")?;
     let mut inherited = Inherited::take()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

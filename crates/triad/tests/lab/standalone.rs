@@ -88,7 +88,7 @@ fn an_agent_runs_a_server_without_a_lab() -> Result<(), Failure> {
     ensure!(answer == "foobar.com.\n203.0.113.11\n", "the answer is {answer}");
 
     a_taken_port_stops_another_agent(&host)?;
-    host.run("pkill -TERM -f 'triad agent'")?;
+    host.run("pkill -TERM -x triad")?;
     let code = host.exit_code()?;
     ensure!(code == "0", "the agent ended with {code}: {}", std::fs::read_to_string(host.path("agent.log"))?);
     let left = host.run("ps -eo comm= | grep -c -E 'mariadbd|guestbook|triad' || true")?;
