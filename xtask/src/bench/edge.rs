@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         bail!("two CPUs are needed: one for the proxy, one for the load and the origin");
     }
     if args.only.contains(&Subject::Triad) {
-        run_program(&mut cargo(&["build", "--release", "--package", "triad"]))?;
+        run_program(&mut cargo(&["build", "--profile", "dist", "--package", "triad-proxy", "--example", "edge"]))?;
     }
     let samples = measure_all(args)?;
     println!("plain HTTP/1.1, {CONNECTIONS} connections, answer of {} bytes, access logs on;", ANSWER.len());

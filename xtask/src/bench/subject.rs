@@ -43,7 +43,7 @@ impl Subject {
     /// Starts it on `site.port`; returns its processes once it listens.
     pub fn start(self, site: &Site) -> anyhow::Result<Vec<Process>> {
         match self {
-            Self::Triad => Ok(vec![start_proxy(triad_proxy(site), site, "triad")?]),
+            Self::Triad => Ok(vec![start_proxy(triad_edge(site), site, "triad")?]),
             Self::Haproxy => Ok(vec![start_haproxy(site)?]),
             Self::Nginx => Ok(vec![start_nginx(site)?]),
             Self::Chain => {
@@ -90,15 +90,11 @@ pub fn start_origin(directory: &Path, port: u16) -> anyhow::Result<Process> {
     Process::start(pin(SIDE_CPU, &command), &directory.join("origin.out"), port)
 }
 
-/// Our edge as a plain HTTP proxy from `site.port` to `site.origin_port`, in the foreground.
-fn triad_proxy(site: &Site) -> Command {
-    let mut command = Command::new(root().join("target/release/triad"));
-    command
-        .arg("edge")
-        .args(["--listen", &format!("127.0.0.1:{}", site.port)])
-        .args(["--origin", &format!("127.0.0.1:{}", site.origin_port)])
-        .arg("--access-log")
-        .arg(site.directory.join("triad.log"));
+/// One worker of our edge as a plain HTTP proxy from `site.port` to `site.origin_port`, in the foreground.
+fn triad_edge(site: &Site) -> Command {
+    let mut command = Command::new(root().join("target/dist/examples/edge"));
+    command.args([site.port, site.origin_port].map(|port| format!("127.0.0.1:{port}")));
+    command.arg(site.directory.join("triad.log"));
     command
 }
 
