@@ -1,7 +1,14 @@
 //! `cargo xtask test`: everything that has to pass, on a machine that may have nothing installed yet.
 
-use crate::packages;
+use crate::packages::{self, Program};
 use crate::workspace::{cargo, run as run_program};
+
+/// What tests look with, beside what a lab needs.
+const TOOLS: &[Program] = &[
+    Program { name: "bash", package: "bash" },
+    Program { name: "pkill", package: "procps" },
+    Program { name: "setpriv", package: "util-linux" },
+];
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -13,7 +20,7 @@ pub struct Args {
 
 /// Installs, builds, tests.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    packages::ensure(packages::LAB, args.yes)?;
+    packages::ensure(&[packages::LAB, TOOLS].concat(), args.yes)?;
     // Tests of the lab start the binaries themselves, the example application's included.
     run_program(&mut cargo(&["build", "--workspace"]))?;
     run_program(&mut cargo(&["test", "--workspace"]))

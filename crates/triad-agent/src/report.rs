@@ -136,3 +136,137 @@ fn process_down(observed: &Observed, name: &str) -> (State, String) {
         _ => (State::Starting, format!("{name} is starting")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use triad_model::{
+        App, BackendReport, Design, Dns, DnsReport, EdgeReport, FirewallReport, ProcessReport, ProcessState, Server,
+        ServerName, Site, State, Verdict, Web,
+    };
+
+    use super::{Observed, report};
+
+    fn name(text: &str) -> ServerName {
+        ServerName::new(text).unwrap()
+    }
+
+    /// One server that answers DNS, serves files and runs the application.
+    fn design() -> Design {
+        let srv1 = || vec![name("srv1")];
+        Design {
+            site: Site { domain: "foobar.com".to_owned(), hosts: vec!["www.foobar.com".to_owned()] },
+            servers: vec![Server { name: name("srv1"), public: Vec::new(), private: None }],
+            dns: Some(Dns { servers: srv1(), ttl_s: 30 }),
+            balancer: None,
+            web: Some(Web { servers: srv1(), root: Some("public".into()) }),
+            app: Some(App {
+                servers: srv1(),
+                build: None,
+                directory: "app".into(),
+                command: "./app".to_owned(),
+                instances: 2,
+                health: "/up".to_owned(),
+                environment: Default::default(),
+            }),
+            database: None,
+            tls: None,
+            firewall: None,
+            monitor: None,
+        }
+    }
+
+    fn instance(number: u32, verdict: Verdict) -> BackendReport {
+        BackendReport {
+            pool: "local".to_owned(),
+            name: format!("app-{number}"),
+            verdict,
+            why: "connection refused".to_owned(),
+            weight: 1,
+            backup: false,
+            requests: 0,
+            failures: 0,
+            in_flight: 0,
+        }
+    }
+
+    fn process(name: &str, state: ProcessState, last_exit: Option<&str>) -> ProcessReport {
+        let last_exit = last_exit.map(str::to_owned);
+        ProcessReport {
+            name: name.to_owned(),
+            state,
+            pid: None,
+            restarts: 1,
+            uptime_s: 0,
+            resident_bytes: 0,
+            last_exit,
+        }
+    }
+
+    fn observed(edge: Option<EdgeReport>) -> Observed {
+        Observed {
+            processes: Vec::new(),
+            edge,
+            dns: Some(DnsReport::default()),
+            database: None,
+            firewall: None,
+            rates: None,
+            certificate_days_left: None,
+            uptime_s: 0,
+        }
+    }
+
+    fn edge(backends: Vec<BackendReport>) -> Option<EdgeReport> {
+        Some(EdgeReport { backends, ..EdgeReport::default() })
+    }
+
+    /// `state` of the server, then a line a role.
+    fn told(observed: Observed) -> String {
+        let report = report(&design(), &name("srv1"), observed);
+        let roles = report.roles.iter().map(|role| format!("\n{} {}: {}", role.role, role.state, role.detail));
+        format!("{}{}", report.state, roles.collect::<String>())
+    }
+
+    #[test]
+    fn all_well() {
+        let up = edge(vec![instance(1, Verdict::Up), instance(2, Verdict::Up)]);
+        let text = "healthy\ndns healthy: answers for foobar.com\nweb healthy: serves public\napp healthy: 2 of 2 instances up";
+        assert_eq!(told(observed(up)), text);
+    }
+
+    #[test]
+    fn an_instance_that_crashes_degrades_and_says_why() {
+        let half = edge(vec![instance(1, Verdict::Up), instance(2, Verdict::Down)]);
+        let crashed = process("app-2", ProcessState::Waiting, Some("ended with exit code 1"));
+        let told = told(Observed { processes: vec![crashed], ..observed(half) });
+        let detail = "1 of 2 instances up; app-2: connection refused; app-2 ended with exit code 1";
+        assert!(told.starts_with("degraded\n") && told.ends_with(&format!("app degraded: {detail}")), "{told}");
+    }
+
+    #[test]
+    fn no_instance_is_down_and_no_edge_is_starting_or_down() {
+        let none = edge(vec![instance(1, Verdict::Down), instance(2, Verdict::Down)]);
+        assert!(told(observed(none)).starts_with("down\n"));
+        let starting = told(observed(None));
+        assert!(
+            starting.starts_with("starting\n") && starting.contains("web starting: edge is starting"),
+            "{starting}"
+        );
+        let crashed = process("edge", ProcessState::Waiting, Some("was ended by SIGSEGV"));
+        let crashed = told(Observed { processes: vec![crashed], ..observed(None) });
+        assert!(crashed.starts_with("down\n") && crashed.contains("web down: edge was ended by SIGSEGV"), "{crashed}");
+    }
+
+    #[test]
+    fn dns_names_whom_it_leaves_out_and_a_firewall_that_cannot_be_read_degrades() {
+        let up = || edge(vec![instance(1, Verdict::Up)]);
+        let dns = DnsReport { left_out: vec![name("lb2")], ..DnsReport::default() };
+        let without = told(Observed { dns: Some(dns), ..observed(up()) });
+        assert!(without.contains("dns healthy: answers for foobar.com, leaves out lb2"), "{without}");
+        let drops = FirewallReport { drops: vec![("default".to_owned(), 3, 180), ("invalid".to_owned(), 1, 40)] };
+        let read = told(Observed { firewall: Some(Ok(drops)), ..observed(up()) });
+        assert!(read.ends_with("firewall healthy: default drop, 4 packets dropped"), "{read}");
+        let lost = told(Observed { firewall: Some(Err("no table".to_owned())), ..observed(up()) });
+        assert!(lost.starts_with("degraded\n") && lost.ends_with("firewall degraded: no table"), "{lost}");
+        assert_eq!(State::Degraded.max(State::Down), State::Down);
+    }
+}

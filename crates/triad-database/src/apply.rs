@@ -72,6 +72,8 @@ async fn install(plan: &DatabasePlan) -> Result<(), DatabaseError> {
         .arg(format!("--datadir={}", side.display()))
         .arg(format!("--tmpdir={}", plan.temporary_directory().display()))
         .args(["--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=socket"])
+        // It refuses where neither the host's name nor localhost resolves, though accounts here need neither.
+        .arg("--force")
         // Without --user it changes no owner of Debian's files, and this keeps it from adding an account of that name.
         .arg("--auth-root-socket-user=root");
     run_as(&mut command, plan.run_as);

@@ -97,7 +97,8 @@ fn traffic(traffic: Traffic) -> Option<String> {
         Traffic::Loopback => "iifname \"lo\"",
         Traffic::Known => "ct state established,related",
         Traffic::Invalid => "ct state invalid",
-        Traffic::Icmp => "meta l4proto { icmp, ipv6-icmp }",
+        // ICMP and ICMPv6 by number: nft finds their names in /etc/protocols, which a minimal Debian lacks.
+        Traffic::Icmp => "meta l4proto { 1, 58 }",
         Traffic::Ping(Family::V4) => "icmp type echo-request",
         Traffic::Ping(Family::V6) => "icmpv6 type echo-request",
         Traffic::FragmentationNeeded => "icmp type destination-unreachable icmp code frag-needed",

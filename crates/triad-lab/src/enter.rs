@@ -31,6 +31,8 @@ impl Lab {
         let (record, init) = self.find_init(member).await?;
         let mut command = Command::new("nsenter");
         command.args(["--mount", "--net", "--pid", "--uts", "--ipc", "--target"]).arg(init.pid.to_string());
+        // The member's own root: a mount namespace's is another one where all of this runs in a chroot.
+        command.arg("--root");
         if record.rootless {
             command.args(["--user", "--preserve-credentials"]);
         }

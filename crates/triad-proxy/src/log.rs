@@ -22,6 +22,8 @@ use triad_http::{Fault, RequestId};
 const QUEUE_LINES_MAX: usize = 8192;
 /// Lines written with one call.
 const BATCH_LINES_MAX: usize = 512;
+/// How long lines gather before they are written; at 8192 waiting lines, room for 400,000 requests a second.
+const GATHER_TIME: Duration = Duration::from_millis(20);
 /// Size at which the file is put aside, in bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Files put aside: `access.log.1`, the newest, to `access.log.4`.
@@ -95,7 +97,8 @@ impl Drop for Log {
     }
 }
 
-/// The thread: takes what waits, writes it with one call, until the queue's other end is gone.
+/// The thread: takes what waits, writes it with one call, lets more gather, until the queue's other end is gone. Were it
+/// to wait for each line, every request would wake it and cost a write of its own.
 fn write_all(mut writer: Writer, lines: &Receiver<Box<Entry>>, dropped: &AtomicU64) {
     let mut batch = Vec::new();
     let mut failing = false;
@@ -114,6 +117,9 @@ fn write_all(mut writer: Writer, lines: &Receiver<Box<Entry>>, dropped: &AtomicU
                     tracing::error!(path = %writer.path.display(), %error, "the access log cannot be written");
                 }
             }
+        }
+        if count < BATCH_LINES_MAX as u64 {
+            std::thread::sleep(GATHER_TIME);
         }
     }
 }

@@ -67,6 +67,7 @@ fn an_ordinary_user_needs_no_root() -> Result<(), Failure> {
     let binary = folder.path().join("triad");
     std::fs::copy(TRIAD, &binary)?;
     let design = folder.path().join("secured");
+    succeed(triad().args(["lab", "build"]).arg(examples().join("secured")))?;
     succeed(Command::new("cp").arg("-r").arg(examples().join("secured")).arg(&design))?;
     let file = design.join("triad.toml");
     let without_build: Vec<String> =

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Failure, LabUnderTest, eventually, text};
+use crate::harness::{Failure, LabUnderTest, eventually, succeed, text, triad};
 use crate::{LabCase, designs, ensure};
 
 const SITE: &str = "https://www.foobar.com";
@@ -22,6 +22,7 @@ pub const CASES: &[LabCase] = &[
     ("the_firewalls_admit_what_the_design_needs_and_nothing_else", firewall_table),
     ("the_site_is_reached_from_the_host", the_site_is_reached_from_the_host),
     ("metrics_count_what_was_served", metrics_count_what_was_served),
+    ("any_server_tells_the_state_of_all", any_server_tells_the_state_of_all),
     ("children_have_no_privileges", children_have_no_privileges),
     ("no_secret_is_in_a_process_list_or_a_log", no_secret_is_in_a_process_list_or_a_log),
     ("the_passive_server_takes_over_and_gives_back", the_passive_server_takes_over_and_gives_back),
@@ -151,7 +152,7 @@ fn the_site_is_reached_from_the_host(lab: &LabUnderTest) -> Result<(), Failure> 
     let entrance = status["entrance"].as_str().ok_or_else(|| Failure(format!("no entrance: {status}")))?;
     let port = entrance.rsplit(':').next().unwrap_or_default();
     let authority = lab.directory().join("authority.pem");
-    let page = crate::harness::succeed(
+    let page = succeed(
         std::process::Command::new("curl")
             .args(["-sS", "--fail", "--max-time", "5", "--cacert"])
             .arg(&authority)
@@ -194,6 +195,22 @@ fn metrics_count_what_was_served(lab: &LabUnderTest) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `triad status` as on srv1 itself: exit code and output.
+fn status_at_srv1(lab: &LabUnderTest) -> Result<(Option<i32>, String), Failure> {
+    let run = lab.directory().join("servers/srv1/run");
+    let output = triad().arg("status").arg("--run").arg(run).output()?;
+    Ok((output.status.code(), text(&output.stdout)))
+}
+
+fn any_server_tells_the_state_of_all(lab: &LabUnderTest) -> Result<(), Failure> {
+    let (code, said) = status_at_srv1(lab)?;
+    ensure!(code == Some(0), "exit code {code:?}: {said}");
+    for line in ["srv2 ", "srv3 ", "primary; 1 replica acknowledges", "replicating from srv3, 0 s behind", "QPS now"] {
+        ensure!(said.contains(line), "{line} is missing in\n{said}");
+    }
+    Ok(())
+}
+
 fn children_have_no_privileges(lab: &LabUnderTest) -> Result<(), Failure> {
     for (server, process) in [("srv1", "edge"), ("srv1", "dns"), ("srv3", "mariadbd"), ("srv2", "app-1")] {
         let pid = lab.pid(server, process)?;
@@ -213,7 +230,7 @@ fn children_have_no_privileges(lab: &LabUnderTest) -> Result<(), Failure> {
 
 fn no_secret_is_in_a_process_list_or_a_log(lab: &LabUnderTest) -> Result<(), Failure> {
     let secrets = lab.directory().join("servers/srv3/state/secrets");
-    let processes = crate::harness::succeed(std::process::Command::new("ps").args(["-eo", "args"]))?;
+    let processes = succeed(std::process::Command::new("ps").args(["-eo", "args"]))?;
     for name in ["database-app.password", "database-replication.password"] {
         let password = std::fs::read_to_string(secrets.join(name))?;
         let password = password.trim();
@@ -248,6 +265,7 @@ fn the_passive_server_takes_over_and_gives_back(lab: &LabUnderTest) -> Result<()
     served_by(lab, "srv2", HEAL_LIMIT)?;
     lab.run("srv2", "ip link set public down; ip link set private down")?;
     let taken = served_by(lab, "srv3", TAKE_OVER_LIMIT);
+    let status = status_at_srv1(lab);
     // The replica is gone with it: writes must go on after the semi-sync time-out.
     let signed = designs::sign_the_guestbook(lab, "https");
     lab.run("srv2", "ip link set public up; ip link set private up; ip route replace default dev public")?;
@@ -255,6 +273,8 @@ fn the_passive_server_takes_over_and_gives_back(lab: &LabUnderTest) -> Result<()
     lab.run("srv2", routes)?;
     taken?;
     signed?;
+    let (code, said) = status?;
+    ensure!(code == Some(1) && said.contains("srv2  down"), "while srv2 was away, exit code {code:?}: {said}");
     served_by(lab, "srv2", HEAL_LIMIT)?;
     lab.await_health().map(drop)
 }
