@@ -41,7 +41,7 @@ impl Database {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let output = Command::new("mariadb-install-db")
-            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+            .args(["--no-defaults", "--force", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--datadir={}", data(directory.path())))
             .args(as_root())
             .output()
