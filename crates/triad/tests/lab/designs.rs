@@ -6,6 +6,9 @@ use std::process::Command;
 use crate::harness::{Failure, LabUnderTest, labs, succeed};
 use crate::{Case, ensure};
 
+/// How often a look at the shares is taken before a case gives up.
+const LOOKS_MAX: u32 = 5;
+
 pub const CASES: &[Case] = &[
     ("designs::simple", || whole_life("simple", "http")),
     ("designs::distributed", distributed),
@@ -40,17 +43,33 @@ fn distributed() -> Result<(), Failure> {
     let before = Traces::take()?;
     let lab = LabUnderTest::up("distributed")?;
     sign_the_guestbook(&lab, "http")?;
-    let script = "for i in $(seq 24); do curl -sS --fail http://www.foobar.com/whoami; echo; done";
-    let answers = lab.run("client", script)?;
-    let servers: Vec<&str> =
-        answers.lines().map(|answer| if answer.contains(r#""server":"srv2""#) { "srv2" } else { "srv3" }).collect();
-    ensure!(servers.len() == 24, "24 answers were due:\n{answers}");
-    for window in servers.windows(6) {
-        let to_srv2 = window.iter().filter(|server| **server == "srv2").count();
-        ensure!(to_srv2 == 5, "six requests in a row went {window:?}");
-    }
+    five_to_one(&lab)?;
     drop(lab);
     before.compare(&Traces::take()?)
+}
+
+/// The promise is for two servers that are up. On a machine so busy that a health check is late, one is taken out
+/// meanwhile; the edge's log tells, and the look is taken again.
+fn five_to_one(lab: &LabUnderTest) -> Result<(), Failure> {
+    let log = lab.directory().join("servers/srv1/state/log/edge.log");
+    for _ in 0..LOOKS_MAX {
+        let verdicts = std::fs::read_to_string(&log)?;
+        let script = "for i in $(seq 24); do curl -sS --fail http://www.foobar.com/whoami; echo; done";
+        let answers = lab.run("client", script)?;
+        if std::fs::read_to_string(&log)? == verdicts {
+            return shared_five_to_one(&answers);
+        }
+    }
+    Err(Failure(format!("backends came and went each time, see {}", log.display())))
+}
+
+fn shared_five_to_one(answers: &str) -> Result<(), Failure> {
+    let to_srv2: Vec<bool> = answers.lines().map(|answer| answer.contains(r#""server":"srv2""#)).collect();
+    ensure!(to_srv2.len() == 24, "24 answers were due:\n{answers}");
+    for window in to_srv2.windows(6) {
+        ensure!(window.iter().filter(|it| **it).count() == 5, "six requests in a row went (to srv2?) {window:?}");
+    }
+    Ok(())
 }
 
 /// What a lab could leave behind on the host.
