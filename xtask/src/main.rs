@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod deny;
+mod drill;
 mod golden;
 #[path = "../../crates/triad/src/packages.rs"]
 mod packages;
@@ -26,6 +27,8 @@ enum Chore {
     Golden,
     /// Measure.
     Bench(bench::Args),
+    /// Break labs under load and check what that costs: the standard set of drills.
+    Drill(drill::Args),
     /// Check licences, advisories, duplicates and sources of dependencies with cargo-deny.
     Deny,
     /// What the merge gate runs: formatting, clippy, tidy, tests.
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Tidy => tidy::run(),
         Chore::Golden => golden::run(),
         Chore::Bench(args) => bench::run(&args),
+        Chore::Drill(args) => drill::run(&args),
         Chore::Deny => deny::run(),
         Chore::Ci => ci::run(),
     }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
+use triad_model::Code;
 
 use crate::table::{Field, Table};
 
@@ -23,6 +24,7 @@ pub(crate) struct File {
     pub(crate) tls: Option<Tls>,
     pub(crate) firewall: Option<Firewall>,
     pub(crate) monitor: Option<Monitor>,
+    pub(crate) allowed: Vec<Allowed>,
 }
 
 /// `servers = [...]` of a section.
@@ -124,6 +126,13 @@ pub(crate) struct Monitor {
     pub(crate) metrics_from: Field<Vec<Spanned<String>>>,
 }
 
+/// An entry of `allow` of `[check]`
+pub(crate) struct Allowed {
+    pub(crate) at: Range<usize>,
+    pub(crate) code: Field<Code>,
+    pub(crate) reason: Field<String>,
+}
+
 impl File {
     /// Takes out of `root` what is well-formed.
     pub(crate) fn read(root: &Table<'_>) -> Self {
@@ -139,6 +148,7 @@ impl File {
             tls: root.section("tls").map(|table| Tls::read(&table)),
             firewall: root.section("firewall").map(|table| Firewall::read(&table)),
             monitor: root.section("monitor").map(|table| Monitor { metrics_from: table.list("metrics_from") }),
+            allowed: root.section_or_defaults("check").tables("allow").iter().map(Allowed::read).collect(),
         }
     }
 }
@@ -237,5 +247,11 @@ impl Firewall {
     fn read(table: &Table<'_>) -> Self {
         let ssh_port = Spanned::new(table.place("ssh_port"), table.integer("ssh_port"));
         Self { ssh_from: table.list("ssh_from"), ssh_port }
+    }
+}
+
+impl Allowed {
+    fn read(table: &Table<'_>) -> Self {
+        Self { at: table.at(), code: table.parsed("code"), reason: table.parsed("reason") }
     }
 }

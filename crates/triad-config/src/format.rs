@@ -26,6 +26,8 @@ pub(crate) enum Format {
     UrlPath,
     /// A shell command.
     Command,
+    /// A line of prose.
+    Sentence,
     /// Name of a schema in the database.
     Schema,
     /// Name of an account in the database.
@@ -74,6 +76,7 @@ impl Format {
             Format::Folder => check_folder(text),
             Format::UrlPath => check_url_path(text),
             Format::Command => check_command(text),
+            Format::Sentence => check_sentence(text),
             Format::Schema => check_schema(text),
             Format::Account => check_account(text),
         }
@@ -91,6 +94,7 @@ impl Format {
             Format::Path | Format::Folder => "^[^/]",
             Format::UrlPath => "^/[!-~]*$",
             Format::Command => "\\S",
+            Format::Sentence => "^[^\\u0000-\\u001f\\u007f]*\\S[^\\u0000-\\u001f\\u007f]*$",
             Format::Schema | Format::Account => "^[a-z][a-z0-9_]{0,31}$",
         }
     }
@@ -107,6 +111,7 @@ impl Format {
             Format::Folder => "folder",
             Format::UrlPath => "URL path",
             Format::Command => "shell command",
+            Format::Sentence => "line of prose",
             Format::Schema | Format::Account => "identifier",
         }
     }
@@ -272,6 +277,17 @@ fn check_command(text: &str) -> Result<(), Fault> {
         return Ok(());
     };
     Err(Fault::new(why, "write a shell command: \"./foobar-app\""))
+}
+
+fn check_sentence(text: &str) -> Result<(), Fault> {
+    let why = if text.trim().is_empty() {
+        "the text is empty"
+    } else if text.contains(char::is_control) {
+        "the text has line breaks or other control characters"
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(why, "write a sentence on one line"))
 }
 
 fn check_identifier(text: &str) -> Result<(), Fault> {

@@ -1,7 +1,7 @@
 //! The sections and keys of the file, in one table: what the reader accepts, the schema describes and the reference
 //! documents is this and nothing else.
 
-use triad_model::{Backend, INSTANCES_MAX};
+use triad_model::{Backend, Code, INSTANCES_MAX};
 
 use crate::format::Format;
 
@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     OneOrMore(Format),
     /// A table with these keys.
     Table(&'static [Key]),
+    /// A list of tables with these keys.
+    Tables(&'static [Key]),
     /// A table of tables with these keys, under names of this form.
     Named { names: Format, keys: &'static [Key] },
     /// A table of strings under names of environment variables.
@@ -129,6 +131,7 @@ pub(crate) static ROOT: &[Key] = &[
         "{}",
         "A monitoring agent on every server, read as Prometheus metrics. Without this section, none.",
     ),
+    optional("check", Kind::Table(CHECK), "{ allow = [] }", "What `triad check` is told about this design."),
 ];
 
 static SITE: &[Key] = &[
@@ -396,6 +399,29 @@ static MONITOR: &[Key] = &[default(
     "Networks that may read the metrics, beside the design's own servers.",
 )];
 
+static CHECK: &[Key] = &[default(
+    "allow",
+    Kind::Tables(ALLOW),
+    Presence::EmptyList,
+    "[{ code = \"single-balancer\", reason = \"the provider fails its address over\" }]",
+    "Findings that may stay. Each is shown with its reason and counts for nothing.",
+)];
+
+static ALLOW: &[Key] = &[
+    required(
+        "code",
+        Kind::Choice { now: Code::NAMES, later: &[] },
+        "\"single-balancer\"",
+        "The finding, as `triad check` prints it; `triad explain` with the code says what it means.",
+    ),
+    required(
+        "reason",
+        Kind::Text(Format::Sentence),
+        "\"the provider fails its address over\"",
+        "Why it may stay, on one line, for whoever reads the next report.",
+    ),
+];
+
 #[cfg(test)]
 mod tests {
     use toml::de::DeValue;
@@ -413,7 +439,7 @@ mod tests {
                 let mut mistakes = Mistakes::new(key.example);
                 Reader::new(&mut mistakes, true).value(key, &example, 0..0, key.name);
                 assert_eq!(mistakes.into_sorted(), [], "{}", key.name);
-                if let Kind::Table(keys) | Kind::Named { keys, .. } = key.kind {
+                if let Kind::Table(keys) | Kind::Tables(keys) | Kind::Named { keys, .. } = key.kind {
                     check(keys);
                 }
             }

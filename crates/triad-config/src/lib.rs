@@ -21,6 +21,7 @@ mod keys;
 mod load;
 mod mistake;
 mod paths;
+mod place;
 mod reader;
 mod resolve;
 mod rules;

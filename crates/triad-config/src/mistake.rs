@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
 /// The most mistakes reported of one file; who has more fixes these first.
@@ -111,7 +111,7 @@ fn on_boundaries(text: &str, span: Range<usize>) -> Range<usize> {
 }
 
 /// Line and column of the byte at `offset`, a character boundary.
-fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..offset];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
@@ -134,19 +134,23 @@ pub fn render(mistakes: &[Mistake], file_name: &str, text: &str, color: bool) ->
     printed
 }
 
-/// One mistake, shown on its first line only: a list may go on for many.
 fn group<'a>(mistake: &'a Mistake, file_name: &'a str, text: &'a str) -> Group<'a> {
-    let span = on_boundaries(text, mistake.span.clone());
+    let title = Level::ERROR.primary_title(mistake.what.as_str());
+    let title = if mistake.key.is_empty() { title } else { title.id(mistake.key.as_str()) };
+    let help = Level::HELP.message(mistake.help.as_str());
+    title.element(snippet(file_name, text, mistake.span.clone())).element(help)
+}
+
+/// What stands at `span`, shown on its first line only: a list may go on for many.
+pub(crate) fn snippet<'a>(file_name: &'a str, text: &'a str, span: Range<usize>) -> Snippet<'a, Annotation<'a>> {
+    let span = on_boundaries(text, span);
     let line_start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
     let line = text[line_start..].lines().next().unwrap_or_default();
     let within = |offset: usize| (offset - line_start).min(line.len());
-    let snippet = Snippet::source(line)
+    Snippet::source(line)
         .path(file_name)
-        .line_start(mistake.line)
-        .annotation(AnnotationKind::Primary.span(within(span.start)..within(span.end)));
-    let title = Level::ERROR.primary_title(mistake.what.as_str());
-    let title = if mistake.key.is_empty() { title } else { title.id(mistake.key.as_str()) };
-    title.element(snippet).element(Level::HELP.message(mistake.help.as_str()))
+        .line_start(position(text, span.start).0)
+        .annotation(AnnotationKind::Primary.span(within(span.start)..within(span.end)))
 }
 
 /// `text` with stars for what must not be printed.

@@ -72,6 +72,7 @@ impl<'m, 't> Reader<'m, 't> {
             (Kind::Table(keys), DeValue::Table(table)) => self.table(keys, table, at, path),
             (Kind::Named { names, keys }, DeValue::Table(table)) => self.named(key, *names, keys, table, path),
             (Kind::Variables, DeValue::Table(table)) => self.variables(table, path),
+            (Kind::Tables(keys), DeValue::Array(items)) => self.tables(key, keys, items.iter(), path),
             (Kind::List { of, .. } | Kind::OneOrMore(of), DeValue::Array(items)) => {
                 self.items(key, *of, items.iter(), path);
             }
@@ -90,6 +91,21 @@ impl<'m, 't> Reader<'m, 't> {
                 other => {
                     self.mistakes.add(value.span(), path, expected("a table", other), advice(key));
                 }
+            }
+        }
+    }
+
+    fn tables<'v>(
+        &mut self,
+        key: &Key,
+        keys: &'static [Key],
+        items: impl Iterator<Item = &'v Spanned<DeValue<'v>>>,
+        path: &str,
+    ) {
+        for item in items {
+            match item.get_ref() {
+                DeValue::Table(table) => self.table(keys, table, item.span(), path),
+                other => self.mistakes.add(item.span(), path, expected("a table", other), advice(key)),
             }
         }
     }
@@ -210,6 +226,7 @@ pub(crate) fn check(key: &Key, value: &DeValue<'_>) -> Result<(), Fault> {
         Kind::Text(format) => check_text(key, format, value),
         Kind::Choice { now, later } => check_choice(key, now, later, value),
         Kind::List { min, .. } => check_list(key, min, value),
+        Kind::Tables(_) => typed(value.is_array(), "a list of tables"),
         Kind::OneOrMore(format) if value.is_str() => check_text(key, format, value),
         Kind::OneOrMore(_) => check_list(key, 1, value),
         Kind::Table(_) | Kind::Named { .. } | Kind::Variables => typed(value.is_table(), "a table"),

@@ -2,8 +2,8 @@
 
 use toml::Spanned;
 use triad_model::{
-    Algorithm, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, IpNet, Monitor,
-    Server, ServerName, Site, Tls, Web,
+    Algorithm, Allowed, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, IpNet,
+    Monitor, Server, ServerName, Site, Tls, Web,
 };
 
 use crate::file;
@@ -27,6 +27,7 @@ pub(crate) fn resolve(file: &File) -> Option<Design> {
         tls: optional(&file.tls, tls)?,
         firewall: optional(&file.firewall, firewall)?,
         monitor: optional(&file.monitor, |monitor| Some(Monitor { metrics_from: networks(&monitor.metrics_from)? }))?,
+        check: file.allowed.iter().map(allowed).collect::<Option<_>>()?,
         site,
     })
 }
@@ -140,6 +141,10 @@ fn tls(tls: &file::Tls) -> Option<Tls> {
 
 fn firewall(firewall: &file::Firewall) -> Option<Firewall> {
     Some(Firewall { ssh_from: networks(&firewall.ssh_from)?, ssh_port: *firewall.ssh_port.get_ref() })
+}
+
+fn allowed(allowed: &file::Allowed) -> Option<Allowed> {
+    Some(Allowed { code: *allowed.code.value()?, reason: allowed.reason.value()?.clone() })
 }
 
 fn networks(list: &Field<Vec<Spanned<String>>>) -> Option<Vec<IpNet>> {

@@ -32,6 +32,7 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
         check_sections(file, mistakes);
     }
     check_backends(file, mistakes);
+    check_allowed(file, mistakes);
     check_database(file, mistakes);
     check_certificate(file, mistakes);
     check_key_is_not_published(file, mistakes);
@@ -269,6 +270,17 @@ fn check_backends(file: &File, mistakes: &mut Mistakes<'_>) {
         );
     }
     check_backends_carry(file, mistakes);
+}
+
+/// A finding is allowed once: two reasons would contradict each other.
+fn check_allowed(file: &File, mistakes: &mut Mistakes<'_>) {
+    let mut seen = BTreeSet::new();
+    for allowed in &file.allowed {
+        if let Some(code) = allowed.code.value().filter(|code| !seen.insert(**code)) {
+            let what = format!("{:?} is allowed twice", code.as_str());
+            mistakes.add(allowed.at.clone(), "check.allow", what, "remove one of them");
+        }
+    }
 }
 
 fn check_backends_carry(file: &File, mistakes: &mut Mistakes<'_>) {

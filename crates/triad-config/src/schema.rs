@@ -49,6 +49,7 @@ fn kind_schema(kind: &Kind) -> Map<String, Value> {
         Kind::List { of, min } => list_schema(*of, *min),
         Kind::OneOrMore(of) => object(json!({ "anyOf": [text_schema(*of), list_schema(*of, 1)] })),
         Kind::Table(keys) => table_schema(keys),
+        Kind::Tables(keys) => object(json!({ "type": "array", "items": table_schema(keys) })),
         Kind::Named { names, keys } => object(json!({
             "type": "object",
             "propertyNames": { "pattern": names.pattern() },
@@ -94,6 +95,7 @@ pub fn reference() -> String {
 fn describe_table(key: &Key, path: &str, text: &mut String) {
     let (heading, keys) = match key.kind {
         Kind::Table(keys) => (path.to_owned(), keys),
+        Kind::Tables(keys) => (format!("[{path}]"), keys),
         Kind::Named { keys, .. } => (format!("{path}.NAME"), keys),
         _ => return,
     };
@@ -105,7 +107,7 @@ fn describe_table(key: &Key, path: &str, text: &mut String) {
         text.push_str(&line);
     }
     for key in keys {
-        if matches!(key.kind, Kind::Table(_) | Kind::Named { .. }) {
+        if matches!(key.kind, Kind::Table(_) | Kind::Tables(_) | Kind::Named { .. }) {
             text.push('\n');
             describe_table(key, &format!("{heading}.{}", key.name), text);
         }
@@ -134,6 +136,7 @@ fn kind_in_words(kind: &Kind) -> String {
         Kind::List { of, .. } => format!("list of {}s", of.noun()),
         Kind::OneOrMore(of) => format!("{}, or a list of them", of.noun()),
         Kind::Table(_) => "table".to_owned(),
+        Kind::Tables(_) => "list of tables".to_owned(),
         Kind::Named { names, .. } => format!("tables, each under a {}", names.noun()),
         Kind::Variables => "table of strings".to_owned(),
     }

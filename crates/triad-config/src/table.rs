@@ -148,6 +148,15 @@ impl<'v> Table<'v> {
         self.section(name).unwrap_or(Table { keys, table: None, at: self.at() })
     }
 
+    /// The tables of a list.
+    pub(crate) fn tables(&self, name: &str) -> Vec<Table<'v>> {
+        let (key, entry) = self.entry(name);
+        let Kind::Tables(keys) = key.kind else { return Vec::new() };
+        let items = entry.and_then(|(_, value)| value.get_ref().as_array());
+        let tables = items.into_iter().flatten().filter(|item| item.get_ref().is_table());
+        tables.map(|item| Table { keys, table: item.get_ref().as_table(), at: item.span() }).collect()
+    }
+
     /// The tables under well-formed names of the user's own, in the order of the file.
     pub(crate) fn named(&self, name: &str) -> Field<Vec<(Spanned<String>, Table<'v>)>> {
         let (key, entry) = self.entry(name);

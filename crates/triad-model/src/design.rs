@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::IpNet;
+use crate::{Allowed, IpNet};
 
 /// A design, resolved: every default filled in, every name checked. `triad-config` makes it from `triad.toml`;
 /// whoever holds one may rely on what [`Design`]'s methods say without checking again.
@@ -31,6 +31,9 @@ pub struct Design {
     pub firewall: Option<Firewall>,
     /// Monitoring agents on every server; without this section there are none.
     pub monitor: Option<Monitor>,
+    /// Findings of `triad check` that the file allows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check: Vec<Allowed>,
 }
 
 /// What users call the site.

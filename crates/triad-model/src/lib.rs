@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod design;
+mod finding;
 mod flow;
 mod health;
 mod ports;
@@ -17,6 +18,7 @@ pub use design::{
     Algorithm, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, InvalidServerName,
     Monitor, Role, Server, ServerName, Site, Tls, Web,
 };
+pub use finding::{Allowed, Code, Finding, Severity, UnknownCode};
 pub use flow::{Flow, Origin, Protocol, flows};
 pub use health::{CHECK_USER_AGENT, Health, Reading, Verdict};
 pub use ports::*;

@@ -80,6 +80,7 @@ fn design(servers: Vec<Server>) -> Design {
         tls: None,
         firewall: None,
         monitor: None,
+        check: Vec::new(),
     }
 }
 

@@ -42,6 +42,16 @@ pub fn mutual_client_config(identity: &Identity) -> Result<Arc<ClientConfig>, Tl
     Ok(Arc::new(config))
 }
 
+/// What a user of the site has: TLS 1.2 and 1.3, no certificate of their own, trust in the authority alone.
+pub fn public_client_config(authority_pem: &str) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_root_certificates(roots(authority_pem)?)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
 /// The server that a peer's verified certificate belongs to.
 pub fn peer_server(certificates: &[CertificateDer<'_>]) -> Option<ServerName> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificates.first()?).ok()?;
@@ -86,7 +96,7 @@ mod tests {
     use rustls::{ClientConnection, Connection, ServerConnection};
     use triad_model::{Secret, ServerName};
 
-    use super::{mutual_client_config, mutual_server_config, peer_server, site_server_config};
+    use super::{mutual_client_config, mutual_server_config, peer_server, public_client_config, site_server_config};
     use crate::{Authority, KeyPair, TlsError, internal_name};
 
     fn server(name: &str) -> ServerName {
@@ -138,6 +148,22 @@ mod tests {
         let theirs = Authority::generate("theirs").unwrap();
         assert!(meet(&ours, &theirs, &internal_name(&server("srv2"))).is_err());
         assert!(meet(&ours, &ours, &internal_name(&server("srv3"))).is_err());
+    }
+
+    #[test]
+    fn a_user_trusts_the_sites_authority_and_no_other() {
+        let ours = Authority::generate("ours").unwrap();
+        let theirs = Authority::generate("theirs").unwrap();
+        let host = "www.example.org";
+        let visit = |trusted: &Authority| {
+            let site = site_server_config(&ours.site(&[host.to_owned()]).unwrap()).unwrap();
+            let user = public_client_config(trusted.certificate_pem()).unwrap();
+            let mut client: Connection = ClientConnection::new(user, DnsName::try_from(host).unwrap()).unwrap().into();
+            let mut server: Connection = ServerConnection::new(site).unwrap().into();
+            shake_hands(&mut client, &mut server)
+        };
+        assert_eq!(visit(&ours), Ok(()));
+        assert!(visit(&theirs).is_err());
     }
 
     #[test]

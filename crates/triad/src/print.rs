@@ -27,7 +27,16 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Whether standard error takes colours: a terminal, and `NO_COLOR` unset (no-color.org).
 pub fn color() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    std::io::stderr().is_terminal() && wants_color()
+}
+
+/// Whether standard output takes colours, by the same rule.
+pub fn color_out() -> bool {
+    std::io::stdout().is_terminal() && wants_color()
+}
+
+fn wants_color() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Prints why a command failed; every cause on a line of its own.

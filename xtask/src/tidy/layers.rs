@@ -8,7 +8,20 @@ use super::sources::{Source, crates};
 /// Every crate with all it may use of ours, top to bottom: a crate uses only what stands below it.
 pub const LAYERS: &[(&str, &[&str])] = &[
     // The binary: one verb a file, over everything.
-    ("triad", &["triad-agent", "triad-api", "triad-config", "triad-firewall", "triad-lab", "triad-model", "triad-tls"]),
+    (
+        "triad",
+        &[
+            "triad-agent",
+            "triad-api",
+            "triad-check",
+            "triad-config",
+            "triad-drill",
+            "triad-firewall",
+            "triad-lab",
+            "triad-model",
+            "triad-tls",
+        ],
+    ),
     // A server's reconcile loop: it alone sees every service.
     (
         "triad-agent",
@@ -25,6 +38,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "triad-web",
         ],
     ),
+    // Breaks labs under load, and reports.
+    ("triad-drill", &["triad-api", "triad-lab", "triad-model", "triad-tls"]),
     // Talks to agents from outside, over their mutual TLS.
     ("triad-lab", &["triad-api", "triad-model", "triad-tls"]),
     // Between agents, always over mutual TLS.
@@ -39,6 +54,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("triad-firewall", &["triad-model"]),
     ("triad-tls", &["triad-model"]),
     ("triad-monitor", &["triad-model"]),
+    // What a design survives; its tests read the examples as files.
+    ("triad-check", &["triad-config", "triad-model"]),
     // The file to the model.
     ("triad-config", &["triad-model"]),
     // The vocabulary, for everybody.

@@ -37,6 +37,7 @@ pub fn secured() -> Design {
         tls: None,
         firewall: None,
         monitor: None,
+        check: Vec::new(),
     }
 }
 

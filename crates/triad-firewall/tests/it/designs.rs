@@ -39,6 +39,7 @@ pub fn secured() -> Design {
         tls: Some(Tls { certificate: Certificate::Internal }),
         firewall: Some(firewall(&["198.51.100.0/24"], 22)),
         monitor: Some(Monitor { metrics_from: vec![] }),
+        check: Vec::new(),
         ..empty(servers)
     }
 }
@@ -55,6 +56,7 @@ pub fn ipv6() -> Design {
         app: Some(app(&["back"])),
         firewall: Some(firewall(&["2001:db8:aaaa::/48"], 22)),
         monitor: Some(Monitor { metrics_from: vec!["2001:db8:bbbb::5/128".parse().unwrap()] }),
+        check: Vec::new(),
         ..empty(servers)
     }
 }
@@ -79,6 +81,7 @@ fn empty(servers: Vec<Server>) -> Design {
         tls: None,
         firewall: None,
         monitor: None,
+        check: Vec::new(),
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod agent;
 mod check;
+mod draw;
+mod drill;
 mod explain;
 mod init;
 mod lab;
@@ -29,12 +31,16 @@ pub struct Cli {
 enum Command {
     /// Write a commented triad.toml to begin with
     Init(init::Init),
-    /// Read the design and report every mistake in it
+    /// Report mistakes in the design, what is weak in it, and what it survives
     Check(check::Check),
-    /// Explain a part of this design
+    /// Explain a part of this design, a finding, or the way of a request
     Explain(explain::Explain),
+    /// Draw the design as an SVG picture
+    Draw(draw::Draw),
     /// Run the whole design on this machine, in network namespaces
     Lab(lab::Lab),
+    /// Break the design in a lab, under load, and say what it cost
+    Drill(drill::Drill),
     /// Run one server of the design: this host
     Agent(agent::Agent),
     /// Say what runs where, and how it is doing
@@ -61,6 +67,13 @@ enum Command {
         /// Program and arguments
         #[arg(last = true)]
         command: Vec<OsString>,
+    },
+    /// Load a site; started by `drill`
+    #[command(hide = true)]
+    DrillLoad {
+        /// The load, as JSON
+        #[arg(long)]
+        plan: String,
     },
     /// A part of a lab; started by `lab up`
     #[command(flatten)]
@@ -119,7 +132,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Init(init) => init.run(),
         Command::Check(check) => check.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Draw(draw) => draw.run(),
         Command::Lab(lab) => lab.run(),
+        Command::Drill(drill) => drill.run(),
         Command::Agent(agent) => agent.run(),
         Command::Status(status) => status.run(),
         Command::Secrets(secrets) => secrets.run(),
@@ -132,6 +147,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::RunChild { parent, command } => {
             triad_agent::child::run_child(parent, &command).map(|()| ExitCode::SUCCESS)
         }
+        Command::DrillLoad { plan } => triad_drill::load_main(&plan).map(|()| ExitCode::SUCCESS),
         Command::LabPart(part) => part.run(),
     };
     outcome.unwrap_or_else(|error| print::failure(&error))

@@ -1,0 +1,274 @@
+//! The way of one request through a design, hop by hop, with addresses, ports and protocols.
+
+use std::net::IpAddr;
+
+use triad_model::{
+    Balancer, DATABASE, DNS, Design, Flow, HOP, HTTP, HTTPS, INSTANCE_FIRST, Origin, Protocol, Role, ServerName, flows,
+};
+
+use super::wrapped;
+use crate::words::and_list;
+
+/// Why a request has no way through a design.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WalkError {
+    /// It is no URL of the web.
+    #[error("{0:?} is not a URL: write https://www.foobar.com/")]
+    NotAUrl(String),
+    /// The site has another name.
+    #[error("{host:?} is none of this site's hosts, which are {hosts}: the edge would answer 421")]
+    OtherHost {
+        /// The host in the URL.
+        host: String,
+        /// The site's.
+        hosts: String,
+    },
+    /// The edge listens on the usual ports only.
+    #[error("the site does not listen on port {0}: leave the port out")]
+    OtherPort(String),
+}
+
+/// A URL, taken apart.
+struct Url<'u> {
+    secure: bool,
+    host: &'u str,
+    path: &'u str,
+}
+
+/// Says how a browser's request for `url` goes through `design`: who is asked, at which address and port, in which
+/// protocol, and which firewall rule admits it. Where several can answer, the first of the file is followed.
+///
+/// # Errors
+/// `url` is not one of this site.
+pub fn walk(design: &Design, url: &str) -> Result<String, WalkError> {
+    let url = Url::parse(design, url)?;
+    let mut steps = vec![resolve(design, url.host)];
+    let Some(front) = design.fronts().first().copied() else { return Ok(String::new()) };
+    let secure = design.tls.is_some();
+    if secure && !url.secure {
+        steps.push(redirect(design, front, &url));
+    }
+    steps.push(arrive(design, front, secure));
+    let mut server = front;
+    if let Some(balancer) = design.balancer.as_ref().filter(|balancer| balancer.servers.contains(front)) {
+        steps.extend(files(design, front, url.path));
+        let (step, next) = balance(design, balancer, front);
+        steps.push(step);
+        steps.extend(hop(design, front, next));
+        server = next;
+    }
+    if server != front || design.balancer.is_none() {
+        steps.extend(files(design, server, url.path));
+    }
+    steps.extend(application(design, server));
+    steps.push(back(design, front));
+    Ok(steps.iter().enumerate().map(|(index, step)| numbered(index + 1, step)).collect())
+}
+
+fn numbered(number: usize, step: &str) -> String {
+    wrapped(step, &format!("{number:>2}. "))
+}
+
+impl<'u> Url<'u> {
+    fn parse(design: &Design, url: &'u str) -> Result<Self, WalkError> {
+        let not_a_url = || WalkError::NotAUrl(url.to_owned());
+        let (scheme, rest) = url.split_once("://").ok_or_else(not_a_url)?;
+        let secure = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return Err(not_a_url()),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+        if host.is_empty() {
+            return Err(not_a_url());
+        }
+        if !design.site.hosts.iter().any(|known| known == host) {
+            return Err(WalkError::OtherHost { host: host.to_owned(), hosts: and_list(&design.site.hosts) });
+        }
+        let usual = if secure { HTTPS } else { HTTP };
+        let listens = !secure || design.tls.is_some();
+        if !listens || !(port.is_empty() || port == usual.to_string()) {
+            let port = if port.is_empty() { usual.to_string() } else { port.to_owned() };
+            return Err(WalkError::OtherPort(port));
+        }
+        let path = path.split(['?', '#']).next().filter(|path| !path.is_empty()).unwrap_or("/");
+        Ok(Self { secure, host, path })
+    }
+}
+
+fn public(design: &Design, name: &ServerName) -> Vec<IpAddr> {
+    design.server(name).map(|server| server.public.clone()).unwrap_or_default()
+}
+
+fn private(design: &Design, name: &ServerName) -> String {
+    design.server(name).and_then(|server| server.private).map_or_else(|| name.to_string(), |it| it.to_string())
+}
+
+/// What a server's firewall says to a connection.
+fn admitted(design: &Design, to: &ServerName, port: u16, from: &Origin) -> String {
+    if design.firewall.is_none() {
+        return format!("{to} has no firewall, so nothing asks who may.");
+    }
+    let fits =
+        |flow: &Flow| flow.to == *to && flow.port == port && flow.from == *from && flow.protocol == Protocol::Tcp;
+    match flows(design).into_iter().find(fits) {
+        Some(flow) => format!("{to}'s firewall admits TCP port {port} from {}: \"{}\".", origin(from), flow.why),
+        None => format!("{to}'s firewall drops it: nothing in the design needs TCP port {port} from {}.", origin(from)),
+    }
+}
+
+fn origin(from: &Origin) -> String {
+    match from {
+        Origin::World => "anybody".to_owned(),
+        Origin::Network(network) => network.to_string(),
+        Origin::Server(server) => server.to_string(),
+    }
+}
+
+fn resolve(design: &Design, host: &str) -> String {
+    let addresses: Vec<IpAddr> = design.fronts().into_iter().flat_map(|front| public(design, front)).collect();
+    let found =
+        format!("{} {}", if addresses.len() == 1 { "the address" } else { "the addresses" }, and_list(&addresses));
+    let alias = if host == design.site.domain {
+        String::new()
+    } else {
+        format!("{host} is an alias (CNAME) of {}, and ", design.site.domain)
+    };
+    let Some(dns) = &design.dns else {
+        return format!("Name: name servers outside this design give {host} {found}.");
+    };
+    let one_of = if dns.servers.len() == 1 { "" } else { "one of " };
+    let servers = dns.servers.iter().enumerate().map(|(index, name)| {
+        let addresses = and_list(public(design, name));
+        format!("{} ({name}, {addresses})", design.name_server_name(index))
+    });
+    format!(
+        "Name: the browser asks its resolver for {host}; unless it remembers, the resolver asks {one_of}{}, UDP port \
+         {DNS}. The answer: {alias}{} has {found}. It may be kept for {} s.",
+        and_list(servers),
+        design.site.domain,
+        dns.ttl_s
+    )
+}
+
+fn redirect(design: &Design, front: &ServerName, url: &Url<'_>) -> String {
+    let address = and_list(public(design, front));
+    format!(
+        "Redirect: the browser connects to {front}, {address}, TCP port {HTTP}, and asks in plain HTTP. The edge \
+         answers 308: come back to https://{}{}.",
+        url.host, url.path
+    )
+}
+
+fn arrive(design: &Design, front: &ServerName, secure: bool) -> String {
+    let address = and_list(public(design, front));
+    let port = if secure { HTTPS } else { HTTP };
+    let others = design.fronts().len() - 1;
+    let try_next = if others > 0 { " If that address is silent, the browser tries the next." } else { "" };
+    let protocol = if secure {
+        "The edge shows the site's certificate: TLS 1.3 or 1.2, HTTP/1.1 inside."
+    } else {
+        "The edge reads HTTP/1.1 in the clear."
+    };
+    format!(
+        "{front}: the browser connects to {address}, TCP port {port}. {} {protocol} It refuses hosts that are not the \
+         site's and gives the request an id.{try_next}",
+        admitted(design, front, port, &Origin::World)
+    )
+}
+
+/// Where a file of that name would be answered with.
+fn files(design: &Design, server: &ServerName, path: &str) -> Option<String> {
+    let web = design.web.as_ref().filter(|web| web.servers.contains(server))?;
+    let root = web.root.as_ref()?.display();
+    let otherwise =
+        if design.app.is_some() { "Else it goes on to the application." } else { "Else the answer is 404." };
+    Some(format!("{server}, web server: if {root} has a file for {path}, it is answered from here. {otherwise}"))
+}
+
+fn balance<'d>(design: &'d Design, balancer: &'d Balancer, front: &'d ServerName) -> (String, &'d ServerName) {
+    let active: Vec<_> = balancer.backends.iter().filter(|backend| !backend.backup).collect();
+    let passive: Vec<_> = balancer.backends.iter().filter(|backend| backend.backup).collect();
+    let next = active.first().map_or(front, |backend| &backend.server);
+    let turns = active.iter().map(|backend| format!("{} (weight {})", backend.server, backend.weight));
+    let spare = if passive.is_empty() {
+        String::new()
+    } else {
+        let names = and_list(passive.iter().map(|backend| &backend.server));
+        format!(" {names} would get it only with none of them up.")
+    };
+    let kept = if design.carries(front, Role::Web) { "anything else" } else { "the request" };
+    let step = format!(
+        "{front}, balancer: {kept} goes to the next in turn of {}, of those whose {} answers.{spare} We follow it to \
+         {next}.",
+        and_list(turns),
+        balancer.health.path
+    );
+    (step, next)
+}
+
+/// From one server's edge to another's.
+fn hop(design: &Design, from: &ServerName, to: &ServerName) -> Option<String> {
+    if from == to {
+        return None;
+    }
+    let protocol = if design.tls.is_some() {
+        "mutual TLS 1.3: both sides show a certificate of the design's authority"
+    } else {
+        "plain HTTP/1.1"
+    };
+    Some(format!(
+        "{from} to {to}: {} connects to {}, TCP port {HOP}, {protocol}. {}",
+        private(design, from),
+        private(design, to),
+        admitted(design, to, HOP, &Origin::Server(from.clone()))
+    ))
+}
+
+fn application(design: &Design, server: &ServerName) -> Vec<String> {
+    let Some(app) = &design.app else { return Vec::new() };
+    let mut steps = Vec::new();
+    let mut at = server;
+    if !design.carries(server, Role::App) {
+        let Some(next) = app.servers.first() else { return steps };
+        steps.extend(hop(design, server, next));
+        at = next;
+    }
+    let ports = (0..app.instances).map(|index| format!("127.0.0.1:{}", INSTANCE_FIRST + index));
+    steps.push(format!(
+        "{at}, application: the edge passes the request, in plain HTTP/1.1 that does not leave the server, to the next \
+         instance that is up: {}.",
+        and_list(ports)
+    ));
+    steps.extend(database(design, at));
+    steps
+}
+
+fn database(design: &Design, app: &ServerName) -> Option<String> {
+    let database = design.database.as_ref()?;
+    let primary = &database.primary;
+    let way = if primary == app {
+        "which leads to MariaDB on the same server, through a Unix socket.".to_owned()
+    } else {
+        format!(
+            "which leads to MariaDB on {primary}, {}, TCP port {DATABASE}, unencrypted. {}",
+            private(design, primary),
+            admitted(design, primary, DATABASE, &Origin::Server(app.clone()))
+        )
+    };
+    let confirm = match &database.replicas[..] {
+        [] => String::new(),
+        replicas => format!(" A write is confirmed once {} has received it.", and_list(replicas)),
+    };
+    let hop = if primary == app { app.to_string() } else { format!("{app} to {primary}") };
+    Some(format!("{hop}, database: the instance connects to 127.0.0.1:{DATABASE}, the edge's relay, {way}{confirm}"))
+}
+
+fn back(design: &Design, front: &ServerName) -> String {
+    let counted = if design.monitor.is_some() { "counts it for the metrics" } else { "counts it" };
+    format!(
+        "Back: the answer goes the same way, as it is made. The edge on {front} {counted} and writes a line to its log."
+    )
+}

@@ -1,0 +1,354 @@
+//! What a request needs, as a tree of parts, and what is left of it when parts are removed. Pure and small: which
+//! tree a design has is in `tree`, which parts a fault removes is in `fault`.
+
+use super::fault::{Fault, Part};
+use super::{Actor, times};
+
+/// A tree of parts.
+#[derive(Clone, Debug)]
+pub(crate) enum Need {
+    /// This part.
+    Part(Part),
+    /// Every one of them.
+    All(Vec<Need>),
+    /// One of them is enough, and somebody chooses.
+    OneOf(Switch, Vec<Candidate>),
+    /// Whoever chooses does not look at this: without it requests fail, but they keep coming.
+    Unseen(Box<Need>),
+    /// Without all of them there is one wait of so many milliseconds.
+    Wanted(Vec<Need>, u64),
+}
+
+/// Who chooses between candidates, and how soon it leaves out a silent one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Switch {
+    /// A resolver asks another name server.
+    Resolver,
+    /// A client has the addresses of several fronts; DNS leaves a dead one out, after the time to live in seconds.
+    Client { ttl_s: u32 },
+    /// An edge: health checks take a silent backend out within this many milliseconds.
+    Edge { silence_ms: u64 },
+}
+
+/// One of several that do the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub need: Need,
+    /// Not used while another is up.
+    pub passive: bool,
+}
+
+/// How a part that is gone behaves towards who wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Manner {
+    /// Connections are refused: whoever can choose goes on at once.
+    Refuses,
+    /// Connections are accepted and wait, since the agent holds the socket of a process that is being restarted.
+    Holds,
+    /// Nothing comes back.
+    Silent,
+}
+
+/// Who brings it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Return {
+    /// By itself, within so many milliseconds.
+    Within(u64, Actor),
+    /// Only an operator does.
+    Repaired,
+}
+
+/// What becomes of a need under a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It does not notice.
+    None,
+    /// It goes on after a pause.
+    Pause(Pause),
+    /// Requests fail, all of them or some, though whoever chooses sees nothing wrong.
+    Fails { all: bool, back: Return },
+    /// It is gone.
+    Gone { manner: Manner, back: Return },
+}
+
+/// Which requests under way break, from the fewest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Breaks {
+    /// None.
+    Nothing,
+    /// Writes: an edge sends reads again elsewhere, but not what a backend may have acted on (RFC 9110 section 9.2.2).
+    Writes,
+    /// All that were there.
+    All,
+}
+
+/// A pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    pub ms: u64,
+    pub by: Actor,
+    pub breaks: Breaks,
+    /// For clients that keep to the one address they know, in milliseconds.
+    pub one_address_ms: Option<u64>,
+}
+
+impl Need {
+    /// What becomes of it under `fault`.
+    pub(crate) fn under(&self, fault: &Fault) -> Effect {
+        match self {
+            Need::Part(part) => match fault.removes(part) {
+                Some((manner, back)) => Effect::Gone { manner, back },
+                None => Effect::None,
+            },
+            Need::All(needs) => needs.iter().map(|need| need.under(fault)).fold(Effect::None, Effect::and),
+            Need::OneOf(switch, candidates) => one_of(*switch, candidates, fault),
+            Need::Unseen(need) => match need.under(fault) {
+                Effect::Gone { back, .. } => Effect::Fails { all: true, back },
+                other => other,
+            },
+            Need::Wanted(needs, wait_ms) => {
+                let gone = |need: &Need| matches!(need.under(fault), Effect::Gone { .. });
+                let pause = Pause { ms: *wait_ms, by: Actor::Primary, breaks: Breaks::Nothing, one_address_ms: None };
+                if needs.iter().all(gone) { Effect::Pause(pause) } else { Effect::None }
+            }
+        }
+    }
+}
+
+impl Effect {
+    /// One request meets both.
+    fn and(self, other: Effect) -> Effect {
+        self.with(other, Pause::then)
+    }
+
+    /// One request meets the one, another the other.
+    fn beside(self, other: Effect) -> Effect {
+        self.with(other, Pause::longer)
+    }
+
+    /// The worse of them.
+    fn with(self, other: Effect, pauses: fn(Pause, Pause) -> Pause) -> Effect {
+        use Effect::{Fails, Gone, None, Pause};
+        match (self, other) {
+            (Gone { manner, back }, Gone { manner: other_manner, back: other_back }) => {
+                Gone { manner: manner.max(other_manner), back: back.later(other_back) }
+            }
+            (Gone { manner, back }, Fails { back: other, .. }) | (Fails { back: other, .. }, Gone { manner, back }) => {
+                Gone { manner, back: back.later(other) }
+            }
+            (gone @ Gone { .. }, _) | (_, gone @ Gone { .. }) => gone,
+            (Fails { all, back }, Fails { all: other_all, back: other_back }) => {
+                Fails { all: all || other_all, back: back.later(other_back) }
+            }
+            (fails @ Fails { .. }, _) | (_, fails @ Fails { .. }) => fails,
+            (Pause(first), Pause(second)) => Pause(pauses(first, second)),
+            (pause @ Pause(_), None) | (None, pause @ Pause(_)) => pause,
+            (None, None) => None,
+        }
+    }
+}
+
+impl Return {
+    fn later(self, other: Return) -> Return {
+        match (self, other) {
+            (Return::Within(first_ms, _), Return::Within(second_ms, _)) if first_ms >= second_ms => self,
+            (Return::Repaired, _) => self,
+            _ => other,
+        }
+    }
+
+    fn sooner(self, other: Return) -> Return {
+        if self.later(other) == self { other } else { self }
+    }
+}
+
+impl Pause {
+    /// One request meets both, one after the other.
+    fn then(self, other: Pause) -> Pause {
+        Pause { ms: self.ms + other.ms, ..self.longer(other) }
+    }
+
+    /// Two that begin together, of which the longer counts.
+    fn longer(self, other: Pause) -> Pause {
+        let weight = |pause: &Pause| (pause.ms, pause.breaks);
+        let longer = if weight(&self) >= weight(&other) { self } else { other };
+        Pause {
+            breaks: self.breaks.max(other.breaks),
+            one_address_ms: self.one_address_ms.max(other.one_address_ms),
+            ..longer
+        }
+    }
+}
+
+/// What becomes of a choice. Candidates that are gone are left out, at the cost of noticing it if they were in use;
+/// those that are left get the requests, and what fails behind them fails.
+fn one_of(switch: Switch, candidates: &[Candidate], fault: &Fault) -> Effect {
+    let effects: Vec<(bool, Effect)> = candidates.iter().map(|it| (it.passive, it.need.under(fault))).collect();
+    let is_gone = |effect: &Effect| matches!(effect, Effect::Gone { .. });
+    let active_left = effects.iter().any(|(passive, effect)| !passive && !is_gone(effect));
+    let used: Vec<Effect> = effects
+        .iter()
+        .filter(|(passive, effect)| !is_gone(effect) && *passive != active_left)
+        .map(|(_, effect)| *effect)
+        .collect();
+    if used.is_empty() {
+        return effects.iter().map(|(_, effect)| *effect).reduce(either).unwrap_or(Effect::None);
+    }
+    let noticing = effects
+        .iter()
+        .filter(|(passive, _)| !passive)
+        .filter_map(|(_, effect)| switch.pause(*effect))
+        .reduce(Pause::longer)
+        .map_or(Effect::None, Effect::Pause);
+    let all_fail = used.iter().all(|effect| matches!(effect, Effect::Fails { all: true, .. }));
+    match used.into_iter().fold(Effect::None, Effect::beside) {
+        Effect::Fails { back, .. } => Effect::Fails { all: all_fail, back },
+        effect => effect.and(noticing),
+    }
+}
+
+/// All candidates are gone: the first to come back is enough.
+fn either(first: Effect, second: Effect) -> Effect {
+    match (first, second) {
+        (Effect::Gone { manner, back }, Effect::Gone { manner: other, back: other_back }) => {
+            Effect::Gone { manner: manner.max(other), back: back.sooner(other_back) }
+        }
+        (first, _) => first,
+    }
+}
+
+impl Switch {
+    /// How long it takes to leave out a candidate that is gone; `None` for one that is not.
+    fn pause(self, effect: Effect) -> Option<Pause> {
+        let Effect::Gone { manner, back } = effect else { return None };
+        let noticed = self.notices(manner);
+        // What is back before anybody has noticed needs no notice.
+        Some(match (back, noticed) {
+            (Return::Within(ms, by), None) => self.after(ms, by),
+            (Return::Within(ms, by), Some(noticed)) if ms < noticed.ms => self.after(ms, by),
+            (Return::Within(ms, _), Some(noticed)) => {
+                Pause { one_address_ms: noticed.one_address_ms.map(|longest| longest.min(ms)), ..noticed }
+            }
+            (Return::Repaired, noticed) => noticed?,
+        })
+    }
+
+    /// What it costs to notice, `None` if connections that wait are not noticed at all.
+    fn notices(self, manner: Manner) -> Option<Pause> {
+        match (self, manner) {
+            (Switch::Resolver, _) => Some(self.after(0, Actor::Resolver)),
+            (Switch::Client { .. }, Manner::Holds) => None,
+            (Switch::Client { ttl_s }, _) => {
+                let one_address_ms = Some(times::DNS_LEAVES_OUT_MS + u64::from(ttl_s) * 1000);
+                Some(Pause { one_address_ms, ..self.after(0, Actor::Client) })
+            }
+            (Switch::Edge { .. }, Manner::Refuses) => Some(self.after(0, Actor::Balancer)),
+            (Switch::Edge { silence_ms }, _) => Some(self.after(silence_ms, Actor::Balancer)),
+        }
+    }
+
+    fn after(self, ms: u64, by: Actor) -> Pause {
+        let breaks = match self {
+            Switch::Resolver => Breaks::Nothing,
+            Switch::Edge { .. } => Breaks::Writes,
+            Switch::Client { .. } => Breaks::All,
+        };
+        Pause { ms, by, breaks, one_address_ms: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use triad_model::ServerName;
+
+    use super::{Breaks, Candidate, Effect, Manner, Need, Pause, Return, Switch};
+    use crate::survival::fault::{Fault, Part, Process};
+    use crate::survival::{Actor, times};
+
+    fn server(name: &str) -> ServerName {
+        ServerName::new(name).expect("a name")
+    }
+
+    fn edge(name: &str, passive: bool) -> Candidate {
+        Candidate { need: Need::Part(Part::Edge(server(name))), passive }
+    }
+
+    fn kill_edge(name: &str) -> Fault {
+        Fault::Process { process: Process::Edge, server: server(name) }
+    }
+
+    const BALANCER: Switch = Switch::Edge { silence_ms: 1500 };
+
+    fn pause(ms: u64, by: Actor, breaks: Breaks) -> Effect {
+        Effect::Pause(Pause { ms, by, breaks, one_address_ms: None })
+    }
+
+    #[test]
+    fn a_silent_candidate_costs_its_detection_and_one_that_is_restarted_sooner_costs_the_restart() {
+        let pool = Need::OneOf(BALANCER, vec![edge("a", false), edge("b", false)]);
+        assert_eq!(pool.under(&Fault::Server(server("a"))), pause(1500, Actor::Balancer, Breaks::Writes));
+        assert_eq!(pool.under(&kill_edge("a")), pause(times::EDGE_RESTART_MS, Actor::Supervisor, Breaks::Writes));
+        assert_eq!(pool.under(&Fault::Server(server("c"))), Effect::None);
+    }
+
+    #[test]
+    fn a_passive_candidate_is_missed_only_when_it_is_needed() {
+        let pool = Need::OneOf(BALANCER, vec![edge("a", false), edge("b", true)]);
+        assert_eq!(pool.under(&Fault::Server(server("b"))), Effect::None);
+        assert_eq!(pool.under(&Fault::Server(server("a"))), pause(1500, Actor::Balancer, Breaks::Writes));
+        let alone = Need::OneOf(BALANCER, vec![edge("a", false)]);
+        let gone = Effect::Gone { manner: Manner::Silent, back: Return::Repaired };
+        assert_eq!(alone.under(&Fault::Server(server("a"))), gone);
+    }
+
+    #[test]
+    fn what_the_chooser_does_not_see_fails_a_share() {
+        let behind = |name: &str| Need::Unseen(Box::new(Need::Part(Part::Database(server(name)))));
+        let candidate = |front: &str, database: &str| Candidate {
+            need: Need::All(vec![edge(front, false).need, behind(database)]),
+            passive: false,
+        };
+        let pool = Need::OneOf(BALANCER, vec![candidate("a", "x"), candidate("b", "y")]);
+        let fails = |all| Effect::Fails { all, back: Return::Repaired };
+        assert_eq!(pool.under(&Fault::Server(server("x"))), fails(false));
+        let shared = Need::OneOf(BALANCER, vec![candidate("a", "x"), candidate("b", "x")]);
+        assert_eq!(shared.under(&Fault::Server(server("x"))), fails(true));
+    }
+
+    #[test]
+    fn clients_that_know_one_address_wait_for_dns() {
+        let fronts = Need::OneOf(Switch::Client { ttl_s: 30 }, vec![edge("a", false), edge("b", false)]);
+        let one_address_ms = Some(times::DNS_LEAVES_OUT_MS + 30_000);
+        let expected = Effect::Pause(Pause { ms: 0, by: Actor::Client, breaks: Breaks::All, one_address_ms });
+        assert_eq!(fronts.under(&Fault::Server(server("a"))), expected);
+        assert_eq!(fronts.under(&kill_edge("a")), pause(times::EDGE_RESTART_MS, Actor::Supervisor, Breaks::All));
+    }
+
+    /// A server that is a backend and the only replica: the write waits for the one, then for the other.
+    #[test]
+    fn pauses_of_one_request_add_up() {
+        let pool = Need::OneOf(BALANCER, vec![edge("a", false), edge("b", true)]);
+        let wanted = Need::Wanted(vec![Need::Part(Part::Database(server("a")))], 1000);
+        let both = Need::All(vec![wanted, pool]);
+        assert_eq!(both.under(&Fault::Server(server("a"))), pause(2500, Actor::Balancer, Breaks::Writes));
+    }
+
+    /// Two balancers before the same backends: a request goes through one of them.
+    #[test]
+    fn pauses_of_alternatives_do_not_add_up() {
+        let pool = || Need::OneOf(BALANCER, vec![edge("a", false), edge("b", false)]);
+        let through =
+            |front: &str| Candidate { need: Need::All(vec![edge(front, false).need, pool()]), passive: false };
+        let fronts = Need::OneOf(Switch::Client { ttl_s: 1 }, vec![through("x"), through("y")]);
+        assert_eq!(fronts.under(&Fault::Server(server("a"))), pause(1500, Actor::Balancer, Breaks::Writes));
+    }
+
+    #[test]
+    fn what_is_only_wanted_costs_one_wait_when_all_of_it_is_gone() {
+        let replica = |name: &str| Need::Part(Part::Database(server(name)));
+        let wanted = Need::Wanted(vec![replica("a"), replica("b")], 1000);
+        assert_eq!(wanted.under(&Fault::Server(server("a"))), Effect::None);
+        let one = Need::Wanted(vec![replica("a")], 1000);
+        assert_eq!(one.under(&Fault::Server(server("a"))), pause(1000, Actor::Primary, Breaks::Nothing));
+    }
+}

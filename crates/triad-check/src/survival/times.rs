@@ -1,0 +1,28 @@
+//! How long today's product takes to notice and to mend, as upper bounds on a server that is not overloaded. A drill
+//! compares them with what it measures.
+
+use triad_model::HealthCheck;
+
+/// A child that dies after a long life is started at once; the kernel holds new connections until it listens again.
+pub const EDGE_RESTART_MS: u64 = 1000;
+/// The same for the name server.
+pub const DNS_RESTART_MS: u64 = 1000;
+/// MariaDB's start with crash recovery of a small log.
+pub const DATABASE_RESTART_MS: u64 = 3000;
+/// An application's own start; the checks that bring it back come on top.
+pub const INSTANCE_START_MS: u64 = 1000;
+/// What starts a dead agent again (systemd, or the lab's init) and the agent's way to its children's start.
+pub const AGENT_RESTART_MS: u64 = 1000;
+/// Time between two checks of an instance, in milliseconds.
+pub const INSTANCE_CHECK_MS: u64 = 500;
+/// A name server leaves out a front after two failed checks, each an interval and a time-out of 0.5 s.
+pub const DNS_LEAVES_OUT_MS: u64 = 2000;
+/// What a commit waits for a replica that has gone (`rpl_semi_sync_master_timeout`; decision 0004).
+pub const SEMI_SYNC_TIMEOUT_MS: u64 = 1000;
+
+/// The longest a backend that went silent goes unnoticed: the interval, then `fall` checks that time out.
+pub fn silence_ms(check: &HealthCheck) -> u64 {
+    let (interval_ms, timeout_ms) = (u64::from(check.interval_ms), u64::from(check.timeout_ms));
+    let further = u64::from(check.fall.saturating_sub(1));
+    interval_ms + timeout_ms + further * interval_ms.max(timeout_ms)
+}

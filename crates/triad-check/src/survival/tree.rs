@@ -1,0 +1,129 @@
+//! From a design to what a request needs.
+
+use triad_model::{Database, Design, HealthCheck, Role, ServerName};
+
+use super::fault::Part;
+use super::need::{Candidate, Need, Switch};
+use super::times;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// A static file.
+    File,
+    /// A page that the application makes from the database.
+    Read,
+    /// A change of the database.
+    Write,
+}
+
+/// Everything `request` needs.
+pub(crate) fn request(design: &Design, request: Request) -> Need {
+    let certificate = design.tls.as_ref().map(|_| Need::Part(Part::Certificate));
+    let mut needs = vec![names(design), fronts(design, Some(request))];
+    needs.extend(certificate);
+    Need::All(needs)
+}
+
+/// Name resolution. A design without name servers leaves it to others.
+pub(crate) fn names(design: &Design) -> Need {
+    let Some(dns) = &design.dns else { return Need::All(Vec::new()) };
+    let candidates = dns.servers.iter().map(|server| {
+        active(Need::All(vec![Need::Part(Part::Public(server.clone())), Need::Part(Part::Dns(server.clone()))]))
+    });
+    Need::OneOf(Switch::Resolver, candidates.collect())
+}
+
+/// The servers users reach first, and what they pass `request` to; with `None`, nothing behind them.
+pub(crate) fn fronts(design: &Design, request: Option<Request>) -> Need {
+    // Without our DNS, nothing leaves a dead front out: clients try the other addresses themselves.
+    let ttl_s = design.dns.as_ref().map_or(0, |dns| dns.ttl_s);
+    let candidates = design.fronts().into_iter().map(|front| {
+        let mut needs = vec![Need::Part(Part::Public(front.clone())), Need::Part(Part::Edge(front.clone()))];
+        // DNS and clients look whether the front answers at all, not what.
+        needs.extend(request.map(|request| Need::Unseen(Box::new(behind(design, front, request)))));
+        active(Need::All(needs))
+    });
+    Need::OneOf(Switch::Client { ttl_s }, candidates.collect())
+}
+
+/// What a front passes a request to.
+pub(crate) fn behind(design: &Design, front: &ServerName, request: Request) -> Need {
+    if request == Request::File && has_files(design, front) {
+        return Need::All(Vec::new());
+    }
+    let Some(balancer) = design.balancer.as_ref().filter(|balancer| balancer.servers.contains(front)) else {
+        return local(design, front, request);
+    };
+    let candidates = balancer.backends.iter().map(|backend| {
+        let need = Need::All(vec![hop(front, &backend.server), local(design, &backend.server, request)]);
+        Candidate { need, passive: backend.backup }
+    });
+    Need::OneOf(Switch::Edge { silence_ms: times::silence_ms(&balancer.health) }, candidates.collect())
+}
+
+fn has_files(design: &Design, server: &ServerName) -> bool {
+    design.web.as_ref().is_some_and(|web| web.root.is_some() && web.servers.contains(server))
+}
+
+/// What a server does with a request that has arrived: its own instances, or, on a web server without, others'.
+fn local(design: &Design, server: &ServerName, request: Request) -> Need {
+    if design.carries(server, Role::App) {
+        return instances(design, server, request);
+    }
+    let Some(app) = &design.app else { return Need::All(Vec::new()) };
+    let candidates =
+        app.servers.iter().map(|to| active(Need::All(vec![hop(server, to), instances(design, to, request)])));
+    Need::OneOf(Switch::Edge { silence_ms: times::silence_ms(&instance_check(design)) }, candidates.collect())
+}
+
+/// The way from one server's edge to another's, and the other edge.
+fn hop(from: &ServerName, to: &ServerName) -> Need {
+    if from == to {
+        return Need::All(Vec::new());
+    }
+    Need::All(vec![Need::Part(Part::link(from, to)), Need::Part(Part::Edge(to.clone()))])
+}
+
+/// An instance on `server`, and what it needs itself. Health checks ask the instance, which is taken to answer without
+/// its database: that is behind their view.
+fn instances(design: &Design, server: &ServerName, request: Request) -> Need {
+    let Some(app) = &design.app else { return Need::All(Vec::new()) };
+    let check = instance_check(design);
+    let restart_ms = times::INSTANCE_START_MS + u64::from(check.rise) * times::INSTANCE_CHECK_MS;
+    let instance = |number| active(Need::Part(Part::Instance { server: server.clone(), number, restart_ms }));
+    let silence_ms = times::silence_ms(&check);
+    let mut needs = vec![Need::OneOf(Switch::Edge { silence_ms }, (1..=app.instances).map(instance).collect())];
+    if let Some(database) = design.database.as_ref().filter(|_| request != Request::File) {
+        needs.push(Need::Unseen(Box::new(data(database, server, request))));
+    }
+    Need::All(needs)
+}
+
+/// The primary, from `server`; for a write, replicas that confirm it.
+pub(crate) fn data(database: &Database, server: &ServerName, request: Request) -> Need {
+    let primary = &database.primary;
+    let mut needs = vec![Need::Part(Part::Database(primary.clone()))];
+    if server != primary {
+        needs.push(Need::Part(Part::link(server, primary)));
+    }
+    if request == Request::Write && !database.replicas.is_empty() {
+        let replica = |name: &ServerName| {
+            Need::All(vec![Need::Part(Part::link(primary, name)), Need::Part(Part::Database(name.clone()))])
+        };
+        let replicas = database.replicas.iter().map(replica).collect();
+        needs.push(Need::Wanted(replicas, times::SEMI_SYNC_TIMEOUT_MS));
+    }
+    Need::All(needs)
+}
+
+/// How edges check instances, and other servers' instances.
+fn instance_check(design: &Design) -> HealthCheck {
+    let (rise, fall) = design.balancer.as_ref().map_or((2, 2), |balancer| (balancer.health.rise, balancer.health.fall));
+    let every_ms = times::INSTANCE_CHECK_MS as u32;
+    HealthCheck { path: String::new(), interval_ms: every_ms, timeout_ms: every_ms, rise, fall }
+}
+
+fn active(need: Need) -> Candidate {
+    Candidate { need, passive: false }
+}

@@ -1,0 +1,134 @@
+//! Goldens, compared whole. `TRIAD_GOLDEN=write cargo test -p triad-check` rewrites them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use triad_check::survival::{self, Prediction, Survival};
+use triad_check::{Surroundings, Topic, WalkError, explain, findings, walk};
+use triad_config::DesignKind;
+use triad_model::Design;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn compare(name: &str, printed: &str) {
+    let path = golden(name);
+    if std::env::var("TRIAD_GOLDEN").is_ok_and(|value| value == "write") {
+        fs::write(path, printed).expect("the golden can be written");
+    } else {
+        let wanted = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(printed, wanted, "{} differs; TRIAD_GOLDEN=write rewrites it", path.display());
+    }
+}
+
+fn example(kind: DesignKind) -> Design {
+    triad_config::parse(triad_config::template(kind)).expect("an example is right")
+}
+
+/// What `triad check` has to say about `design`, without the file's lines.
+fn checked(design: &Design) -> String {
+    let mut text = String::new();
+    for it in findings(design, &Surroundings::default()) {
+        let finding = it.finding;
+        text.push_str(&format!(
+            "{}[{}] at {}: {}\n  users: {}\n  mend: {}\n",
+            finding.severity.as_str(),
+            finding.code,
+            finding.place,
+            finding.title,
+            finding.users,
+            finding.mend
+        ));
+    }
+    text + "\n" + &survival::render(&survival::survival(design))
+}
+
+#[test]
+fn the_four_designs() {
+    for kind in DesignKind::ALL {
+        compare(&format!("check/{kind}.txt"), &checked(&example(kind)));
+    }
+}
+
+#[test]
+fn predictions_are_data() {
+    let predictions = survival::survival(&example(DesignKind::Secured));
+    let printed = serde_json::to_string_pretty(&predictions).expect("predictions are JSON") + "\n";
+    compare("survival.json", &printed);
+    let read: Vec<Prediction> = serde_json::from_str(&printed).expect("the same predictions");
+    assert_eq!(read, predictions);
+}
+
+#[test]
+fn every_topic() {
+    let design = example(DesignKind::Secured);
+    let found = findings(&design, &Surroundings::default());
+    for topic in Topic::all() {
+        compare(&format!("explain/{}.txt", topic.as_str()), &explain(topic, Some((&design, &found))));
+    }
+}
+
+#[test]
+fn the_way_of_a_request() {
+    for kind in DesignKind::ALL {
+        let design = example(kind);
+        let scheme = if design.tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://www.foobar.com/entries?page=2");
+        compare(&format!("request-{kind}.txt"), &walk(&design, &url).expect("a URL of the site"));
+    }
+    let redirected = walk(&example(DesignKind::Secured), "http://foobar.com").expect("a URL of the site");
+    compare("request-redirected.txt", &redirected);
+}
+
+#[test]
+fn a_url_of_another_site_has_no_way() {
+    let design = example(DesignKind::Secured);
+    let refused = |url: &str| walk(&design, url).expect_err(url);
+    assert!(matches!(refused("https://evil.example/"), WalkError::OtherHost { .. }));
+    assert!(matches!(refused("www.foobar.com"), WalkError::NotAUrl(_)));
+    assert!(matches!(refused("ftp://www.foobar.com/"), WalkError::NotAUrl(_)));
+    assert!(matches!(refused("https:///"), WalkError::NotAUrl(_)));
+    assert_eq!(refused("https://www.foobar.com:8443/"), WalkError::OtherPort("8443".to_owned()));
+    assert_eq!(
+        walk(&example(DesignKind::Simple), "https://www.foobar.com/"),
+        Err(WalkError::OtherPort("443".to_owned()))
+    );
+}
+
+/// Ids are unique and what a drill names its faults by.
+#[test]
+fn faults_have_stable_ids() {
+    for kind in DesignKind::ALL {
+        let predictions = survival::survival(&example(kind));
+        let mut ids: Vec<&str> = predictions.iter().map(|prediction| prediction.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), predictions.len());
+    }
+    let predictions = survival::survival(&example(DesignKind::Secured));
+    let of = |id: &str| predictions.iter().find(|prediction| prediction.id == id).expect(id);
+    assert_eq!(of("server srv2").reads.survival, Survival::Within(1500), "the passive one takes over");
+    assert_eq!(of("server srv2").writes.survival, Survival::Within(2500), "then the commit misses its replica");
+    assert_eq!(of("app-1 on srv2").reads.survival, Survival::AtOnce);
+    assert_eq!(of("app on srv3").reads.survival, Survival::Untouched, "nobody uses the passive one");
+    assert_eq!(of("replica process on srv2").reads.survival, Survival::Untouched);
+    assert_eq!(of("replica process on srv2").writes.survival, Survival::Within(1000));
+    assert_eq!(of("primary process").writes.survival, Survival::Within(3000));
+    assert_eq!(of("server srv1").reads.survival, Survival::AllFail);
+    assert_eq!(of("dns on srv1").reads.survival, Survival::AtOnce);
+    assert_eq!(of("link srv2-srv3").reads.survival, Survival::AllFail, "the health check does not see it");
+}
+
+/// Agents start what dies: no process alone needs an operator, in any of the designs.
+#[test]
+fn a_dead_process_comes_back_by_itself() {
+    for kind in DesignKind::ALL {
+        let processes: Vec<Prediction> = survival::survival(&example(kind))
+            .into_iter()
+            .filter(|prediction| matches!(prediction.fault, survival::Fault::Process { .. }))
+            .collect();
+        assert!(processes.len() >= 5, "{kind}");
+        assert!(processes.iter().all(|prediction| prediction.reads.goes_on() && prediction.writes.goes_on()), "{kind}");
+    }
+}

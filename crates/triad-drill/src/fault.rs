@@ -1,0 +1,249 @@
+//! Breaking a lab, and putting it right.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use triad_lab::{Lab, LinkState};
+use triad_model::{Design, ServerName};
+
+use crate::database;
+use crate::scenario::{Fault, Netem, Place, Process};
+
+/// Whatever is done inside a server takes no longer.
+const SCRIPT_LIMIT: Duration = Duration::from_secs(5);
+/// Pause between two kills of a process that is killed again and again.
+const KILL_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a narrow network sends at once, in bytes, and the longest that something waits in front of it.
+const BURST_BYTES: u32 = 16_384;
+const QUEUE_MS: u32 = 200;
+
+/// Faults that are under way in a lab.
+pub(crate) struct Faults<'a> {
+    lab: &'a Lab,
+    design: &'a Design,
+    open: Vec<(Fault, Undo)>,
+}
+
+/// What ends a fault.
+enum Undo {
+    Script(ServerName, String),
+    Start(ServerName),
+    Plug(ServerName),
+    Tighten(ServerName),
+    StopKilling(JoinHandle<()>),
+}
+
+impl<'a> Faults<'a> {
+    pub fn new(lab: &'a Lab, design: &'a Design) -> Self {
+        Self { lab, design, open: Vec::new() }
+    }
+
+    /// Begins `fault`. If that fails halfway, what ends it is known nevertheless.
+    pub async fn begin(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        match fault {
+            Fault::Kill(process) => signal(self.lab, &self.named(process)?, "KILL").await.map(drop),
+            Fault::Restart(process) => signal(self.lab, &self.named(process)?, "TERM").await.map(drop),
+            Fault::Pause(process) => {
+                let named = self.named(process)?;
+                let pid = signal(self.lab, &named, "STOP").await?;
+                self.opened(fault, Undo::Script(named.server, format!("kill -CONT {pid}")));
+                Ok(())
+            }
+            Fault::KeepKilling(process) => {
+                let killer = tokio::spawn(keep_killing(self.lab.clone(), self.named(process)?));
+                self.opened(fault, Undo::StopKilling(killer));
+                Ok(())
+            }
+            Fault::KillServer(place) => {
+                let server = self.server(place)?;
+                self.opened(fault, Undo::Start(server.clone()));
+                self.lab.kill(&server).await
+            }
+            Fault::Cut(place) => {
+                let server = self.server(place)?;
+                self.opened(fault, Undo::Plug(server.clone()));
+                self.lab.link(&server, LinkState::Down).await
+            }
+            Fault::Lossy(place) => {
+                let server = self.server(place)?;
+                self.opened(fault, Undo::Tighten(server.clone()));
+                database::sql(self.lab, &server, LOSSY).await.map(drop)
+            }
+            Fault::CutFrom { .. } | Fault::Slow { .. } | Fault::DropPort { .. } => self.network(fault).await,
+        }
+    }
+
+    /// Ends all faults that are the same as `fault`.
+    pub async fn end(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        while let Some(index) = self.open.iter().rposition(|(other, _)| other.same(fault)) {
+            let (_, undo) = self.open.remove(index);
+            self.undo(undo).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends all faults, the last first; goes on where one does not end, and says so.
+    pub async fn end_all(&mut self) -> anyhow::Result<()> {
+        let mut failures = Vec::new();
+        while let Some((_, undo)) = self.open.pop() {
+            failures.extend(self.undo(undo).await.err().map(|error| format!("{error:#}")));
+        }
+        if failures.is_empty() { Ok(()) } else { bail!("not everything was put right: {}", failures.join("; ")) }
+    }
+
+    async fn undo(&self, undo: Undo) -> anyhow::Result<()> {
+        match undo {
+            Undo::Script(server, script) => run_script(self.lab, &server, &script).await,
+            Undo::Start(server) => self.lab.start(&server).await,
+            Undo::Plug(server) => self.lab.link(&server, LinkState::Up).await,
+            Undo::Tighten(server) => database::sql(self.lab, &server, DURABLE).await.map(drop),
+            Undo::StopKilling(killer) => {
+                killer.abort();
+                Ok(())
+            }
+        }
+    }
+
+    async fn network(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        let server = self.server(fault.places()[0])?;
+        let from = match fault {
+            Fault::CutFrom { from, .. } => addresses(self.design, &self.server(from)?),
+            _ => Vec::new(),
+        };
+        let (begin, end) = scripts(fault, &server, &from);
+        self.opened(fault, Undo::Script(server.clone(), end));
+        run_script(self.lab, &server, &begin).await
+    }
+
+    fn opened(&mut self, fault: &Fault, undo: Undo) {
+        self.open.push((fault.clone(), undo));
+    }
+
+    fn server(&self, place: &Place) -> anyhow::Result<ServerName> {
+        place.resolve(self.design).with_context(|| format!("the design has no {}", place.word))
+    }
+
+    fn named(&self, process: &Process) -> anyhow::Result<Named> {
+        Ok(Named { name: process.name.clone(), server: self.server(&process.server)? })
+    }
+}
+
+/// Commits are no longer written before they are confirmed, but when an hour is over or a page has to go: what a
+/// killed database then lacks is known to have been acknowledged.
+const LOSSY: &str = "SET GLOBAL innodb_flush_log_at_timeout = 2700; SET GLOBAL innodb_flush_log_at_trx_commit = 0; \
+                     SET GLOBAL sync_binlog = 0";
+const DURABLE: &str = "SET GLOBAL innodb_flush_log_at_timeout = 1; SET GLOBAL innodb_flush_log_at_trx_commit = 1; \
+                       SET GLOBAL sync_binlog = 1";
+
+/// A process on a server of the design.
+#[derive(Clone)]
+struct Named {
+    name: String,
+    server: ServerName,
+}
+
+async fn keep_killing(lab: Lab, process: Named) {
+    loop {
+        // While it is dead there is nothing to kill.
+        let _ = signal(&lab, &process, "KILL").await;
+        sleep(KILL_PAUSE).await;
+    }
+}
+
+/// Sends a signal; the process's id inside its server.
+async fn signal(lab: &Lab, process: &Named, signal: &str) -> anyhow::Result<u32> {
+    let pid = pid(lab, process).await?;
+    run_script(lab, &process.server, &format!("kill -{signal} {pid}")).await?;
+    Ok(pid)
+}
+
+async fn pid(lab: &Lab, process: &Named) -> anyhow::Result<u32> {
+    let Named { name, server } = process;
+    if name == "agent" {
+        let status = lab.status().await?.context("the lab is gone")?;
+        let agent = status.servers.iter().find(|status| status.name == *server).and_then(|status| status.agent.pid);
+        return agent.and_then(|pid| u32::try_from(pid).ok()).with_context(|| format!("no agent runs on {server}"));
+    }
+    let report = triad_api::local_report(&run_directory(lab, server).join("agent.sock")).await?;
+    let process = report.processes.iter().find(|process| process.name == *name);
+    process.and_then(|process| process.pid).with_context(|| format!("{name} does not run on {server}"))
+}
+
+/// Where the agent of `server` has its sockets.
+pub(crate) fn run_directory(lab: &Lab, server: &ServerName) -> PathBuf {
+    lab.path().join("servers").join(server.as_str()).join("run")
+}
+
+fn addresses(design: &Design, server: &ServerName) -> Vec<std::net::IpAddr> {
+    design
+        .server(server)
+        .map(|server| server.public.iter().copied().chain(server.private).collect())
+        .unwrap_or_default()
+}
+
+async fn run_script(lab: &Lab, server: &ServerName, script: &str) -> anyhow::Result<()> {
+    let output = timeout(SCRIPT_LIMIT, lab.exec_output(server, &["sh", "-c", script])).await;
+    let output = output.with_context(|| format!("on {server} did not end in time: {script}"))??;
+    if !output.status.success() {
+        bail!("on {server} failed: {script}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// What begins and ends a fault of the network on `server`, as shell scripts. Rules stand in tables of their own, so
+/// the firewall's is not touched. A packet passes only if every table lets it.
+fn scripts(fault: &Fault, server: &ServerName, from: &[std::net::IpAddr]) -> (String, String) {
+    match fault {
+        Fault::CutFrom { from: place, one_way, .. } => {
+            let mut rules: Vec<String> =
+                from.iter().map(|address| rule("input", &format!("{} saddr {address}", family(address)))).collect();
+            if !one_way {
+                rules
+                    .extend(from.iter().map(|address| rule("output", &format!("{} daddr {address}", family(address)))));
+            }
+            table(&format!("drill_cut_{}", place.word.replace('-', "_")), &rules)
+        }
+        Fault::DropPort { port, .. } => {
+            let rules = ["tcp", "udp"].map(|protocol| rule("input", &format!("{protocol} dport {port}")));
+            table(&format!("drill_port_{port}"), &rules)
+        }
+        Fault::Slow { netem: Netem::DelayMs(ms), .. } => queue(&format!("netem delay {ms}ms")),
+        Fault::Slow { netem: Netem::RateKbit(kbit), .. } => {
+            queue(&format!("tbf rate {kbit}kbit burst {BURST_BYTES} latency {QUEUE_MS}ms"))
+        }
+        // Many kernels come without netem's module; packet filters can lose packets as well.
+        Fault::Slow { netem: Netem::LossPercent(percent), .. } => {
+            let rules = ["input", "output"].map(|chain| rule(chain, &format!("numgen random mod 100 < {percent}")));
+            table("drill_loss", &rules)
+        }
+        other => unreachable!("{other:?} on {server} is no fault of the network"),
+    }
+}
+
+/// A queueing discipline on both networks of a server; `tc` says if the kernel lacks it.
+fn queue(discipline: &str) -> (String, String) {
+    let each = |command: &str| {
+        format!("for network in public private; do [ ! -e /sys/class/net/$network ] || {command} || exit 1; done")
+    };
+    (each(&format!("tc qdisc replace dev $network root {discipline}")), each("tc qdisc del dev $network root"))
+}
+
+fn family(address: &std::net::IpAddr) -> &'static str {
+    if address.is_ipv4() { "ip" } else { "ip6" }
+}
+
+fn rule(chain: &str, matches: &str) -> String {
+    format!("add rule inet TABLE {chain} {matches} counter drop")
+}
+
+fn table(name: &str, rules: &[String]) -> (String, String) {
+    let chain = |chain: &str| format!("add chain inet TABLE {chain} {{ type filter hook {chain} priority -300; }}");
+    let mut lines = vec!["add table inet TABLE".to_owned(), chain("input"), chain("output")];
+    lines.extend_from_slice(rules);
+    let text = lines.join("\n").replace("TABLE", name);
+    (format!("nft -f - <<'RULES'\n{text}\nRULES\n"), format!("nft delete table inet {name}"))
+}

@@ -1,0 +1,254 @@
+//! From what was seen in a run to what it says: pure, so a report can be tested without a lab.
+
+use serde::Serialize;
+
+use crate::checker::{NodeRows, WriteCheck, check_writes};
+use crate::measure::{Measures, failed, gap_ms, of_kind, recovered_after_ms};
+use crate::sample::{Kind, Sample};
+use crate::scenario::{Condition, Control, Goal, Promise, Scenario};
+
+/// What a run left to be judged.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// What its writes are told by.
+    pub run: String,
+    /// Every request.
+    pub samples: Vec<Sample>,
+    /// What was done, when.
+    pub happened: Vec<Happened>,
+    /// For each step and each of its conditions that all be healthy: after how many milliseconds it was, if in time.
+    pub healthy: Vec<HealthSeen>,
+    /// Whether, with all faults ended, everything became healthy: after how many milliseconds.
+    pub healthy_at_end_ms: Option<u64>,
+    /// What kept it from that.
+    pub trouble: Option<String>,
+    /// What each database held at the end.
+    pub nodes: Vec<NodeRows>,
+    /// The servers that places in the scenario mean.
+    pub places: Vec<(String, String)>,
+}
+
+/// Something that was done to the lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Happened {
+    /// When it was done, in milliseconds since the load began.
+    pub at_ms: u64,
+    /// As the scenario writes it.
+    pub what: String,
+    /// A fault began (or ended).
+    pub begins: bool,
+}
+
+/// How long it took until all was healthy after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthSeen {
+    /// The step's index.
+    pub step: usize,
+    /// Milliseconds after it; `None` if not in time.
+    pub after_ms: Option<u64>,
+}
+
+/// A run, judged.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The scenario's name.
+    pub name: String,
+    /// What it is about.
+    pub title: String,
+    /// How long its load lasted, in milliseconds.
+    pub load_ms: u64,
+    /// What was done.
+    pub happened: Vec<Happened>,
+    /// What was measured.
+    pub measures: Measures,
+    /// What became of the writes.
+    pub writes: WriteCheck,
+    /// Everything that was to hold.
+    pub checks: Vec<Check>,
+    /// The outcome.
+    pub verdict: Verdict,
+    /// The requests, for pictures.
+    #[serde(skip)]
+    pub samples: Vec<Sample>,
+}
+
+/// Something that was to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// The fault it belongs to; empty for the whole run.
+    pub fault: String,
+    /// What was promised.
+    pub promise: String,
+    /// What was measured.
+    pub measured: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// It is what a control must be caught by.
+    pub control: bool,
+}
+
+/// The outcome of a drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything that was promised holds.
+    Holds,
+    /// Something does not.
+    Broken,
+    /// A control was caught: the instrument works.
+    Caught,
+    /// A control was not caught, or something else broke: the instrument is not to be believed.
+    Missed,
+}
+
+impl Verdict {
+    /// As it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Holds => "holds",
+            Verdict::Broken => "BROKEN",
+            Verdict::Caught => "caught",
+            Verdict::Missed => "MISSED",
+        }
+    }
+
+    /// Whether the drill is as it should be.
+    pub fn is_good(self) -> bool {
+        matches!(self, Verdict::Holds | Verdict::Caught)
+    }
+}
+
+/// Judges `evidence` of a run of `scenario`.
+pub fn judge(scenario: &Scenario, evidence: Evidence) -> Report {
+    let load_ms = scenario.load_ms();
+    let measures = Measures::of(&evidence.samples, load_ms, scenario.fault_ms());
+    let writes = check_writes(&evidence.run, &evidence.samples, &evidence.nodes);
+    let mut checks = conditions(scenario, &evidence);
+    checks.extend(scenario.promises.iter().map(|promise| promised(promise, &evidence, &writes, load_ms)));
+    checks.extend(always(scenario, &evidence, &writes));
+    checks.extend(scenario.control.map(|control| controlled(control, &evidence, &writes)));
+    Report {
+        name: scenario.name.clone(),
+        title: scenario.title.clone(),
+        load_ms,
+        happened: evidence.happened,
+        measures,
+        writes,
+        verdict: verdict(scenario.control, &checks),
+        checks,
+        samples: evidence.samples,
+    }
+}
+
+/// A control is good when its instrument reports a failure and nothing else does.
+fn verdict(control: Option<Control>, checks: &[Check]) -> Verdict {
+    let all_hold = checks.iter().all(|check| check.holds);
+    match (control, all_hold) {
+        (None, true) => Verdict::Holds,
+        (None, false) => Verdict::Broken,
+        (Some(_), true) => Verdict::Caught,
+        (Some(_), false) => Verdict::Missed,
+    }
+}
+
+fn conditions(scenario: &Scenario, evidence: &Evidence) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (index, step) in scenario.steps.iter().enumerate() {
+        let from_ms = evidence.happened.get(index).map_or(step.at_ms, |happened| happened.at_ms);
+        let next = evidence.happened.get(index + 1).map(|happened| happened.at_ms);
+        let to_ms = next.unwrap_or(scenario.load_ms());
+        for condition in &step.conditions {
+            let measured_ms = match &condition.goal {
+                Goal::Healthy => evidence.healthy.iter().find(|seen| seen.step == index).and_then(|seen| seen.after_ms),
+                Goal::Succeed(kind) => {
+                    let samples = of_kind(&evidence.samples, Some(*kind));
+                    recovered_after_ms(samples, |sample| sample.outcome.is_ok(), from_ms, to_ms)
+                }
+                Goal::From(place) => {
+                    let server = evidence.server_of(&place.word);
+                    let good = |sample: &Sample| sample.server.as_deref() == Some(server);
+                    recovered_after_ms(of_kind(&evidence.samples, Some(Kind::Reads)), good, from_ms, to_ms)
+                }
+            };
+            checks.push(deadline(&step.text, condition, measured_ms));
+        }
+    }
+    checks
+}
+
+impl Evidence {
+    fn server_of<'a>(&'a self, word: &'a str) -> &'a str {
+        self.places.iter().find(|(place, _)| place == word).map_or(word, |(_, server)| server)
+    }
+}
+
+fn deadline(fault: &str, condition: &Condition, measured_ms: Option<u64>) -> Check {
+    Check {
+        fault: fault.to_owned(),
+        promise: format!("within {}: {}", seconds(condition.within_ms), condition.text),
+        measured: measured_ms.map_or_else(|| "not in time".to_owned(), seconds),
+        holds: measured_ms.is_some_and(|ms| ms <= condition.within_ms),
+        control: false,
+    }
+}
+
+fn promised(promise: &Promise, evidence: &Evidence, writes: &WriteCheck, load_ms: u64) -> Check {
+    let name = |kind: Option<Kind>| kind.map_or("requests", Kind::as_str);
+    match *promise {
+        Promise::Failed { kind, at_most } => {
+            let count = failed(&evidence.samples, kind);
+            whole(format!("at most {at_most} failed {}", name(kind)), count.to_string(), count <= at_most)
+        }
+        Promise::Gap { kind, at_most_ms } => {
+            let ms = gap_ms(&evidence.samples, kind, load_ms);
+            whole(format!("longest gap of {} {}", name(kind), seconds(at_most_ms)), seconds(ms), ms <= at_most_ms)
+        }
+        Promise::Lost { at_most } => {
+            whole(format!("at most {at_most} lost writes"), writes.lost.to_string(), writes.lost <= at_most)
+        }
+    }
+}
+
+/// What every drill promises: that it ends healthy, and what is stored is what was said. Not so a control that loses
+/// writes: databases that differ do not become healthy by themselves, and should not.
+fn always(scenario: &Scenario, evidence: &Evidence, writes: &WriteCheck) -> Vec<Check> {
+    if scenario.control == Some(Control::Lost) {
+        return Vec::new();
+    }
+    let end = evidence.healthy_at_end_ms;
+    let trouble = || evidence.trouble.clone().unwrap_or_else(|| "no".to_owned());
+    let measured = end.map_or_else(trouble, |ms| format!("after {}", seconds(ms)));
+    let mut checks = vec![whole("all healthy at the end".to_owned(), measured, end.is_some())];
+    if scenario.rates.writes == 0 {
+        return checks;
+    }
+    if !scenario.promises.iter().any(|promise| matches!(promise, Promise::Lost { .. })) {
+        checks.push(promised(&Promise::Lost { at_most: 0 }, evidence, writes, 0));
+    }
+    let extra = writes.duplicated + writes.invented;
+    checks.push(whole("no write twice or invented".to_owned(), extra.to_string(), extra == 0));
+    let equal = writes.differences.is_empty();
+    let measured = if equal { format!("{} of them", evidence.nodes.len()) } else { writes.differences.join("; ") };
+    checks.push(whole("all databases equal".to_owned(), measured, equal));
+    checks
+}
+
+fn controlled(control: Control, evidence: &Evidence, writes: &WriteCheck) -> Check {
+    let (what, count) = match control {
+        Control::Lost => ("lost writes".to_owned(), writes.lost),
+        Control::Failed(kind) => {
+            (format!("failed {}", kind.map_or("requests", Kind::as_str)), failed(&evidence.samples, kind))
+        }
+    };
+    let check = whole(format!("a control: {what} must be reported"), format!("{count} reported"), count > 0);
+    Check { control: true, ..check }
+}
+
+fn whole(promise: String, measured: String, holds: bool) -> Check {
+    Check { fault: String::new(), promise, measured, holds, control: false }
+}
+
+/// `0.25 s`
+pub(crate) fn seconds(ms: u64) -> String {
+    format!("{}.{:02} s", ms / 1_000, ms % 1_000 / 10)
+}

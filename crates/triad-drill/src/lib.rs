@@ -1,0 +1,53 @@
+//! Drills: one thing of a running lab is broken under load, and what that cost is measured.
+//!
+//! ```text
+//! scenario text ── parse ──► Scenario ── run ──► Evidence ── judge ──► Report ──► text, JSON, HTML
+//!                                         │
+//!                        load (in the client's namespace), faults, databases read afterwards
+//! ```
+//!
+//! # Invariants
+//! * [`parse()`], [`judge()`] and everything that renders are pure: what is concluded from a run can be concluded again
+//!   from its evidence.
+//! * Load is open-loop: a request is due when the schedule says so, whatever became of the others, and its latency
+//!   counts from then. A stall is therefore counted in full.
+//! * Every fault that has an end is ended before a drill returns, also when it failed or was interrupted.
+//! * Writes are checked from outside the product: what the databases hold is read on each of them by MariaDB's own
+//!   client, and compared with what users were told.
+//!
+//! # Hidden command
+//! The binary must give [`LOAD_COMMAND`] to [`load_main`].
+
+#![forbid(unsafe_code)]
+
+mod checker;
+mod database;
+mod fault;
+mod html;
+mod judge;
+mod load;
+mod measure;
+mod monkey;
+mod parse;
+mod run;
+mod sample;
+mod scenario;
+mod schedule;
+mod text;
+
+pub use checker::{NodeRows, WriteCheck, check_writes};
+pub use html::page;
+pub use judge::{Check, Evidence, Happened, Report, Verdict, judge};
+pub use load::{LoadPlan, load_main};
+pub use measure::{Latency, Measures, Phase};
+pub use monkey::monkey;
+pub use parse::parse;
+pub use run::{Interrupted, Progress, Site, run};
+pub use sample::{Fate, Kind, Outcome, Sample};
+pub use scenario::{
+    Action, Condition, Control, Fault, Goal, Mistake, Netem, Place, Promise, Rates, Scenario, Step, render,
+};
+pub use text::{details, summary};
+
+/// `triad drill-load --plan JSON`: see [`load_main`].
+pub const LOAD_COMMAND: &str = "drill-load";

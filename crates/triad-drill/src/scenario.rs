@@ -1,0 +1,369 @@
+//! A scenario: what a `.drill` file says.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use triad_model::{Backend, Design, Role, ServerName};
+
+use crate::sample::Kind;
+
+/// Time after the last thing a scenario waits for under load, in milliseconds: what counts as "after".
+const AFTER_MS: u64 = 3_000;
+
+/// A scenario, as written; names of servers are compared with a design by [`Scenario::mistakes`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// The file's name without `.drill`.
+    pub name: String,
+    /// The comment that the file begins with.
+    pub title: String,
+    /// The design, relative to the scenario's folder.
+    pub design: PathBuf,
+    /// Requests a second.
+    pub rates: Rates,
+    /// Whether requests share connections that are kept, or each has a new one.
+    pub keep_alive: bool,
+    /// What happens, by time.
+    pub steps: Vec<Step>,
+    /// What must hold for the whole run.
+    pub promises: Vec<Promise>,
+    /// A control: the instrument that must report a failure.
+    pub control: Option<Control>,
+}
+
+/// Requests a second, by kind; 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Rates {
+    /// Pages.
+    pub reads: u32,
+    /// Entries.
+    pub writes: u32,
+    /// Static files.
+    pub files: u32,
+}
+
+impl Rates {
+    /// Of one kind.
+    pub fn of(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Reads => self.reads,
+            Kind::Writes => self.writes,
+            Kind::Files => self.files,
+        }
+    }
+
+    pub(crate) fn set(&mut self, kind: Kind, rate: u32) {
+        match kind {
+            Kind::Reads => self.reads = rate,
+            Kind::Writes => self.writes = rate,
+            Kind::Files => self.files = rate,
+        }
+    }
+}
+
+/// One thing that is done, and what must hold by when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// When, in milliseconds since the load began.
+    pub at_ms: u64,
+    /// What.
+    pub action: Action,
+    /// It as written.
+    pub text: String,
+    /// Deadlines that count from it.
+    pub conditions: Vec<Condition>,
+}
+
+/// A deadline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// Counted from its step, in milliseconds.
+    pub within_ms: u64,
+    /// What must hold from then to the next step.
+    pub goal: Goal,
+    /// It as written.
+    pub text: String,
+}
+
+/// What must hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Goal {
+    /// Every request of the kind succeeds.
+    Succeed(Kind),
+    /// Every read is answered by an instance on this server.
+    From(Place),
+    /// Every server's agent says that it is healthy.
+    Healthy,
+}
+
+/// A server as written: its name, or its part in the design (`primary`, `replica`, `active`, `passive`).
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The word.
+    pub word: String,
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its first character, from 1.
+    pub column: usize,
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.word == other.word
+    }
+}
+
+impl Place {
+    /// The server of `design` that is meant.
+    pub fn resolve(&self, design: &Design) -> Option<ServerName> {
+        let backend = |backup: bool| {
+            let backends = &design.balancer.as_ref()?.backends;
+            backends.iter().find(|backend: &&Backend| backend.backup == backup).map(|backend| backend.server.clone())
+        };
+        match self.word.as_str() {
+            "primary" => design.database.as_ref().map(|database| database.primary.clone()),
+            "replica" => design.database.as_ref().and_then(|database| database.replicas.first().cloned()),
+            "active" => backend(false),
+            "passive" => backend(true),
+            name => design.servers.iter().map(|server| &server.name).find(|server| server.as_str() == name).cloned(),
+        }
+    }
+}
+
+/// A fault begins, or an earlier one ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// It begins.
+    Begin(Fault),
+    /// It ends; one that is the [`Fault::same`] has begun before.
+    End(Fault),
+}
+
+impl Action {
+    /// The fault.
+    pub fn fault(&self) -> &Fault {
+        match self {
+            Action::Begin(fault) | Action::End(fault) => fault,
+        }
+    }
+}
+
+/// What can be broken.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// SIGKILL to a process once; its agent (or, for the agent, the server's init) starts it again.
+    Kill(Process),
+    /// SIGTERM, in the same way.
+    Restart(Process),
+    /// SIGKILL again and again.
+    KeepKilling(Process),
+    /// SIGSTOP.
+    Pause(Process),
+    /// Everything on the server at once, as a power cut.
+    KillServer(Place),
+    /// Both of its network cables.
+    Cut(Place),
+    /// What one server sends another is lost.
+    CutFrom {
+        /// The server that hears nothing more.
+        server: Place,
+        /// Of whom.
+        from: Place,
+        /// It can still send.
+        one_way: bool,
+    },
+    /// Its networks are slow (tc-netem(8)), lossy or narrow (tc-tbf(8)).
+    Slow {
+        /// The server.
+        server: Place,
+        /// How.
+        netem: Netem,
+    },
+    /// What comes in for a port is dropped.
+    DropPort {
+        /// The server.
+        server: Place,
+        /// TCP and UDP.
+        port: u16,
+    },
+    /// Its database confirms commits before they are on disk: a setting known to lose writes, for controls.
+    Lossy(Place),
+}
+
+/// A child of a server's agent, or the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// `edge`, `dns`, `mariadbd`, `app-1` …, `agent`.
+    pub name: String,
+    /// Where its name stands, from 1.
+    pub column: usize,
+    /// Whose.
+    pub server: Place,
+}
+
+/// How a network is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Netem {
+    /// Everything sent is late, in milliseconds.
+    DelayMs(u32),
+    /// Part of what is sent is lost, in percent.
+    LossPercent(u32),
+    /// No more is sent, in kbit/s.
+    RateKbit(u32),
+}
+
+impl Fault {
+    /// Whether ending one ends the other.
+    pub fn same(&self, other: &Fault) -> bool {
+        match (self, other) {
+            (Fault::CutFrom { server: a, from: b, .. }, Fault::CutFrom { server: c, from: d, .. }) => a == c && b == d,
+            (Fault::Slow { server: a, .. }, Fault::Slow { server: b, .. }) => a == b,
+            (Fault::KeepKilling(a), Fault::KeepKilling(b)) | (Fault::Pause(a), Fault::Pause(b)) => {
+                a.name == b.name && a.server == b.server
+            }
+            _ => self == other,
+        }
+    }
+
+    /// The servers it names.
+    pub fn places(&self) -> Vec<&Place> {
+        match self {
+            Fault::Kill(process) | Fault::Restart(process) | Fault::KeepKilling(process) | Fault::Pause(process) => {
+                vec![&process.server]
+            }
+            Fault::KillServer(server) | Fault::Cut(server) | Fault::Lossy(server) => vec![server],
+            Fault::Slow { server, .. } | Fault::DropPort { server, .. } => vec![server],
+            Fault::CutFrom { server, from, .. } => vec![server, from],
+        }
+    }
+
+    fn process(&self) -> Option<&Process> {
+        match self {
+            Fault::Kill(process) | Fault::Restart(process) | Fault::KeepKilling(process) | Fault::Pause(process) => {
+                Some(process)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What must hold for the whole run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// Failed requests, of a kind or of all.
+    Failed {
+        /// Which; `None` for all.
+        kind: Option<Kind>,
+        /// As many as that.
+        at_most: u64,
+    },
+    /// The longest time without an answer that was asked for.
+    Gap {
+        /// Of which requests; `None` for all.
+        kind: Option<Kind>,
+        /// In milliseconds.
+        at_most_ms: u64,
+    },
+    /// Acknowledged writes that are gone.
+    Lost {
+        /// As many as that.
+        at_most: u64,
+    },
+}
+
+/// What a control must be caught by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The checker of writes reports loss.
+    Lost,
+    /// Requests fail: those of a kind, or any.
+    Failed(Option<Kind>),
+}
+
+impl Scenario {
+    /// How long the load lasts, in milliseconds: until the last deadline that needs it, and a little more.
+    pub fn load_ms(&self) -> u64 {
+        let under_load = |condition: &&Condition| condition.goal != Goal::Healthy;
+        let end = |step: &Step| {
+            step.at_ms
+                + step.conditions.iter().filter(under_load).map(|condition| condition.within_ms).max().unwrap_or(0)
+        };
+        self.steps.iter().map(end).max().unwrap_or(0) + AFTER_MS
+    }
+
+    /// From the first fault to the last deadline under load, in milliseconds.
+    pub fn fault_ms(&self) -> (u64, u64) {
+        (self.steps.first().map_or(0, |step| step.at_ms), self.load_ms() - AFTER_MS)
+    }
+
+    /// What `design` has no match for: servers, processes, kinds of requests.
+    pub fn mistakes(&self, design: &Design) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        for step in &self.steps {
+            let goals = step.conditions.iter().filter_map(|condition| match &condition.goal {
+                Goal::From(place) => Some(place),
+                _ => None,
+            });
+            for place in step.action.fault().places().into_iter().chain(goals) {
+                mistakes.extend(unknown_server(place, design));
+            }
+            mistakes.extend(step.action.fault().process().and_then(|process| unknown_process(process, design)));
+        }
+        mistakes.dedup();
+        mistakes
+    }
+}
+
+fn unknown_server(place: &Place, design: &Design) -> Option<Mistake> {
+    if place.resolve(design).is_some() {
+        return None;
+    }
+    let names: Vec<&str> = design.servers.iter().map(|server| server.name.as_str()).collect();
+    let what = format!("the design has no {}; write one of {}", place.word, names.join(", "));
+    Some(Mistake { line: place.line, column: place.column, what })
+}
+
+fn unknown_process(process: &Process, design: &Design) -> Option<Mistake> {
+    let server = process.server.resolve(design)?;
+    let known = processes(design, &server);
+    if known.contains(&process.name) {
+        return None;
+    }
+    let what = format!("{server} runs no {}; write one of {}", process.name, known.join(", "));
+    Some(Mistake { line: process.server.line, column: process.column, what })
+}
+
+/// What runs on `server`, by the names that agents report.
+pub(crate) fn processes(design: &Design, server: &ServerName) -> Vec<String> {
+    let mut names = vec!["agent".to_owned()];
+    let carries = |role| design.carries(server, role);
+    names.extend(design.has_edge(server).then(|| "edge".to_owned()));
+    names.extend(carries(Role::Dns).then(|| "dns".to_owned()));
+    names.extend(carries(Role::Database).then(|| "mariadbd".to_owned()));
+    if let Some(app) = design.app.as_ref().filter(|_| carries(Role::App)) {
+        names.extend((1..=app.instances).map(|number| format!("app-{number}")));
+    }
+    names
+}
+
+/// Something wrong in a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// What is wrong, and what to write.
+    pub what: String,
+}
+
+/// `mistakes` in the file `name` with `text`, each with its place and line.
+pub fn render(mistakes: &[Mistake], name: &str, text: &str) -> String {
+    let mut out = String::new();
+    for Mistake { line, column, what } in mistakes {
+        writeln!(out, "{name}:{line}:{column}: {what}").expect("a string takes all");
+        let source = text.lines().nth(line - 1).unwrap_or_default();
+        writeln!(out, "    {source}\n    {:>column$}", "^").expect("a string takes all");
+    }
+    out
+}

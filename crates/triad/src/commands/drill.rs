@@ -1,0 +1,285 @@
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use triad_config::Loaded;
+use triad_drill::{Interrupted, Progress, Report, Scenario, Site, Verdict};
+use triad_lab::{Lab, LabName};
+
+use crate::print;
+
+/// Where scenarios are looked for if none is named.
+const FOLDER: &str = "drills";
+
+/// Break the design in a lab, under load, and say what it cost
+///
+/// A scenario is a short text that says what is broken when, and what must hold by when. Each runs in a lab of its
+/// design, which is brought up first and taken down afterwards. Exit code 0 when every promise holds and every
+/// control was caught, 1 when not, 2 when a scenario or a design is unusable.
+#[derive(Args)]
+pub struct Drill {
+    /// Scenario files, or folders of them [default: ./drills]
+    scenarios: Vec<PathBuf>,
+    /// Drill this design, not the scenarios' own
+    #[arg(long, value_name = "FILE")]
+    design: Option<PathBuf>,
+    /// Drill a lab that is up, which stays up
+    #[arg(long, value_name = "NAME")]
+    lab: Option<String>,
+    /// Break the design at random for so many minutes, in place of scenarios; the faults are printed first
+    #[arg(long, value_name = "MINUTES", requires = "design", conflicts_with = "scenarios",
+        value_parser = clap::value_parser!(u64).range(1..=9))]
+    monkey: Option<u64>,
+    /// Which random faults: the same seed, the same faults
+    #[arg(long, default_value_t = 1, requires = "monkey")]
+    seed: u64,
+    /// Run each scenario that often
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write a page with a timeline for each drill
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Install missing packages without asking
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// A scenario with the design it is for.
+struct Task {
+    scenario: Scenario,
+    loaded: Loaded,
+}
+
+impl Drill {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let Some(tasks) = self.tasks()? else { return Ok(ExitCode::from(print::UNUSABLE)) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (reports, failures) = runtime.block_on(self.drill(&tasks))?;
+        if let Some(path) = &self.report {
+            let page = triad_drill::page(&reports);
+            std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+            eprintln!("the report is in {}", path.display());
+        }
+        if self.json {
+            print::json(&reports)?;
+        } else {
+            print::out(&text(&reports));
+        }
+        let good = failures == 0 && reports.iter().all(|report| report.verdict.is_good());
+        Ok(ExitCode::from(if good { print::DONE } else { print::FAILED }))
+    }
+
+    /// Reads every scenario and its design; prints what is wrong with any of them before anything starts.
+    fn tasks(&self) -> anyhow::Result<Option<Vec<Task>>> {
+        if let Some(minutes) = self.monkey {
+            return Ok(self.random(minutes).map(|task| vec![task]));
+        }
+        let mut tasks = Vec::new();
+        let mut usable = true;
+        for path in self.files()? {
+            match read(&path, self.design.as_deref())? {
+                Some(task) => tasks.push(task),
+                None => usable = false,
+            }
+        }
+        // Drills of one design share a lab.
+        tasks.sort_by(|a, b| a.loaded.file.cmp(&b.loaded.file));
+        Ok(usable.then_some(tasks))
+    }
+
+    /// A scenario of random faults; `None` if the design is wrong.
+    fn random(&self, minutes: u64) -> Option<Task> {
+        let loaded = super::load(self.design.as_deref()).ok()?;
+        let text = triad_drill::monkey(self.seed, minutes, &loaded.folder.display().to_string(), &loaded.design);
+        eprint!("{text}");
+        match triad_drill::parse(&format!("monkey-{}", self.seed), &text) {
+            Ok(scenario) => Some(Task { scenario, loaded }),
+            Err(mistakes) => {
+                eprint!("{}", triad_drill::render(&mistakes, "monkey", &text));
+                None
+            }
+        }
+    }
+
+    fn files(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let standard = [PathBuf::from(FOLDER)];
+        let named = if self.scenarios.is_empty() { &standard[..] } else { &self.scenarios };
+        let mut files = Vec::new();
+        for path in named {
+            if !path.is_dir() {
+                files.push(path.clone());
+                continue;
+            }
+            let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+            let mut scenarios: Vec<PathBuf> =
+                paths.into_iter().filter(|path| path.extension().is_some_and(|it| it == "drill")).collect();
+            scenarios.sort();
+            files.extend(scenarios);
+        }
+        if files.is_empty() {
+            bail!("no scenarios: name a .drill file, or a folder of them");
+        }
+        Ok(files)
+    }
+
+    /// Runs all `tasks`: their reports, and how many could not be run.
+    async fn drill(&self, tasks: &[Task]) -> anyhow::Result<(Vec<Report>, usize)> {
+        let mut labs = Labs { own: None, given: self.lab.clone(), yes: self.yes };
+        let mut reports = Vec::new();
+        let mut failures = 0;
+        for task in tasks.iter().flat_map(|task| (0..self.runs).map(move |_| task)) {
+            match drill_one(task, &mut labs).await {
+                Ok(report) => reports.push(report),
+                Err(error) if error.is::<Interrupted>() => {
+                    labs.down().await?;
+                    return Err(error);
+                }
+                Err(error) => {
+                    print::failure(&error);
+                    failures += 1;
+                    labs.down().await?;
+                }
+            }
+        }
+        labs.down().await?;
+        Ok((reports, failures))
+    }
+}
+
+/// Reads one scenario and its design; `None` if one of them is wrong, which has been printed then.
+fn read(path: &Path, design: Option<&Path>) -> anyhow::Result<Option<Task>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let shown = path.display().to_string();
+    let wrong = |mistakes: &[_]| eprint!("{}", triad_drill::render(mistakes, &shown, &text));
+    let scenario = match triad_drill::parse(&name, &text) {
+        Ok(scenario) => scenario,
+        Err(mistakes) => {
+            wrong(&mistakes);
+            return Ok(None);
+        }
+    };
+    let own = path.parent().unwrap_or(Path::new("")).join(&scenario.design);
+    let Ok(loaded) = super::load(Some(design.unwrap_or(&own))) else { return Ok(None) };
+    let mistakes = scenario.mistakes(&loaded.design);
+    wrong(&mistakes);
+    Ok(mistakes.is_empty().then_some(Task { scenario, loaded }))
+}
+
+/// A lab goes on to the next drill if it is as it was before: healthy, and with equal databases.
+fn leaves_lab_whole(report: &Report) -> bool {
+    report.verdict == Verdict::Holds
+}
+
+async fn drill_one(task: &Task, labs: &mut Labs) -> anyhow::Result<Report> {
+    let lab = labs.lab_for(&task.loaded).await?;
+    let executable = std::env::current_exe().context("cannot find this program's own file")?;
+    let board = Board::new(&task.scenario.name);
+    let site = Site { lab: &lab, design: &task.loaded.design, executable: &executable };
+    let evidence = triad_drill::run(&task.scenario, &site, &|progress| board.show(&progress)).await?;
+    let report = triad_drill::judge(&task.scenario, evidence);
+    board.done(&report);
+    if !leaves_lab_whole(&report) {
+        labs.down().await?;
+    }
+    Ok(report)
+}
+
+/// Labs for drills: one at a time, kept as long as the next drill wants the same design.
+struct Labs {
+    own: Option<(PathBuf, Lab)>,
+    given: Option<String>,
+    yes: bool,
+}
+
+impl Labs {
+    async fn lab_for(&mut self, loaded: &Loaded) -> anyhow::Result<Lab> {
+        if let Some(name) = &self.given {
+            return Lab::named(LabName::new(name.clone())?);
+        }
+        if let Some((file, lab)) = &self.own
+            && *file == loaded.file
+        {
+            return Ok(lab.clone());
+        }
+        self.down().await?;
+        let lab = Lab::named(name_for(loaded)?)?;
+        self.own = Some((loaded.file.clone(), lab.clone()));
+        bring_up(&lab, &loaded.file, self.yes)?;
+        Ok(lab)
+    }
+
+    /// Takes down the lab that was brought up here, if any.
+    async fn down(&mut self) -> anyhow::Result<()> {
+        if let Some((_, lab)) = self.own.take() {
+            lab.down().await?;
+        }
+        Ok(())
+    }
+}
+
+fn name_for(loaded: &Loaded) -> anyhow::Result<LabName> {
+    let folder = LabName::of_folder(&loaded.folder)?;
+    let name: String = format!("drill-{folder}").chars().take(LabName::LENGTH_MAX).collect();
+    Ok(LabName::new(name)?)
+}
+
+/// `triad lab up`, in a process of its own: it watches for signals as long as it runs.
+fn bring_up(lab: &Lab, file: &Path, yes: bool) -> anyhow::Result<()> {
+    let executable = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut command = Command::new(executable);
+    command.args(["lab", "up", "--name", lab.name().as_str()]).args(yes.then_some("--yes")).arg(file);
+    let status = command.stdout(Stdio::null()).status().context("cannot run `triad lab up`")?;
+    if !status.success() {
+        bail!("lab {} did not come up", lab.name());
+    }
+    Ok(())
+}
+
+/// How a drill goes, on standard error: on a terminal a live line, and one that stays at its end.
+struct Board {
+    name: String,
+    spinner: RefCell<ProgressBar>,
+}
+
+impl Board {
+    fn new(name: &str) -> Self {
+        let style =
+            ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let spinner = ProgressBar::new_spinner().with_style(style);
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        Self { name: name.to_owned(), spinner: RefCell::new(spinner) }
+    }
+
+    fn show(&self, progress: &Progress) {
+        let Progress { at_ms, succeeded, failed, doing } = progress;
+        let seconds = *at_ms as f64 / 1_000.0;
+        let message = format!("{}: {seconds:.1} s, {succeeded} answered, {failed} failed; {doing}", self.name);
+        self.spinner.borrow().set_message(message);
+    }
+
+    fn done(&self, report: &Report) {
+        self.spinner.borrow().finish_and_clear();
+        let Report { name, measures, verdict, .. } = report;
+        let (requests, failed, gap_s) = (measures.requests, measures.failed, measures.gap_ms as f64 / 1_000.0);
+        eprintln!("  {:<6}  {name}: {failed} of {requests} failed, longest gap {gap_s:.2} s", verdict.as_str());
+    }
+}
+
+/// What is printed of `reports`: each in full, and a table if there are several.
+fn text(reports: &[Report]) -> String {
+    let mut text = reports.iter().map(triad_drill::details).collect::<Vec<_>>().join("\n");
+    if reports.len() > 1 {
+        text.push('\n');
+        text.push_str(&triad_drill::summary(reports));
+    }
+    text
+}

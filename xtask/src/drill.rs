@@ -1,0 +1,24 @@
+//! `cargo xtask drill`: the standard set of drills, against a release build.
+
+use crate::workspace::{cargo, root, run as run_program};
+
+/// Where the page goes, under the root.
+const REPORT: &str = "target/drill.html";
+
+/// Options of `cargo xtask drill`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Scenario files instead of the standard set in `drills/`.
+    scenarios: Vec<String>,
+    /// Install missing packages without asking.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Builds and drills; fails where a promise does not hold or a control is not caught.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let report = root().join(REPORT).display().to_string();
+    let mut drill = cargo(&["run", "--quiet", "--release", "--package", "triad", "--", "drill", "--report", &report]);
+    drill.args(args.yes.then_some("--yes")).args(&args.scenarios);
+    run_program(&mut drill)
+}
