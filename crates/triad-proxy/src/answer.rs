@@ -56,6 +56,9 @@ async fn route(
 ) -> Result<Response<Body>, Fault> {
     let (head, body) = request.into_parts();
     let from_world = connection.entrance != Entrance::Hop;
+    if from_world && record.is_check() {
+        return Ok(alive());
+    }
     refuse_tunnels(&head)?;
     let host = triad_http::host(&head)?;
     if from_world {
@@ -83,6 +86,13 @@ async fn route(
         }
         answer => answer,
     }
+}
+
+/// What a name server's check gets. It asks about this edge, so no backend is troubled and no one's turn is used up.
+fn alive() -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 /// CONNECT would make us an open proxy, TRACE would show a client headers it must not see.

@@ -50,6 +50,11 @@ impl Record {
         }
     }
 
+    /// Whether it is a check of the design's own, and nobody's traffic.
+    pub fn is_check(&self) -> bool {
+        self.is_check
+    }
+
     /// The request's id.
     pub fn id(&self) -> RequestId {
         self.entry.as_ref().map(|entry| entry.id.clone()).unwrap_or_default()

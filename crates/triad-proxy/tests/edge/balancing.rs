@@ -1,9 +1,10 @@
 //! Who gets the requests, and what a client notices when a backend goes away.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering::SeqCst;
 
+use triad_model::CHECK_USER_AGENT;
 use triad_model::Verdict::{Down, Up};
 use triad_proxy::{BackendPlan, Edge, EdgePlan, Target};
 
@@ -22,6 +23,20 @@ fn weights_five_and_one_share_any_six_requests() {
     for six in names.windows(6) {
         assert_eq!(six.iter().filter(|name| *name == "srv3").count(), 1, "{six:?}");
     }
+}
+
+#[test]
+fn a_name_servers_check_takes_nobodys_turn_and_a_strangers_claim_to_be_one_is_a_request() {
+    let check = format!("GET / HTTP/1.1\nHost: {HOST}\nUser-Agent: {CHECK_USER_AGENT}\nConnection: close\n\n");
+    let origin = Origin::start("srv2");
+    let members = || pool(vec![backend("srv2", origin.address, 1)]);
+    let (edge_of_ours, address) =
+        edge("http", EdgePlan { balancer: members(), checked_from: vec![Ipv4Addr::LOCALHOST.into()], ..plan() });
+    assert_eq!(exchange(&mut connect(address), &check).status, 204);
+    assert_eq!((origin.state.requests.load(SeqCst), edge_of_ours.report().requests_total()), (0, 0));
+    let (_edge, address) = edge("http", EdgePlan { balancer: members(), ..plan() });
+    assert_eq!(exchange(&mut connect(address), &check).status, 200);
+    assert_eq!(origin.state.requests.load(SeqCst), 1);
 }
 
 #[test]

@@ -26,7 +26,9 @@ fn main() -> ExitCode {
         ("short_set", short_set),
     ];
     let trials = cases.into_iter().map(|(name, case)| Trial::test(name, move || Ok(case()?))).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let _ = std::fs::remove_dir(labs());
+    conclusion.exit_code()
 }
 
 fn drills() -> PathBuf {

@@ -53,7 +53,8 @@ fn main() -> ExitCode {
         trials.push(Trial::test(*name, move || Ok(case()?)));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    // Dropping a lab takes it down.
+    // Dropping a lab takes it down. Its folder goes with the last; what is not empty holds the logs of a failure.
     drop(secured.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let _ = std::fs::remove_dir(harness::labs());
     conclusion.exit_code()
 }
