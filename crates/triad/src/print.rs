@@ -2,8 +2,12 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+
+const SPINNER_TICK: Duration = Duration::from_millis(100);
 
 /// The command did what it was to do.
 pub const DONE: u8 = 0;
@@ -37,6 +41,14 @@ pub fn color_out() -> bool {
 
 fn wants_color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A spinner on standard error with a message beside it; shows nothing where that is no terminal.
+pub fn spinner() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let spinner = ProgressBar::new_spinner().with_style(style);
+    spinner.enable_steady_tick(SPINNER_TICK);
+    spinner
 }
 
 /// Prints why a command failed; every cause on a line of its own.

@@ -1,11 +1,10 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use triad_config::Loaded;
 use triad_drill::{Interrupted, Progress, Report, Scenario, Site, Verdict};
 use triad_lab::{Lab, LabName};
@@ -252,11 +251,7 @@ struct Board {
 
 impl Board {
     fn new(name: &str) -> Self {
-        let style =
-            ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let spinner = ProgressBar::new_spinner().with_style(style);
-        spinner.enable_steady_tick(Duration::from_millis(100));
-        Self { name: name.to_owned(), spinner: RefCell::new(spinner) }
+        Self { name: name.to_owned(), spinner: RefCell::new(print::spinner()) }
     }
 
     fn show(&self, progress: &Progress) {

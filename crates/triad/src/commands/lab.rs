@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use triad_api::{DesignReport, ServerAnswer};
 use triad_config::Loaded;
 use triad_lab::{LabName, LabStatus, Progress, UpOptions, UpSummary, client};
@@ -231,11 +231,7 @@ impl Board {
     fn show(&self, progress: Progress<'_>) {
         match progress {
             Progress::Begun(step) => {
-                let style = ProgressStyle::with_template("{spinner} {msg}")
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner());
-                let spinner = ProgressBar::new_spinner().with_style(style).with_message(step.as_str());
-                spinner.enable_steady_tick(Duration::from_millis(100));
-                self.spinner.replace(spinner);
+                self.spinner.replace(print::spinner().with_message(step.as_str()));
             }
             Progress::Done(step) => {
                 self.spinner.borrow().finish_and_clear();
