@@ -20,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use triad_model::ServerName;
 
 use crate::directory::{Directory, members};
+use crate::disk;
 use crate::identity::Identity;
 use crate::lab::client;
 use crate::network::{self, Addresses};
@@ -55,6 +56,9 @@ pub fn holder_main(directory: &Path) -> anyhow::Result<()> {
     let record = Record::read(&directory)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let lease = inherited_lease()?;
+        if let Some(megabytes) = record.disk_mb {
+            disk::give_each(&directory, &record.design, megabytes)?;
+        }
         let mut holder = Holder::new(directory, record)?;
         holder.start(&members(&holder.record.design)).await?;
         holder.run(lease).await

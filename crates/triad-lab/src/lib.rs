@@ -29,6 +29,7 @@
 
 mod copy;
 mod directory;
+mod disk;
 mod down;
 mod enter;
 mod entrance;

@@ -94,7 +94,8 @@ pub(crate) fn cables(index: usize, addresses: &Addresses, pid: i32, link: LinkSt
     let state = link.as_str();
     addresses.networks().fold(String::new(), |mut text, network| {
         let plug = plug(network, index);
-        line(&mut text, format_args!("link add name {plug} type veth peer name {network} netns {pid}"));
+        let card = hardware_address(network, index);
+        line(&mut text, format_args!("link add name {plug} type veth peer name {network} address {card} netns {pid}"));
         line(&mut text, format_args!("link set dev {plug} master {network} {state}"));
         text
     })
@@ -160,6 +161,14 @@ fn each_plug(index: usize, addresses: &Addresses, command: impl Fn(&str) -> Stri
 /// The bridge's end of a cable. Interface names have at most 15 bytes, so a member's number stands for its name.
 fn plug(network: &str, index: usize) -> String {
     format!("{network}-{index}")
+}
+
+/// A server that is started again has the network card it had: with another one, its neighbours would send to the
+/// old for up to a minute (RFC 4861 section 7.3; the kernel does the same for ARP). Locally administered.
+fn hardware_address(network: &str, index: usize) -> String {
+    let network = u8::from(network == "private");
+    let [high, low] = u16::try_from(index).unwrap_or(u16::MAX).to_be_bytes();
+    format!("02:54:72:{network:02x}:{high:02x}:{low:02x}")
 }
 
 fn line(text: &mut String, command: std::fmt::Arguments<'_>) {

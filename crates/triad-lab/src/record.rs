@@ -19,6 +19,8 @@ pub(crate) struct Record {
     pub entrance: Option<SocketAddr>,
     /// Whether it is in a user namespace.
     pub rootless: bool,
+    /// Megabytes of the disk that each server's state has for itself; `None`: it is on the host's.
+    pub disk_mb: Option<u32>,
 }
 
 impl Record {

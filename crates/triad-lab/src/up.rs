@@ -47,6 +47,8 @@ pub struct UpOptions<'a> {
     pub file: &'a Path,
     /// The binary that has the hidden commands and `agent`; the lab runs a copy of it.
     pub executable: &'a Path,
+    /// Megabytes of a disk in memory that each server's state has for itself; `None`: it is on the host's.
+    pub disk_mb: Option<u32>,
     /// Puts what agents need before they start into `SERVERS/NAME/state` (certificates, passwords) and returns the
     /// authority's certificate, PEM. It is given the path of `SERVERS`.
     pub provision: &'a dyn Fn(&Design, &Path) -> anyhow::Result<String>,
@@ -189,7 +191,7 @@ impl Lab {
         }
         steps.take(Step::Copy, async { self.copy(options) }).await?;
         steps.take(Step::Provision, async { self.provision(options) }).await?;
-        let (record, entrance) = self.open_entrance(options.design)?;
+        let (record, entrance) = self.open_entrance(options)?;
         let mut socket = steps.take(Step::Namespaces, self.start_holder(entrance, deadline, lease)).await?;
         let answers = |server: &ServerStatus| server.report.is_some();
         steps.take(Step::Agents, self.wait_for(&answers, options, deadline)).await?;
@@ -216,12 +218,13 @@ impl Lab {
     }
 
     /// Listens for the host's own connections, before the lab has its network namespace.
-    fn open_entrance(&self, design: &Design) -> anyhow::Result<(Record, Option<TcpListener>)> {
+    fn open_entrance(&self, options: &UpOptions<'_>) -> anyhow::Result<(Record, Option<TcpListener>)> {
+        let UpOptions { design, disk_mb, .. } = *options;
         let reachable = !files::public_addresses(design, &design.fronts()).is_empty();
         let listener = reachable.then(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).transpose();
         let listener = listener.context("cannot listen on 127.0.0.1")?;
         let entrance = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-        let record = Record { design: design.clone(), entrance, rootless: is_rootless() };
+        let record = Record { design: design.clone(), entrance, rootless: is_rootless(), disk_mb };
         record.write(&self.directory)?;
         Ok((record, listener))
     }

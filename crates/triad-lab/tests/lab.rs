@@ -420,6 +420,7 @@ impl Site {
             executable: Path::new("/proc/self/exe"),
             provision: &|_, _| Ok("the authority\n".to_owned()),
             progress,
+            disk_mb: None,
             limit: PATIENCE,
         };
         lab.up(options).await

@@ -37,6 +37,9 @@ enum Action {
         /// Name of the lab [default: the name of the design's folder]
         #[arg(long)]
         name: Option<String>,
+        /// Give each server a disk of its own, in memory, of so many megabytes: one that can be full
+        #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(200..=16_384))]
+        disk_mb: Option<u32>,
         /// Install missing packages without asking
         #[arg(short, long)]
         yes: bool,
@@ -132,7 +135,7 @@ impl Lab {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             match self.action {
-                Action::Up { design, name, yes } => up(design.as_deref(), name, yes).await,
+                Action::Up { design, name, disk_mb, yes } => up(design.as_deref(), name, disk_mb, yes).await,
                 Action::Build { design } => match super::load(design.as_deref()) {
                     Ok(loaded) => build(&loaded).map(|()| ExitCode::SUCCESS),
                     Err(code) => Ok(code),
@@ -167,7 +170,7 @@ impl Which {
     }
 }
 
-async fn up(file: Option<&Path>, name: Option<String>, yes: bool) -> anyhow::Result<ExitCode> {
+async fn up(file: Option<&Path>, name: Option<String>, disk_mb: Option<u32>, yes: bool) -> anyhow::Result<ExitCode> {
     let loaded = match super::load(file) {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),
@@ -188,6 +191,7 @@ async fn up(file: Option<&Path>, name: Option<String>, yes: bool) -> anyhow::Res
             executable: &std::env::current_exe().context("cannot find this program's own file")?,
             provision: &provision,
             progress: &|progress| board.show(progress),
+            disk_mb,
             limit: UP_LIMIT,
         })
         .await?;
