@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
 use triad_dns::Zone;
 use triad_model::{DnsReport, EdgeReport};
@@ -20,14 +20,20 @@ use crate::supervisor::Process;
 /// How often child logs are looked at.
 const LOG_LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Runs the agent until SIGTERM or SIGINT, then drains. Must be called on a [`tokio::task::LocalSet`] of a
-/// single-threaded runtime: children die with the thread that started them.
+/// What an agent has started.
+pub(crate) struct Running {
+    pub setup: Setup,
+    pub database: Option<DatabaseService>,
+    pub apps: Vec<Process>,
+    pub edge: Option<Service<EdgePlan, EdgeReport>>,
+    pub dns: Option<Service<Zone, DnsReport>>,
+    pub handle: Handle,
+}
+
+/// Runs the agent until SIGTERM or SIGINT, then drains; SIGHUP makes it read the file again. Must be called on a
+/// [`tokio::task::LocalSet`] of a single-threaded runtime: children die with the thread that started them.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let own = options.design.server(&options.server).cloned().with_context(|| {
-        let names: Vec<&str> = options.design.servers.iter().map(|server| server.name.as_str()).collect();
-        format!("the design has no server {}; it has {}", options.server, names.join(", "))
-    })?;
-    let setup = Setup::new(options, own)?;
+    let setup = Setup::new(options)?;
     let doors = Doors::open(&setup)?;
     let edge_sockets = setup.edge_sockets()?;
     let dns_sockets = setup.dns_sockets()?;
@@ -35,6 +41,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let firewall = setup.load_firewall().await?;
     let database = DatabaseService::start(&setup)?;
     let apps = setup.start_apps()?;
@@ -43,35 +50,36 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tracing::info!(server = setup.server.name.as_str(), "every role is started");
 
     let handle = Handle::new(&setup, firewall, database.as_ref(), &apps, edge.as_ref(), dns.as_ref())?;
-    let doors = doors.serve(handle)?;
+    let mut doors = doors.serve(handle.clone())?;
     let logs = tokio::task::spawn_local(look_after_logs(setup.logs.clone()));
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-        error = doors => bail!("a door of the agent closed: {error:?}"),
+    let mut running = Running { setup, database, apps, edge, dns, handle };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => break tracing::info!("SIGINT: draining"),
+            _ = hangup.recv() => running.reload().await,
+            error = &mut doors => bail!("a door of the agent closed: {error:?}"),
+        }
     }
     logs.abort();
-    drain(edge, dns, apps, database).await;
-    Doors::remove_socket(&setup);
+    running.drain().await;
+    Doors::remove_socket(&running.setup);
     Ok(())
 }
 
-/// Users first, data last: nothing loses what it depends on while it finishes.
-async fn drain(
-    edge: Option<Service<EdgePlan, EdgeReport>>,
-    dns: Option<Service<Zone, DnsReport>>,
-    apps: Vec<Process>,
-    database: Option<DatabaseService>,
-) {
-    if let Some(dns) = dns {
-        dns.process.stop().await;
-    }
-    if let Some(edge) = edge {
-        edge.process.stop().await;
-    }
-    futures_util::future::join_all(apps.iter().map(Process::stop)).await;
-    if let Some(database) = database {
-        database.process.stop().await;
+impl Running {
+    /// Users first, data last: nothing loses what it depends on while it finishes.
+    async fn drain(&self) {
+        if let Some(dns) = &self.dns {
+            dns.process.stop().await;
+        }
+        if let Some(edge) = &self.edge {
+            edge.process.stop().await;
+        }
+        futures_util::future::join_all(self.apps.iter().map(Process::stop)).await;
+        if let Some(database) = &self.database {
+            database.process.stop().await;
+        }
     }
 }
 

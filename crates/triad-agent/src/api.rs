@@ -1,6 +1,6 @@
 //! What the agent answers at its doors.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -16,6 +16,7 @@ use triad_proxy::EdgePlan;
 
 use crate::database::DatabaseService;
 use crate::report::{self, Observed};
+use crate::secrets::Secrets;
 use crate::service::Service;
 use crate::setup::Setup;
 use crate::supervisor::Process;
@@ -30,7 +31,7 @@ pub struct Handle {
 }
 
 struct Shared {
-    design: Design,
+    design: Mutex<Design>,
     server: ServerName,
     state: std::path::PathBuf,
     started: Instant,
@@ -41,7 +42,7 @@ struct Shared {
     database_plan: Option<DatabasePlan>,
     firewall: Option<watch::Receiver<Result<FirewallReport, String>>>,
     rates: Mutex<RateMeter>,
-    certificate_pems: Vec<String>,
+    certificate_pems: Mutex<Vec<String>>,
     peers: Vec<(Server, Option<Peer>)>,
 }
 
@@ -62,10 +63,8 @@ impl Handle {
         processes.extend_from_slice(apps);
         processes.extend(edge.map(|edge| edge.process.clone()));
         processes.extend(dns.map(|dns| dns.process.clone()));
-        let mut certificate_pems = vec![setup.secrets.identity.certificate_pem.clone()];
-        certificate_pems.extend(setup.secrets.site.as_ref().map(|site| site.certificate_pem.clone()));
         let shared = Arc::new(Shared {
-            design: setup.design.clone(),
+            design: Mutex::new(setup.design.clone()),
             server: setup.server.name.clone(),
             state: setup.state.clone(),
             started: Instant::now(),
@@ -76,7 +75,7 @@ impl Handle {
             database_plan: database.map(|database| database.plan.clone()),
             firewall: has_firewall.then(watch_firewall),
             rates: Mutex::new(RateMeter::default()),
-            certificate_pems,
+            certificate_pems: Mutex::new(certificate_pems(&setup.secrets)),
             peers,
         });
         if let Some(edge) = edge {
@@ -84,6 +83,21 @@ impl Handle {
         }
         Ok(Self { shared })
     }
+
+    /// Reports of `design` from now on; its servers are those it was made with.
+    pub fn adopt(&self, design: &Design, secrets: &Secrets) {
+        design.clone_into(&mut lock(&self.shared.design));
+        *lock(&self.shared.certificate_pems) = certificate_pems(secrets);
+    }
+}
+
+fn certificate_pems(secrets: &Secrets) -> Vec<String> {
+    let site = secrets.site.as_ref().map(|site| site.certificate_pem.clone());
+    std::iter::once(secrets.identity.certificate_pem.clone()).chain(site).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes from each of the edge's reports what the agent itself wants to know: the rate of requests, and which
@@ -92,7 +106,7 @@ async fn heed(shared: Arc<Shared>, mut reports: watch::Receiver<Option<EdgeRepor
     while reports.changed().await.is_ok() {
         let reports = reports.borrow_and_update();
         let Some(report) = reports.as_ref() else { continue };
-        let mut rates = shared.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rates = lock(&shared.rates);
         rates.take(report.requests_total(), shared.started.elapsed().as_millis() as u64);
         for backend in report.backends.iter().filter(|backend| backend.verdict == Verdict::Up) {
             // Instances bear their processes' names.
@@ -123,7 +137,7 @@ fn last<T: Clone>(receiver: Option<&watch::Receiver<Option<T>>>) -> Option<T> {
 impl Shared {
     fn rates(&self) -> Option<Rates> {
         self.edge.as_ref()?;
-        Some(self.rates.lock().unwrap_or_else(PoisonError::into_inner).rates())
+        Some(lock(&self.rates).rates())
     }
 }
 
@@ -137,14 +151,13 @@ impl triad_api::Agent for Handle {
             database: last(shared.database.as_ref()),
             firewall: shared.firewall.as_ref().map(|firewall| firewall.borrow().clone()),
             rates: shared.rates(),
-            certificate_days_left: shared
-                .certificate_pems
+            certificate_days_left: lock(&shared.certificate_pems)
                 .iter()
                 .filter_map(|pem| triad_tls::days_left(pem).ok())
                 .min(),
             uptime_s: shared.started.elapsed().as_secs(),
         };
-        report::report(&shared.design, &shared.server, observed)
+        report::report(&lock(&shared.design), &shared.server, observed)
     }
 
     async fn status(&self) -> DesignReport {

@@ -27,6 +27,17 @@ pub struct Secrets {
     pub passwords: Option<Passwords>,
 }
 
+impl Secrets {
+    /// Whether keys and certificates can be used at all, before anything is started from them or changed for them.
+    pub fn check(&self) -> anyhow::Result<()> {
+        triad_tls::mutual_server_config(&self.identity).context("this server's identity cannot be used")?;
+        if let Some(site) = &self.site {
+            triad_tls::site_server_config(site).context("the site's certificate cannot be used")?;
+        }
+        Ok(())
+    }
+}
+
 /// Makes the authority of `design` in `authority_folder` and each server's secrets where `server_folder` says; returns
 /// the authority's certificate. Nothing that exists is overwritten.
 pub fn provision(

@@ -28,10 +28,15 @@ use crate::watch_fronts;
 /// Workers of the edge at the most; each is a thread with its own sockets.
 const WORKERS_MAX: usize = 64;
 
+/// Reads the file again; an error says why it gives no design.
+pub type Reread = Box<dyn Fn() -> anyhow::Result<Design>>;
+
 /// What an agent is told when it starts.
 pub struct Options {
     /// The design.
     pub design: Design,
+    /// How it is read again when the agent is told to.
+    pub reread: Reread,
     /// The folder of its file: paths in the design are relative to it.
     pub folder: PathBuf,
     /// Which of its servers this is.
@@ -45,6 +50,7 @@ pub struct Options {
 /// What starting needs to know.
 pub struct Setup {
     pub(crate) design: Design,
+    pub(crate) reread: Reread,
     pub(crate) folder: PathBuf,
     pub(crate) server: Server,
     pub(crate) state: PathBuf,
@@ -55,8 +61,9 @@ pub struct Setup {
 }
 
 impl Setup {
-    pub(crate) fn new(options: Options, server: Server) -> anyhow::Result<Self> {
-        let Options { design, folder, state, run, .. } = options;
+    pub(crate) fn new(options: Options) -> anyhow::Result<Self> {
+        let Options { design, reread, folder, server, state, run } = options;
+        let server = own_server(&design, &server)?;
         if !nix::unistd::geteuid().is_root() {
             bail!("the agent must run as root: it opens ports below 1024 and loads the firewall");
         }
@@ -70,11 +77,12 @@ impl Setup {
             secrets::provision(&design, &state.join("authority"), |_| secrets_folder.clone())?;
         }
         let secrets = secrets::read(&design, &folder, &server.name, &secrets_folder)?;
+        secrets.check()?;
         let users = Users::detect()?;
         if users.are_shared() {
             tracing::info!("one user id only: services are not told apart by their users here");
         }
-        Ok(Self { design, folder, server, state, run, logs, secrets, users })
+        Ok(Self { design, reread, folder, server, state, run, logs, secrets, users })
     }
 
     fn carries(&self, role: Role) -> bool {
@@ -133,10 +141,31 @@ impl Setup {
     }
 
     pub(crate) fn start_apps(&self) -> anyhow::Result<Vec<Process>> {
-        let nothing = Secret::new("");
-        let password = self.secrets.passwords.as_ref().map_or(&nothing, |passwords| &passwords.app);
-        let specs = triad_app::instances(&self.design, &self.server.name, &self.folder, password);
+        let specs = self.instances(&self.design, &self.secrets);
         specs.into_iter().map(|spec| Ok(Process::start(self.launch(spec, Vec::new())?))).collect()
+    }
+
+    /// The application's processes under `design`.
+    pub(crate) fn instances(&self, design: &Design, secrets: &Secrets) -> Vec<ProcessSpec> {
+        let nothing = Secret::new("");
+        let password = secrets.passwords.as_ref().map_or(&nothing, |passwords| &passwords.app);
+        triad_app::instances(design, &self.server.name, &self.folder, password)
+    }
+
+    fn edge_logs(&self) -> PathBuf {
+        self.logs.join("edge")
+    }
+
+    /// What the edge works from under `design`.
+    pub(crate) fn edge_plan(&self, design: &Design, secrets: &Secrets, database: Option<&DatabaseService>) -> EdgePlan {
+        let inputs = EdgeInputs {
+            folder: self.folder.clone(),
+            identity: secrets.identity.clone(),
+            site_certificate: secrets.site.clone(),
+            access_log: Some(self.edge_logs().join("access.jsonl")),
+            database_socket: database.map(|database| database.plan.socket()),
+        };
+        EdgePlan::of(design, &self.server.name, inputs)
     }
 
     pub(crate) fn start_edge(
@@ -147,15 +176,8 @@ impl Setup {
         if !self.design.has_edge(&self.server.name) {
             return Ok(None);
         }
-        let log = self.folder_of(ServiceUser::Edge, self.logs.join("edge"), 0o750)?;
-        let inputs = EdgeInputs {
-            folder: self.folder.clone(),
-            identity: self.secrets.identity.clone(),
-            site_certificate: self.secrets.site.clone(),
-            access_log: Some(log.join("access.jsonl")),
-            database_socket: database.map(|database| database.plan.socket()),
-        };
-        let plan = EdgePlan::of(&self.design, &self.server.name, inputs);
+        self.folder_of(ServiceUser::Edge, self.edge_logs(), 0o750)?;
+        let plan = self.edge_plan(&self.design, &self.secrets, database);
         let launch = self.launch(own_process("edge", ServiceUser::Edge), sockets)?;
         Ok(Some(Service::start(launch, plan)))
     }
@@ -170,6 +192,14 @@ impl Setup {
         tokio::task::spawn_local(watch_fronts::run(self.design.clone(), service.left_out.clone()));
         Ok(Some(service))
     }
+}
+
+/// The entry of `design` that says what this server is.
+fn own_server(design: &Design, name: &ServerName) -> anyhow::Result<Server> {
+    design.server(name).cloned().with_context(|| {
+        let names: Vec<&str> = design.servers.iter().map(|server| server.name.as_str()).collect();
+        format!("the design has no server {name}; it has {}", names.join(", "))
+    })
 }
 
 /// A command of this binary as a child.

@@ -31,9 +31,9 @@ pub enum Order<P> {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice<R> {
-    /// The first plan is in force.
-    Ready,
-    /// A plan cannot be used; the one before stays.
+    /// The plan is in force.
+    InForce,
+    /// The plan cannot be used; the one before stays.
     Refused(String),
     /// What was counted so far; about once a second.
     Report(R),

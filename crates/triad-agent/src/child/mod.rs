@@ -99,7 +99,7 @@ fn serve<S: Served>(name: &CStr) -> anyhow::Result<()> {
             bail!("the agent was gone before it gave a plan");
         };
         let mut served = S::start(plan, &mut inherited)?;
-        channel.send(&Notice::<S::Report>::Ready).await?;
+        channel.send(&Notice::<S::Report>::InForce).await?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut second = tokio::time::interval(REPORT_EVERY);
         loop {
@@ -110,9 +110,13 @@ fn serve<S: Served>(name: &CStr) -> anyhow::Result<()> {
                 order = channel.receive() => match order? {
                     None => return Ok(()),
                     Some(Order::LeaveOut(servers)) => served.leave_out(servers),
-                    Some(Order::Plan(plan)) => if let Err(error) = served.reload(plan) {
-                        channel.send(&Notice::<S::Report>::Refused(format!("{error:#}"))).await?;
-                    },
+                    Some(Order::Plan(plan)) => {
+                        let notice = match served.reload(plan) {
+                            Ok(()) => Notice::<S::Report>::InForce,
+                            Err(error) => Notice::Refused(format!("{error:#}")),
+                        };
+                        channel.send(&notice).await?;
+                    }
                 },
             }
         }

@@ -2,6 +2,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::Args;
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
@@ -12,7 +13,8 @@ use super::DesignFile;
 /// Run one server of the design: this host
 ///
 /// Brings up what the file gives to the server: its firewall, database, application, edge and name server, and keeps
-/// them running until SIGTERM. Must be root.
+/// them running until SIGTERM. SIGHUP makes it read the file and the certificates again: what can change without a
+/// restart does, and a file that is wrong, or asks for more, changes nothing and is told in the log. Must be root.
 #[derive(Args)]
 pub struct Agent {
     #[command(flatten)]
@@ -35,8 +37,14 @@ impl Agent {
             Ok(loaded) => loaded,
             Err(code) => return Ok(code),
         };
+        let design = self.design;
+        let reread = move || match super::read(design.file.as_deref()) {
+            Ok(loaded) => Ok(loaded.design),
+            Err(failure) => Err(anyhow!("{}", failure.text(false).trim_end())),
+        };
         let options = triad_agent::Options {
             design: loaded.design,
+            reread: Box::new(reread),
             folder: loaded.folder,
             server: ServerName::new(self.server)?,
             state: std::path::absolute(self.state)?,

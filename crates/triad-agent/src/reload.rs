@@ -1,0 +1,85 @@
+//! A changed file is taken into use without a restart: what the running parts can change is changed, in the order of
+//! a change (firewall, edge, name server). A file that is wrong, certificates that cannot be used, or a change that
+//! needs more than that leave everything as it was.
+
+use anyhow::{Context, bail};
+use triad_dns::Zone;
+use triad_firewall::Ruleset;
+use triad_model::Design;
+
+use crate::agent::Running;
+use crate::secrets::{self, Secrets};
+use crate::setup::Setup;
+
+impl Running {
+    /// Reads file and secrets again and works from them, or says in the log why not.
+    pub(crate) async fn reload(&mut self) {
+        match self.try_to_reload().await {
+            Ok(()) => tracing::info!("the file was read again and is in use"),
+            Err(error) => tracing::error!("the file was read again and changes nothing: {error:#}"),
+        }
+    }
+
+    async fn try_to_reload(&mut self) -> anyhow::Result<()> {
+        let setup = &self.setup;
+        let design = (setup.reread)()?;
+        let secrets = secrets::read(&design, &setup.folder, &setup.server.name, &setup.state.join("secrets"))?;
+        secrets.check()?;
+        if let Some(what) = needs_restart(setup, &design, &secrets) {
+            bail!("{what} cannot change while the agent runs; restart it for that, one server after another");
+        }
+        self.change(&design, &secrets).await?;
+        self.handle.adopt(&design, &secrets);
+        self.setup.design = design;
+        self.setup.secrets = secrets;
+        Ok(())
+    }
+
+    async fn change(&self, design: &Design, secrets: &Secrets) -> anyhow::Result<()> {
+        let setup = &self.setup;
+        let ruleset = |design| Ruleset::of(design, &setup.server.name);
+        let (before, after) = (ruleset(&setup.design), ruleset(design));
+        let changed = after.filter(|after| before.as_ref() != Some(after));
+        if let Some(ruleset) = &changed {
+            triad_firewall::apply(ruleset).await.context("the firewall cannot be loaded")?;
+        }
+        let outcome = self.change_services(design, secrets).await;
+        if let (Err(_), Some(_), Some(before)) = (&outcome, &changed, &before) {
+            triad_firewall::apply(before).await.context("the firewall before cannot be loaded again")?;
+        }
+        outcome
+    }
+
+    async fn change_services(&self, design: &Design, secrets: &Secrets) -> anyhow::Result<()> {
+        let edge_plan = |design, secrets| self.setup.edge_plan(design, secrets, self.database.as_ref());
+        if let Some(edge) = &self.edge {
+            edge.change(edge_plan(design, secrets)).await?;
+        }
+        let (Some(dns), Some(zone)) = (&self.dns, Zone::of(design)) else { return Ok(()) };
+        let outcome = dns.change(zone).await;
+        if let (Err(_), Some(edge)) = (&outcome, &self.edge) {
+            edge.change(edge_plan(&self.setup.design, &self.setup.secrets)).await?;
+        }
+        outcome
+    }
+}
+
+/// The first thing in which `design` differs from what runs that only a restart can change: sockets, processes and
+/// data, and whom this server trusts.
+fn needs_restart(setup: &Setup, design: &Design, secrets: &Secrets) -> Option<&'static str> {
+    let (before, server) = (&setup.design, &setup.server.name);
+    let listeners = |design| (triad_proxy::listeners(design, server), triad_dns::listeners(design, server));
+    let differs = [
+        (before.servers != design.servers, "the list of servers, or an address,"),
+        (before.roles(server) != design.roles(server), "what this server carries"),
+        (listeners(before) != listeners(design), "a port this server listens on"),
+        (before.fronts() != design.fronts(), "the list of balancers"),
+        (before.database != design.database, "the [database] section"),
+        (setup.instances(before, &setup.secrets) != setup.instances(design, secrets), "the [app] section"),
+        (before.firewall.is_some() != design.firewall.is_some(), "whether there are firewalls"),
+        (before.monitor.is_some() != design.monitor.is_some(), "whether there is monitoring"),
+        (setup.secrets.identity != secrets.identity, "this server's own key and certificate"),
+        (setup.secrets.passwords != secrets.passwords, "a database password"),
+    ];
+    differs.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
+}
