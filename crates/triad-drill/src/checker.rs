@@ -140,8 +140,15 @@ mod tests {
     /// Writes 1 to 4: two acknowledged, one unknown, one that never left.
     fn samples() -> Vec<Sample> {
         let outcomes = [Outcome::Ok, Outcome::Ok, Outcome::Status(503), Outcome::Unconnected];
-        let sample =
-            |(number, outcome)| Sample { kind: Kind::Writes, number, due_us: 0, took_us: 1, outcome, server: None };
+        let sample = |(number, outcome)| Sample {
+            kind: Kind::Writes,
+            number,
+            due_us: 0,
+            took_us: 1,
+            outcome,
+            server: None,
+            seen: Vec::new(),
+        };
         (1..).zip(outcomes).map(sample).collect()
     }
 

@@ -10,7 +10,7 @@ use triad_lab::{Lab, LinkState};
 use triad_model::{Design, ServerName};
 
 use crate::database;
-use crate::scenario::{Fault, Netem, Place, Process};
+use crate::scenario::{Fault, Netem, Place, Process, Quoted};
 
 /// Whatever is done inside a server takes no longer.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(5);
@@ -31,6 +31,8 @@ pub(crate) struct Faults<'a> {
 /// What ends a fault.
 enum Undo {
     Script(ServerName, String),
+    /// What a file was, and whose agent reads it again.
+    Rewrite(ServerName, PathBuf, String),
     Start(ServerName),
     Plug(ServerName),
     Tighten(ServerName),
@@ -73,7 +75,29 @@ impl<'a> Faults<'a> {
                 self.opened(fault, Undo::Tighten(server.clone()));
                 database::sql(self.lab, &server, LOSSY).await.map(drop)
             }
-            Fault::CutFrom { .. } | Fault::Slow { .. } | Fault::DropPort { .. } => self.network(fault).await,
+            Fault::CutFrom { .. } | Fault::Slow { .. } | Fault::DropPort { .. } => {
+                self.network(fault, self.server(fault.places()[0])?).await
+            }
+            Fault::Change { server, old, new } => self.change_file(fault, &self.server(server)?, old, new).await,
+            Fault::SpoilCertificate(place) => {
+                let server = self.server(place)?;
+                let path = state_directory(self.lab, &server).join("secrets/site.pem");
+                self.overwrite(fault, &server, path, |_| Ok("no certificate".to_owned())).await
+            }
+            Fault::FillDisk(place) => {
+                let server = self.server(place)?;
+                let filler = state_directory(self.lab, &server).join("filler");
+                let filler = filler.display();
+                self.opened(fault, Undo::Script(server.clone(), format!("rm -f '{filler}'")));
+                run_script(self.lab, &server, &fill(&filler.to_string())).await
+            }
+            Fault::CutNetwork { server: Some(place), .. } => self.network(fault, self.server(place)?).await,
+            Fault::CutNetwork { server: None, .. } => {
+                for server in &self.design.servers {
+                    self.network(fault, server.name.clone()).await?;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -98,6 +122,10 @@ impl<'a> Faults<'a> {
     async fn undo(&self, undo: Undo) -> anyhow::Result<()> {
         match undo {
             Undo::Script(server, script) => run_script(self.lab, &server, &script).await,
+            Undo::Rewrite(server, path, text) => {
+                std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+                self.reload(server).await
+            }
             Undo::Start(server) => self.lab.start(&server).await,
             Undo::Plug(server) => self.lab.link(&server, LinkState::Up).await,
             Undo::Tighten(server) => database::sql(self.lab, &server, DURABLE).await.map(drop),
@@ -108,8 +136,7 @@ impl<'a> Faults<'a> {
         }
     }
 
-    async fn network(&mut self, fault: &Fault) -> anyhow::Result<()> {
-        let server = self.server(fault.places()[0])?;
+    async fn network(&mut self, fault: &Fault, server: ServerName) -> anyhow::Result<()> {
         let from = match fault {
             Fault::CutFrom { from, .. } => addresses(self.design, &self.server(from)?),
             _ => Vec::new(),
@@ -117,6 +144,41 @@ impl<'a> Faults<'a> {
         let (begin, end) = scripts(fault, &server, &from);
         self.opened(fault, Undo::Script(server.clone(), end));
         run_script(self.lab, &server, &begin).await
+    }
+
+    async fn change_file(
+        &mut self,
+        fault: &Fault,
+        server: &ServerName,
+        old: &Quoted,
+        new: &Quoted,
+    ) -> anyhow::Result<()> {
+        self.overwrite(fault, server, self.lab.path().join("design/triad.toml"), |text| {
+            if text.matches(&old.text).count() != 1 {
+                bail!("the lab's file does not have {:?} once", old.text);
+            }
+            Ok(text.replace(&old.text, &new.text))
+        })
+        .await
+    }
+
+    /// Writes what `change` makes of a lab's file, and has `server`'s agent read it.
+    async fn overwrite(
+        &mut self,
+        fault: &Fault,
+        server: &ServerName,
+        path: PathBuf,
+        change: impl FnOnce(&str) -> anyhow::Result<String>,
+    ) -> anyhow::Result<()> {
+        let before = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let after = change(&before)?;
+        self.opened(fault, Undo::Rewrite(server.clone(), path.clone(), before));
+        std::fs::write(&path, after).with_context(|| format!("cannot write {}", path.display()))?;
+        self.reload(server.clone()).await
+    }
+
+    async fn reload(&self, server: ServerName) -> anyhow::Result<()> {
+        signal(self.lab, &Named { name: "agent".to_owned(), server }, "HUP").await.map(drop)
     }
 
     fn opened(&mut self, fault: &Fault, undo: Undo) {
@@ -178,6 +240,11 @@ pub(crate) fn run_directory(lab: &Lab, server: &ServerName) -> PathBuf {
     lab.path().join("servers").join(server.as_str()).join("run")
 }
 
+/// What must last on `server`.
+pub(crate) fn state_directory(lab: &Lab, server: &ServerName) -> PathBuf {
+    lab.path().join("servers").join(server.as_str()).join("state")
+}
+
 fn addresses(design: &Design, server: &ServerName) -> Vec<std::net::IpAddr> {
     design
         .server(server)
@@ -194,6 +261,16 @@ async fn run_script(lab: &Lab, server: &ServerName, script: &str) -> anyhow::Res
     Ok(())
 }
 
+/// Writes until there is no room; never on a disk that others use too.
+fn fill(filler: &str) -> String {
+    format!(
+        "folder=$(dirname '{filler}')
+         [ \"$(stat --file-system --format=%T \"$folder\")\" = tmpfs ] || {{
+             echo 'this lab has no disks of its own; bring it up with --disk-mb' >&2; exit 1; }}
+         cat /dev/zero > '{filler}' 2>/dev/null; true"
+    )
+}
+
 /// What begins and ends a fault of the network on `server`, as shell scripts. Rules stand in tables of their own, so
 /// the firewall's is not touched. A packet passes only if every table lets it.
 fn scripts(fault: &Fault, server: &ServerName, from: &[std::net::IpAddr]) -> (String, String) {
@@ -206,6 +283,12 @@ fn scripts(fault: &Fault, server: &ServerName, from: &[std::net::IpAddr]) -> (St
                     .extend(from.iter().map(|address| rule("output", &format!("{} daddr {address}", family(address)))));
             }
             table(&format!("drill_cut_{}", place.word.replace('-', "_")), &rules)
+        }
+        Fault::CutNetwork { network, .. } => {
+            let name = network.as_str();
+            let rules = [("input", "iifname"), ("output", "oifname")]
+                .map(|(chain, interface)| rule(chain, &format!("{interface} {name}")));
+            table(&format!("drill_{name}_network"), &rules)
         }
         Fault::DropPort { port, .. } => {
             let rules = ["tcp", "udp"].map(|protocol| rule("input", &format!("{protocol} dport {port}")));

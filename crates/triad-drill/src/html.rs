@@ -95,7 +95,25 @@ fn section(index: usize, report: &Report) -> String {
         add(&mut text, format_args!("<tr>{}{verdict}</tr>\n", cells.concat()));
     }
     text.push_str("</table>\n");
+    text.push_str(&predicted(report));
     text.push_str(&phases(report));
+    text
+}
+
+fn predicted(report: &Report) -> String {
+    if report.comparisons.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "<table>\n<tr><th>fault</th><th>predicted by <code>triad check</code></th><th>measured</th><th>verdict</th></tr>\n",
+    );
+    for comparison in &report.comparisons {
+        let cells = [&comparison.fault, &comparison.predicted, &comparison.measured];
+        let cells = cells.map(|cell| format!("<td>{}</td>", escape(cell)));
+        let verdict = mark(comparison.agrees != Some(false), comparison.as_str());
+        add(&mut text, format_args!("<tr>{}{verdict}</tr>\n", cells.concat()));
+    }
+    text.push_str("</table>\n");
     text
 }
 

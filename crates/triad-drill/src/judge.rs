@@ -1,9 +1,13 @@
 //! From what was seen in a run to what it says: pure, so a report can be tested without a lab.
 
 use serde::Serialize;
+use triad_check::survival::Prediction;
 
+use crate::bank::BankCheck;
 use crate::checker::{NodeRows, WriteCheck, check_writes};
 use crate::measure::{Measures, failed, gap_ms, of_kind, recovered_after_ms};
+use crate::predict::{Comparison, compare};
+use crate::register::{RegisterCheck, check_register};
 use crate::sample::{Kind, Sample};
 use crate::scenario::{Condition, Control, Goal, Promise, Scenario};
 
@@ -22,8 +26,12 @@ pub struct Evidence {
     pub healthy_at_end_ms: Option<u64>,
     /// What kept it from that.
     pub trouble: Option<String>,
+    /// What the bank showed; `None` if the scenario has no writes.
+    pub bank: Option<BankCheck>,
     /// What each database held at the end.
     pub nodes: Vec<NodeRows>,
+    /// For each step, what `triad check` says of the fault that begins with it; `None` where it says nothing.
+    pub predictions: Vec<Option<Prediction>>,
     /// The servers that places in the scenario mean.
     pub places: Vec<(String, String)>,
 }
@@ -63,8 +71,14 @@ pub struct Report {
     pub measures: Measures,
     /// What became of the writes.
     pub writes: WriteCheck,
+    /// What lists of entries showed.
+    pub register: RegisterCheck,
+    /// What the bank showed.
+    pub bank: Option<BankCheck>,
     /// Everything that was to hold.
     pub checks: Vec<Check>,
+    /// What was predicted, beside what was measured.
+    pub comparisons: Vec<Comparison>,
     /// The outcome.
     pub verdict: Verdict,
     /// The requests, for pictures.
@@ -126,7 +140,19 @@ pub fn judge(scenario: &Scenario, evidence: Evidence) -> Report {
     let mut checks = conditions(scenario, &evidence);
     checks.extend(scenario.promises.iter().map(|promise| promised(promise, &evidence, &writes, load_ms)));
     checks.extend(always(scenario, &evidence, &writes));
+    let register = check_register(&evidence.samples);
+    if scenario.rates.lists > 0 {
+        let (lists, wrong) = (register.lists, register.wrong());
+        checks.push(whole(
+            "every list shows what was acknowledged".to_owned(),
+            format!("{wrong} of {lists} wrong"),
+            wrong == 0,
+        ));
+    }
+    checks.extend(evidence.bank.as_ref().filter(|_| scenario.control != Some(Control::Lost)).map(constant));
     checks.extend(scenario.control.map(|control| controlled(control, &evidence, &writes)));
+    let begun_ms: Vec<u64> = evidence.happened.iter().map(|happened| happened.at_ms).collect();
+    let comparisons = compare(scenario, &evidence.predictions, &begun_ms, &evidence.samples);
     Report {
         name: scenario.name.clone(),
         title: scenario.title.clone(),
@@ -134,15 +160,20 @@ pub fn judge(scenario: &Scenario, evidence: Evidence) -> Report {
         happened: evidence.happened,
         measures,
         writes,
-        verdict: verdict(scenario.control, &checks),
+        register,
+        bank: evidence.bank,
+        verdict: verdict(scenario.control, &checks, &comparisons),
         checks,
+        comparisons,
         samples: evidence.samples,
     }
 }
 
-/// A control is good when its instrument reports a failure and nothing else does.
-fn verdict(control: Option<Control>, checks: &[Check]) -> Verdict {
-    let all_hold = checks.iter().all(|check| check.holds);
+/// A control is good when its instrument reports a failure and nothing else does. A prediction that differs from what
+/// was measured is a broken promise: `triad check` made it.
+fn verdict(control: Option<Control>, checks: &[Check], comparisons: &[Comparison]) -> Verdict {
+    let agree = comparisons.iter().all(|comparison| comparison.agrees != Some(false));
+    let all_hold = agree && checks.iter().all(|check| check.holds);
     match (control, all_hold) {
         (None, true) => Verdict::Holds,
         (None, false) => Verdict::Broken,
@@ -231,6 +262,14 @@ fn always(scenario: &Scenario, evidence: &Evidence, writes: &WriteCheck) -> Vec<
     let measured = if equal { format!("{} of them", evidence.nodes.len()) } else { writes.differences.join("; ") };
     checks.push(whole("all databases equal".to_owned(), measured, equal));
     checks
+}
+
+fn constant(bank: &BankCheck) -> Check {
+    let measured = match bank.wrong.first() {
+        None => format!("in {} transfers", bank.transfers),
+        Some(first) => format!("{} wrong, first {first}", bank.wrong.len()),
+    };
+    whole("the bank's sum is constant".to_owned(), measured, bank.wrong.is_empty() && bank.transfers > 0)
 }
 
 fn controlled(control: Control, evidence: &Evidence, writes: &WriteCheck) -> Check {

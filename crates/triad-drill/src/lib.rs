@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bank;
 mod checker;
 mod database;
 mod fault;
@@ -29,12 +30,16 @@ mod load;
 mod measure;
 mod monkey;
 mod parse;
+mod predict;
+mod register;
 mod run;
 mod sample;
 mod scenario;
 mod schedule;
+mod survive;
 mod text;
 
+pub use bank::BankCheck;
 pub use checker::{NodeRows, WriteCheck, check_writes};
 pub use html::page;
 pub use judge::{Check, Evidence, Happened, Report, Verdict, judge};
@@ -42,12 +47,16 @@ pub use load::{LoadPlan, load_main};
 pub use measure::{Latency, Measures, Phase};
 pub use monkey::monkey;
 pub use parse::parse;
+pub use predict::{Comparison, predictions};
+pub use register::RegisterCheck;
 pub use run::{Interrupted, Progress, Site, run};
 pub use sample::{Fate, Kind, Outcome, Sample};
 pub use scenario::{
-    Action, Condition, Control, Fault, Goal, Mistake, Netem, Place, Promise, Rates, Scenario, Step, render,
+    Action, Condition, Control, Fault, Goal, Mistake, Netem, Network, Place, Promise, Quoted, Rates, Scenario, Step,
+    render,
 };
-pub use text::{details, summary};
+pub use survive::{Row, rows};
+pub use text::{details, predictions as prediction_table, summary};
 
 /// `triad drill-load --plan JSON`: see [`load_main`].
 pub const LOAD_COMMAND: &str = "drill-load";

@@ -3,7 +3,7 @@
 //! Each request resolves the site's name, tries the addresses in turn as browsers do, trusts the lab's authority, and
 //! is recorded with how it ended. Kept connections are resolved anew when one breaks.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -47,6 +47,8 @@ const KEPT_MAX: usize = 32;
 const LOOKUPS_MAX: usize = 256;
 /// Longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Most entries that a list shows, as many as the guestbook gives; a drill writes fewer.
+const LIST_MAX: u32 = 1_000;
 
 /// Everything a load needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,6 +108,9 @@ async fn users(plan: LoadPlan) -> anyhow::Result<()> {
 
 /// As the load, but only asking, and told to nobody.
 async fn warm_up(user: &Rc<User>, begins: Instant) {
+    if user.plan.rates.lists > 0 {
+        user.find_last_entry().await;
+    }
     let starts = begins - Duration::from_millis(WARM_UP_MS);
     for arrival in arrivals(Rates { writes: 0, ..user.plan.rates }, WARM_UP_MS) {
         let due = starts + Duration::from_micros(arrival.due_us);
@@ -128,10 +133,14 @@ async fn come(user: Rc<User>, arrivals: Vec<Arrival>, begins: Instant, sender: m
                 Err(_) => Err(Outcome::Crowded),
             };
             let took_us = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let (outcome, server) = answer.map_or_else(|outcome| (outcome, None), |server| (Outcome::Ok, server));
+            let (outcome, answer) = match answer {
+                Ok(answer) => (Outcome::Ok, answer),
+                Err(outcome) => (outcome, Answer::default()),
+            };
+            let Answer { server, seen, .. } = answer;
             let Arrival { due_us, kind, number } = arrival;
             // Whoever reads is gone only when the process ends.
-            let _ = sender.send(Sample { kind, number, due_us, took_us, outcome, server }).await;
+            let _ = sender.send(Sample { kind, number, due_us, took_us, outcome, server, seen }).await;
         });
     }
 }
@@ -140,6 +149,8 @@ type Connection = SendRequest<Full<Bytes>>;
 
 struct User {
     plan: LoadPlan,
+    /// The last entry that was there before the load: lists begin after it.
+    last_entry: Cell<u64>,
     tls: Option<(Arc<ClientConfig>, DnsName<'static>)>,
     kept: RefCell<Vec<Connection>>,
 }
@@ -154,17 +165,17 @@ impl User {
             }
             None => None,
         };
-        Ok(Self { plan, tls, kept: RefCell::new(Vec::new()) })
+        Ok(Self { plan, last_entry: Cell::new(0), tls, kept: RefCell::new(Vec::new()) })
     }
 
-    /// Makes one request; the server that answered, where the answer says so.
-    async fn request(&self, arrival: Arrival, deadline: Instant) -> Result<Option<String>, Outcome> {
+    /// Makes one request.
+    async fn request(&self, arrival: Arrival, deadline: Instant) -> Result<Answer, Outcome> {
         let mut sent = false;
         let answer = timeout_at(deadline, self.exchange(arrival, &mut sent)).await;
         answer.unwrap_or(Err(if sent { Outcome::TimedOut } else { Outcome::NeverSent }))
     }
 
-    async fn exchange(&self, arrival: Arrival, sent: &mut bool) -> Result<Option<String>, Outcome> {
+    async fn exchange(&self, arrival: Arrival, sent: &mut bool) -> Result<Answer, Outcome> {
         // A kept connection may have been closed meanwhile: then the request was not sent, or may be repeated.
         while let Some(connection) = self.take_kept() {
             *sent = true;
@@ -172,7 +183,7 @@ impl User {
                 Err(Failure::NotSent) => *sent = false,
                 Err(Failure::Sent(Outcome::Broken)) if arrival.kind != Kind::Writes => *sent = false,
                 Err(Failure::Sent(outcome)) => return Err(outcome),
-                Ok(server) => return Ok(server),
+                Ok(answer) => return Ok(answer),
             }
         }
         let connection = self.connect().await?;
@@ -216,7 +227,7 @@ impl User {
         }
     }
 
-    async fn send(&self, mut connection: Connection, arrival: Arrival) -> Result<Option<String>, Failure> {
+    async fn send(&self, mut connection: Connection, arrival: Arrival) -> Result<Answer, Failure> {
         let response = connection
             .send_request(self.message(arrival))
             .await
@@ -231,14 +242,30 @@ impl User {
         if status != due {
             return Err(Failure::Sent(Outcome::Status(status.as_u16())));
         }
-        Ok(served_by(&String::from_utf8_lossy(&body)))
+        Ok(match arrival.kind {
+            Kind::Lists => {
+                let entries: Vec<Entry> = serde_json::from_slice(&body).map_err(|_| Failure::Sent(Outcome::Broken))?;
+                let last = entries.last().map(|entry| entry.id);
+                Answer { server: None, seen: numbers(&entries, &self.plan.run), last }
+            }
+            _ => Answer { server: served_by(&String::from_utf8_lossy(&body)), ..Answer::default() },
+        })
+    }
+
+    /// Pages through what is stored already, so that a list shows the drill's entries and no others.
+    async fn find_last_entry(&self) {
+        let first = Arrival { due_us: 0, kind: Kind::Lists, number: 0 };
+        while let Ok(Answer { last: Some(last), .. }) = self.request(first, Instant::now() + DEADLINE).await {
+            self.last_entry.set(last);
+        }
     }
 
     fn message(&self, arrival: Arrival) -> Request<Full<Bytes>> {
         let (method, path) = match arrival.kind {
-            Kind::Reads => (Method::GET, "/"),
-            Kind::Writes => (Method::POST, "/entries"),
-            Kind::Files => (Method::GET, "/style.css"),
+            Kind::Reads => (Method::GET, "/".to_owned()),
+            Kind::Writes => (Method::POST, "/entries".to_owned()),
+            Kind::Files => (Method::GET, "/style.css".to_owned()),
+            Kind::Lists => (Method::GET, format!("/entries.json?after={}&limit={LIST_MAX}", self.last_entry.get())),
         };
         let connection = if self.plan.keep_alive { "keep-alive" } else { "close" };
         let request = Request::builder()
@@ -252,10 +279,34 @@ impl User {
                 let form = format!("name={}&text=drill", checker::id(&self.plan.run, arrival.number));
                 request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(Full::from(form))
             }
-            Kind::Reads | Kind::Files => request.body(Full::default()),
+            Kind::Reads | Kind::Files | Kind::Lists => request.body(Full::default()),
         };
         request.expect("the parts are well-formed; the host was checked as a name")
     }
+}
+
+/// An answer that was asked for.
+#[derive(Default)]
+struct Answer {
+    /// The server whose instance answered, where it says so.
+    server: Option<String>,
+    /// The drill's writes that a list shows, by number.
+    seen: Vec<u32>,
+    /// The last entry of a list.
+    last: Option<u64>,
+}
+
+/// An entry of the guestbook, as `/entries.json` lists it.
+#[derive(Deserialize)]
+struct Entry {
+    id: u64,
+    name: String,
+}
+
+/// The numbers of the writes of `run` among `entries`.
+fn numbers(entries: &[Entry], run: &str) -> Vec<u32> {
+    let prefix = checker::id_prefix(run);
+    entries.iter().filter_map(|entry| entry.name.strip_prefix(&prefix)?.parse().ok()).collect()
 }
 
 enum Failure {

@@ -163,7 +163,7 @@ mod tests {
 
     fn sample(due_ms: u64, took_ms: u64, outcome: Outcome) -> Sample {
         let (due_us, took_us) = (due_ms * 1_000, took_ms * 1_000);
-        Sample { kind: Kind::Reads, number: 1, due_us, took_us, outcome, server: None }
+        Sample { kind: Kind::Reads, number: 1, due_us, took_us, outcome, server: None, seen: Vec::new() }
     }
 
     #[test]

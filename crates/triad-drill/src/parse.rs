@@ -16,7 +16,8 @@ use std::path::PathBuf;
 
 use crate::sample::Kind;
 use crate::scenario::{
-    Action, Condition, Control, Fault, Goal, Mistake, Netem, Place, Process, Promise, Rates, Scenario, Step,
+    Action, Condition, Control, Fault, Goal, Mistake, Netem, Network, Place, Process, Promise, Quoted, Rates, Scenario,
+    Step,
 };
 
 /// The longest time a scenario can name, in milliseconds: a drill is minutes, not hours.
@@ -26,9 +27,10 @@ const RATE_MAX: u32 = 1_000;
 /// Most lines of a scenario.
 const LINES_MAX: usize = 200;
 
-const STATEMENTS: &str = "design, load, after, within, promise or expect";
-const FAULTS: &str = "kill, restart, keep killing, pause, cut, delay, lose, limit, drop or make; or what ends one: stop \
-                      killing, resume, start, join, calm or open";
+const UNITS: &str = "reads/s, writes/s, files/s or lists/s";
+const STATEMENTS: &str = "design, disk, load, after, within, promise or expect";
+const FAULTS: &str = "kill, restart, keep killing, pause, cut, delay, lose, limit, drop, change, spoil, fill or make; or \
+                      what ends one: stop killing, resume, start, join, calm, open, restore, mend or empty";
 
 type Parsed<T> = Result<T, Mistake>;
 
@@ -54,6 +56,7 @@ pub fn parse(name: &str, text: &str) -> Result<Scenario, Vec<Mistake>> {
             name: name.to_owned(),
             title: title(text).unwrap_or_else(|| name.to_owned()),
             design,
+            disk_mb: draft.disk_mb,
             rates,
             keep_alive,
             steps: draft.steps,
@@ -77,6 +80,7 @@ fn mistake(line: usize, column: usize, what: impl Into<String>) -> Mistake {
 #[derive(Default)]
 struct Draft {
     design: Option<PathBuf>,
+    disk_mb: Option<u32>,
     load: Option<(Rates, bool)>,
     steps: Vec<Step>,
     promises: Vec<Promise>,
@@ -91,6 +95,13 @@ impl Draft {
             "design" if self.design.is_some() => Err(line.wrong(word, "a second design; a scenario has one".into())),
             "design" => {
                 self.design = Some(PathBuf::from(line.word("a design: the folder of its triad.toml")?.text));
+                line.end()
+            }
+            "disk" if self.disk_mb.is_some() => Err(line.wrong(word, "a second disk; a scenario has one size".into())),
+            "disk" => {
+                let megabytes = line.number("megabytes")?;
+                line.expect("MB")?;
+                self.disk_mb = Some(line.bounded(megabytes, 200, 16_384)?);
                 line.end()
             }
             "load" if self.load.is_some() => Err(line.wrong(word, "a second load; a scenario has one".into())),
@@ -151,7 +162,9 @@ impl Draft {
     }
 
     fn missing(&self, line: usize) -> Vec<Mistake> {
+        let fills = self.steps.iter().any(|step| matches!(step.action.fault(), Fault::FillDisk(_)));
         let absent = [
+            (fills && self.disk_mb.is_none(), "the servers have no disks of their own to fill; write `disk 400 MB`"),
             (self.design.is_none(), "no design; write `design FOLDER`"),
             (self.load.is_none(), "no load; write `load 40 reads/s over new connections`"),
             (self.steps.is_empty(), "nothing happens; write `after 3 s FAULT`"),
@@ -166,9 +179,9 @@ fn load(line: &mut Line<'_>) -> Parsed<(Rates, bool)> {
         let number = line.number("a number of requests a second")?;
         let rate = u32::try_from(number.1).ok().filter(|rate| (1..=RATE_MAX).contains(rate));
         let rate = rate.ok_or_else(|| line.wrong(number.0, format!("a rate is from 1 to {RATE_MAX}")))?;
-        let unit = line.word("reads/s, writes/s or files/s")?;
+        let unit = line.word(UNITS)?;
         let kind = Kind::ALL.into_iter().find(|kind| unit.text == format!("{kind}/s"));
-        let kind = kind.ok_or_else(|| line.wrong(unit, "write reads/s, writes/s or files/s".into()))?;
+        let kind = kind.ok_or_else(|| line.wrong(unit, format!("write {UNITS}")))?;
         rates.set(kind, rate);
         if !line.skip(",") && !line.skip("and") {
             break;
@@ -207,6 +220,17 @@ fn action(line: &mut Line<'_>) -> Parsed<Action> {
         "calm" => End(Fault::Slow { server: line.place()?, netem: Netem::DelayMs(0) }),
         "drop" => Begin(port(line)?),
         "open" => End(port(line)?),
+        "change" => Begin(change(line)?),
+        "restore" => {
+            line.expect("file")?;
+            line.expect("on")?;
+            let nothing = Quoted { text: String::new(), line: line.number, column: verb.column };
+            End(Fault::Change { server: line.place()?, old: nothing.clone(), new: nothing })
+        }
+        "fill" => Begin(disk(line)?),
+        "empty" => End(disk(line)?),
+        "spoil" => Begin(certificate(line)?),
+        "mend" => End(certificate(line)?),
         "make" => {
             line.expect("database")?;
             line.expect("lossy")?;
@@ -224,11 +248,18 @@ fn process(line: &mut Line<'_>) -> Parsed<Process> {
     Ok(Process { name: name.text.to_owned(), column: name.column, server: line.place()? })
 }
 
-/// `srv2`, `srv2 from srv3`, `srv2 from srv3 one way`; to end it, `to` stands for `from`.
+/// `srv2`, `srv2 from srv3`, `srv2 from srv3 one way`, `srv2 from public network`, `private network`; to end it, `to`
+/// stands for `from`.
 fn cut(line: &mut Line<'_>, preposition: &str) -> Parsed<Fault> {
+    if let Some(network) = line.network() {
+        return Ok(Fault::CutNetwork { server: None, network });
+    }
     let server = line.place()?;
     if !line.skip(preposition) {
         return Ok(Fault::Cut(server));
+    }
+    if let Some(network) = line.network() {
+        return Ok(Fault::CutNetwork { server: Some(server), network });
     }
     let from = line.place()?;
     let one_way = line.skip("one");
@@ -261,6 +292,29 @@ fn slow(verb: &str, line: &mut Line<'_>) -> Parsed<Fault> {
     Ok(Fault::Slow { server, netem })
 }
 
+/// `"weight = 5" to "weight = 1" on srv1`
+fn change(line: &mut Line<'_>) -> Parsed<Fault> {
+    let old = line.quoted()?;
+    line.expect("to")?;
+    let new = line.quoted()?;
+    line.expect("on")?;
+    Ok(Fault::Change { server: line.place()?, old, new })
+}
+
+/// `disk of srv1`
+fn disk(line: &mut Line<'_>) -> Parsed<Fault> {
+    line.expect("disk")?;
+    line.expect("of")?;
+    Ok(Fault::FillDisk(line.place()?))
+}
+
+/// `certificate on srv1`
+fn certificate(line: &mut Line<'_>) -> Parsed<Fault> {
+    line.expect("certificate")?;
+    line.expect("on")?;
+    Ok(Fault::SpoilCertificate(line.place()?))
+}
+
 /// `port 8443 on srv2`
 fn port(line: &mut Line<'_>) -> Parsed<Fault> {
     line.expect("port")?;
@@ -276,7 +330,7 @@ fn goal(line: &mut Line<'_>) -> Parsed<Goal> {
         line.expect("healthy")?;
         return Ok(Goal::Healthy);
     }
-    let word = line.word("reads succeed, writes succeed, files succeed, reads come from SERVER, or all healthy")?;
+    let word = line.word("reads succeed (or writes, files, lists), reads come from SERVER, or all healthy")?;
     let kind = line.kind(word)?;
     if kind == Kind::Reads && line.skip("come") {
         line.expect("from")?;
@@ -422,14 +476,34 @@ impl<'a> Line<'a> {
         Ok(Place { word: word.text.to_owned(), line: self.number, column: word.column })
     }
 
-    fn kind(&self, word: Word<'_>) -> Parsed<Kind> {
-        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == word.text);
-        kind.ok_or_else(|| self.wrong(word, "write reads, writes or files".into()))
+    /// `"text"`
+    fn quoted(&mut self) -> Parsed<Quoted> {
+        let word = self.word("a text of the design's file, in quotation marks")?;
+        let text = word.text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|text| !text.is_empty());
+        let text =
+            text.ok_or_else(|| self.wrong(word, "write a text of the design's file in quotation marks".into()))?;
+        Ok(Quoted { text: text.to_owned(), line: self.number, column: word.column })
     }
 
-    /// `reads`, `writes`, `files`, or `requests` for all.
+    /// `private network` or `public network`, if that comes next; a server may be called `public` too.
+    fn network(&mut self) -> Option<Network> {
+        let [first, second] = self.words.get(self.next..self.next + 2)? else { return None };
+        let network = [Network::Private, Network::Public].into_iter().find(|it| it.as_str() == first.text)?;
+        if second.text != "network" {
+            return None;
+        }
+        self.next += 2;
+        Some(network)
+    }
+
+    fn kind(&self, word: Word<'_>) -> Parsed<Kind> {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == word.text);
+        kind.ok_or_else(|| self.wrong(word, "write reads, writes, files or lists".into()))
+    }
+
+    /// `reads`, `writes`, `files`, `lists`, or `requests` for all.
     fn requests(&mut self) -> Parsed<Option<Kind>> {
-        let word = self.word("reads, writes, files or requests")?;
+        let word = self.word("reads, writes, files, lists or requests")?;
         if word.text == "requests" { Ok(None) } else { self.kind(word).map(Some) }
     }
 
@@ -441,15 +515,18 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Divided by blanks and commas, which count as ordinary letters between quotation marks.
 fn words(source: &str) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     let mut start: Option<(usize, usize)> = None;
+    let mut in_quotes = false;
     for (column, (at, c)) in (1..).zip(source.char_indices().chain([(source.len(), ' ')])) {
-        let divides = c.is_whitespace() || c == ',';
+        in_quotes = (in_quotes != (c == '"')) && at < source.len();
+        let divides = !in_quotes && (c.is_whitespace() || c == ',');
         if divides && let Some((from, column)) = start.take() {
             words.push(Word { text: &source[from..at], column });
         }
-        if c == ',' {
+        if c == ',' && divides {
             words.push(Word { text: ",", column });
         } else if !divides {
             start.get_or_insert((at, column));

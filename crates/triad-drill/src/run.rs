@@ -12,10 +12,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use triad_lab::{Lab, client};
 use triad_model::{Design, State};
 
+use crate::bank::{self, BankCheck};
 use crate::database;
 use crate::fault::Faults;
 use crate::judge::{Evidence, Happened, HealthSeen};
 use crate::load::{DEADLINE, LoadPlan, WARM_UP_MS, interruption, until};
+use crate::predict::predictions;
 use crate::sample::Sample;
 use crate::scenario::{Action, Control, Goal, Scenario, Step};
 
@@ -80,7 +82,16 @@ pub async fn run(scenario: &Scenario, site: &Site<'_>, progress: &dyn Fn(Progres
     let begins = Instant::now() + until(plan.begins_unix_ms);
     let seen = Seen::default();
     let mut faults = Faults::new(site.lab, site.design);
-    let mut evidence = Evidence { run: plan.run.clone(), places: places(scenario, site.design), ..Evidence::default() };
+    let mut evidence = Evidence {
+        run: plan.run.clone(),
+        places: places(scenario, site.design),
+        predictions: predictions(scenario, site.design),
+        ..Evidence::default()
+    };
+    let bank = site.design.database.as_ref().filter(|_| scenario.rates.writes > 0);
+    if let Some(database) = bank {
+        bank::open(site.lab, database).await?;
+    }
     let outcome = tokio::select! {
         outcome = drill(scenario, site, &plan, begins, &seen, &mut faults, &mut evidence) => outcome,
         () = watch(begins, &seen, progress) => Ok(()),
@@ -92,6 +103,10 @@ pub async fn run(scenario: &Scenario, site: &Site<'_>, progress: &dyn Fn(Progres
     let (heal_limit, equal_limit) = if loses { (LOSS_LIMIT, LOSS_LIMIT) } else { (HEAL_LIMIT, EQUAL_LIMIT) };
     settle(site, &seen, begins, heal_limit, progress, &mut evidence).await?;
     evidence.nodes = database::read_all(site.lab, site.design, &evidence.run, equal_limit).await?;
+    if let (Some(database), Some(check)) = (bank, &mut evidence.bank) {
+        bank::audit(site.lab, database, check).await?;
+        bank::close(site.lab, database).await?;
+    }
     evidence.samples = std::mem::take(&mut lock(&seen.samples));
     Ok(evidence)
 }
@@ -130,10 +145,23 @@ async fn drill(
 ) -> anyhow::Result<()> {
     let load = start_load(site, plan).await?;
     let reader = read_load(load, seen);
+    let transfers = transfers(scenario, site, plan);
     let clock = timeline(scenario, site, begins, seen, faults, evidence);
     let load_limit = begins + Duration::from_millis(plan.duration_ms) + DEADLINE + LOAD_END_LIMIT;
     let load = async { timeout_at(load_limit, reader).await.context("the load does not end")? };
-    tokio::try_join!(load, clock).map(drop)
+    let ((), (), bank) = tokio::try_join!(load, clock, transfers)?;
+    evidence.bank = bank;
+    Ok(())
+}
+
+/// The bank's transfers, where a scenario writes.
+async fn transfers(scenario: &Scenario, site: &Site<'_>, plan: &LoadPlan) -> anyhow::Result<Option<BankCheck>> {
+    let (Some(database), Some(teller)) = (&site.design.database, bank::teller(site.design)) else { return Ok(None) };
+    if scenario.rates.writes == 0 {
+        return Ok(None);
+    }
+    let duration = until(plan.begins_unix_ms) + Duration::from_millis(plan.duration_ms);
+    bank::transfer(site.lab, database, teller, duration).await.map(Some)
 }
 
 async fn start_load(site: &Site<'_>, plan: &LoadPlan) -> anyhow::Result<Child> {

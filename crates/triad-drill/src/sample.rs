@@ -14,11 +14,13 @@ pub enum Kind {
     Writes,
     /// A static file.
     Files,
+    /// All entries of the drill, in the order they were stored.
+    Lists,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 3] = [Self::Reads, Self::Writes, Self::Files];
+    pub const ALL: [Kind; 4] = [Self::Reads, Self::Writes, Self::Files, Self::Lists];
 
     /// As scenarios write it.
     pub fn as_str(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Kind {
             Kind::Reads => "reads",
             Kind::Writes => "writes",
             Kind::Files => "files",
+            Kind::Lists => "lists",
         }
     }
 }
@@ -121,6 +124,9 @@ pub struct Sample {
     pub outcome: Outcome,
     /// The server whose instance answered a read.
     pub server: Option<String>,
+    /// The numbers of the drill's writes that a list showed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<u32>,
 }
 
 impl Sample {

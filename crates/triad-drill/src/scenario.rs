@@ -19,6 +19,8 @@ pub struct Scenario {
     pub title: String,
     /// The design, relative to the scenario's folder.
     pub design: PathBuf,
+    /// Megabytes of each server's own disk; `None`: the host's.
+    pub disk_mb: Option<u32>,
     /// Requests a second.
     pub rates: Rates,
     /// Whether requests share connections that are kept, or each has a new one.
@@ -40,6 +42,8 @@ pub struct Rates {
     pub writes: u32,
     /// Static files.
     pub files: u32,
+    /// Lists of entries.
+    pub lists: u32,
 }
 
 impl Rates {
@@ -49,6 +53,7 @@ impl Rates {
             Kind::Reads => self.reads,
             Kind::Writes => self.writes,
             Kind::Files => self.files,
+            Kind::Lists => self.lists,
         }
     }
 
@@ -57,6 +62,7 @@ impl Rates {
             Kind::Reads => self.reads = rate,
             Kind::Writes => self.writes = rate,
             Kind::Files => self.files = rate,
+            Kind::Lists => self.lists = rate,
         }
     }
 }
@@ -172,6 +178,13 @@ pub enum Fault {
         /// It can still send.
         one_way: bool,
     },
+    /// A network, of one server or of all: what comes and goes over it is lost.
+    CutNetwork {
+        /// Whose; `None` for all servers.
+        server: Option<Place>,
+        /// Which.
+        network: Network,
+    },
     /// Its networks are slow (tc-netem(8)), lossy or narrow (tc-tbf(8)).
     Slow {
         /// The server.
@@ -186,6 +199,19 @@ pub enum Fault {
         /// TCP and UDP.
         port: u16,
     },
+    /// The design's file is changed, and the server's agent told to read it again.
+    Change {
+        /// The server.
+        server: Place,
+        /// What stands in the file once.
+        old: Quoted,
+        /// What stands there then.
+        new: Quoted,
+    },
+    /// Its site certificate is unreadable, and its agent told to read it again.
+    SpoilCertificate(Place),
+    /// Its own disk has no room left.
+    FillDisk(Place),
     /// Its database confirms commits before they are on disk: a setting known to lose writes, for controls.
     Lossy(Place),
 }
@@ -199,6 +225,42 @@ pub struct Process {
     pub column: usize,
     /// Whose.
     pub server: Place,
+}
+
+/// One of the two networks that servers are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Between servers.
+    Private,
+    /// To the world.
+    Public,
+}
+
+impl Network {
+    /// As scenarios and labs call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Network::Private => "private",
+            Network::Public => "public",
+        }
+    }
+}
+
+/// A text in quotation marks.
+#[derive(Clone, Debug)]
+pub struct Quoted {
+    /// What is between them.
+    pub text: String,
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its first character, from 1.
+    pub column: usize,
+}
+
+impl PartialEq for Quoted {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
 }
 
 /// How a network is bad.
@@ -218,6 +280,7 @@ impl Fault {
         match (self, other) {
             (Fault::CutFrom { server: a, from: b, .. }, Fault::CutFrom { server: c, from: d, .. }) => a == c && b == d,
             (Fault::Slow { server: a, .. }, Fault::Slow { server: b, .. }) => a == b,
+            (Fault::Change { server: a, .. }, Fault::Change { server: b, .. }) => a == b,
             (Fault::KeepKilling(a), Fault::KeepKilling(b)) | (Fault::Pause(a), Fault::Pause(b)) => {
                 a.name == b.name && a.server == b.server
             }
@@ -231,10 +294,22 @@ impl Fault {
             Fault::Kill(process) | Fault::Restart(process) | Fault::KeepKilling(process) | Fault::Pause(process) => {
                 vec![&process.server]
             }
-            Fault::KillServer(server) | Fault::Cut(server) | Fault::Lossy(server) => vec![server],
-            Fault::Slow { server, .. } | Fault::DropPort { server, .. } => vec![server],
+            Fault::KillServer(server)
+            | Fault::Cut(server)
+            | Fault::Lossy(server)
+            | Fault::SpoilCertificate(server)
+            | Fault::FillDisk(server)
+            | Fault::Slow { server, .. }
+            | Fault::DropPort { server, .. }
+            | Fault::Change { server, .. } => vec![server],
             Fault::CutFrom { server, from, .. } => vec![server, from],
+            Fault::CutNetwork { server, .. } => server.iter().collect(),
         }
+    }
+
+    /// Whether it goes on until something ends it.
+    pub(crate) fn lasts(&self) -> bool {
+        !matches!(self, Fault::Kill(_) | Fault::Restart(_))
     }
 
     fn process(&self) -> Option<&Process> {
@@ -311,6 +386,22 @@ impl Scenario {
         }
         mistakes.dedup();
         mistakes
+    }
+}
+
+impl Scenario {
+    /// Changes of the design's file that its text `file` has no place for.
+    pub fn misplaced(&self, file: &str) -> Vec<Mistake> {
+        let changed = self.steps.iter().filter_map(|step| match &step.action {
+            Action::Begin(Fault::Change { old, .. }) => Some(old),
+            _ => None,
+        });
+        let wrong = |old: &Quoted| {
+            let count = file.matches(&old.text).count();
+            let what = format!("the design's file has this {count} times; write something that it has once");
+            (count != 1).then_some(Mistake { line: old.line, column: old.column, what })
+        };
+        changed.filter_map(wrong).collect()
     }
 }
 

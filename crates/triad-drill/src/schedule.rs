@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn requests_are_evenly_spaced_and_none_is_due_after_the_end() {
-        let rates = Rates { reads: 4, writes: 2, files: 0 };
+        let rates = Rates { reads: 4, writes: 2, ..Rates::default() };
         let due: Vec<(u64, &str, u32)> =
             arrivals(rates, 1_000).into_iter().map(|a| (a.due_us / 1_000, a.kind.as_str(), a.number)).collect();
         assert_eq!(

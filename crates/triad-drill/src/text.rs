@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::judge::{Check, Report, seconds};
 use crate::measure::{Measures, Phase};
+use crate::predict::Comparison;
 
 /// One report with all that was measured.
 pub fn details(report: &Report) -> String {
@@ -20,8 +21,16 @@ pub fn details(report: &Report) -> String {
         let verdict = if check.holds { "holds" } else { "BROKEN" };
         line(&mut text, format_args!("  {:<58} {:<24} {verdict}", promise(check), check.measured));
     }
-    for finding in &report.writes.findings {
+    for finding in report.writes.findings.iter().chain(&report.register.findings) {
         line(&mut text, format_args!("  {finding}"));
+    }
+    if !report.comparisons.is_empty() {
+        line(&mut text, format_args!("\n  {:<58} {:<24} verdict", "predicted by `triad check`", "measured"));
+        for comparison in &report.comparisons {
+            let Comparison { fault, predicted, measured, .. } = comparison;
+            let predicted = format!("{fault}: {predicted}");
+            line(&mut text, format_args!("  {predicted:<58} {measured:<24} {}", comparison.as_str()));
+        }
     }
     line(&mut text, format_args!("\n  {}", report.verdict.as_str()));
     text
@@ -107,6 +116,28 @@ pub fn summary(reports: &[Report]) -> String {
     text
 }
 
+/// What was predicted of each fault beside what was measured, over all reports.
+pub fn predictions(reports: &[Report]) -> String {
+    let comparisons: Vec<&Comparison> = reports.iter().flat_map(|report| &report.comparisons).collect();
+    let width = |cell: fn(&Comparison) -> &str, heading: &str| {
+        let longest = comparisons.iter().map(|comparison| cell(comparison).chars().count()).max().unwrap_or(0);
+        longest.max(heading.chars().count())
+    };
+    let fault = width(|comparison| &comparison.fault, "fault");
+    let predicted = width(|comparison| &comparison.predicted, "predicted by `triad check`");
+    let measured = width(|comparison| &comparison.measured, "measured");
+    let mut text = String::new();
+    let mut row = |cells: [&str; 4]| {
+        let [a, b, c, verdict] = cells;
+        line(&mut text, format_args!("{a:<fault$}  {b:<predicted$}  {c:<measured$}  {verdict}"));
+    };
+    row(["fault", "predicted by `triad check`", "measured", "verdict"]);
+    for comparison in &comparisons {
+        row([&comparison.fault, &comparison.predicted, &comparison.measured, comparison.as_str()]);
+    }
+    text
+}
+
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     writeln!(text, "{arguments}").expect("a string takes all");
 }
@@ -115,15 +146,17 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 mod tests {
     use std::path::Path;
 
+    use triad_check::survival::{Actor, Fault, Lost, Outcome, Prediction, Survival};
     use triad_model::ServerName;
 
-    use super::{details, summary};
+    use super::{details, predictions, summary};
+    use crate::bank::BankCheck;
     use crate::checker::NodeRows;
     use crate::judge::{Evidence, Happened, Report, judge};
     use crate::parse::parse;
-    use crate::sample::{Kind, Outcome, Sample};
+    use crate::sample::{Kind, Outcome as Ended, Sample};
 
-    const SCENARIO: &str = "# The active server goes silent.\ndesign x\nload 10 reads/s, 2 writes/s over new connections\n\
+    const SCENARIO: &str = "# The active server goes silent.\ndesign x\nload 10 reads/s, 4 writes/s over new connections\n\
         after 1 s cut srv2\nwithin 1 s reads succeed\nwithin 0.5 s reads come from passive\nafter 3 s join srv2\n\
         within 9 s all healthy\npromise at most 3 failed reads, longest gap 2 s\n";
 
@@ -133,18 +166,26 @@ mod tests {
         let sample = |kind, number: u64, rate: u64| {
             let due_us = (number * 2 - 1) * 500_000 / rate;
             let cut = (1_000_000..1_300_000).contains(&due_us);
-            let outcome = if cut && kind == Kind::Reads { Outcome::Status(502) } else { Outcome::Ok };
+            let outcome = if cut && kind == Kind::Reads { Ended::Status(502) } else { Ended::Ok };
             let server = (kind == Kind::Reads).then(|| if due_us > 1_000_000 { "srv3" } else { "srv2" }.to_owned());
-            Sample { kind, number: number as u32, due_us, took_us: 4_000 + number * 10, outcome, server }
+            Sample {
+                kind,
+                number: number as u32,
+                due_us,
+                took_us: 4_000 + number * 10,
+                outcome,
+                server,
+                seen: Vec::new(),
+            }
         };
         let load_s = scenario.load_ms() / 1_000;
         let samples: Vec<Sample> = (1..=10 * load_s)
             .map(|number| sample(Kind::Reads, number, 10))
-            .chain((1..=2 * load_s).map(|number| sample(Kind::Writes, number, 2)))
+            .chain((1..=4 * load_s).map(|number| sample(Kind::Writes, number, 4)))
             .collect();
         let node = |server: &str, lacks: Option<u64>| NodeRows {
             server: ServerName::new(server).expect("a name"),
-            ids: (1..=2 * load_s).filter(|n| Some(*n) != lacks).map(|n| format!("drill-7-{n}")).collect(),
+            ids: (1..=4 * load_s).filter(|n| Some(*n) != lacks).map(|n| format!("drill-7-{n}")).collect(),
             gtid: "0-3-40".to_owned(),
             checksum: format!("{lacks:?}"),
         };
@@ -159,9 +200,20 @@ mod tests {
                 healthy_at_end_ms: Some(12),
                 trouble: None,
                 nodes: vec![node("srv3", loses.then_some(3)), node("srv2", None)],
+                bank: Some(BankCheck { transfers: 40, failed: 1, wrong: Vec::new() }),
+                predictions: vec![Some(prediction(1_000)), None],
                 places: vec![("passive".to_owned(), "srv3".to_owned())],
             },
         )
+    }
+
+    /// What a model could say: right of writes, and of reads if they have `ms`.
+    fn prediction(ms: u64) -> Prediction {
+        let fault = Fault::Server(ServerName::new("srv2").expect("a name"));
+        let outcome = |survival, by| Outcome { survival, by, one_address_ms: None, lost: Lost::Nothing };
+        let reads = outcome(Survival::Within(ms), Some(Actor::Balancer));
+        let writes = outcome(Survival::Untouched, None);
+        Prediction { id: fault.to_string(), fault, reads, writes, files: None }
     }
 
     fn compare(name: &str, output: &str) {
@@ -185,6 +237,7 @@ mod tests {
         compare("broken.txt", &details(&broken));
         compare("caught.txt", &details(&caught));
         compare("summary.txt", &summary(&[holds.clone(), broken, caught, missed]));
+        compare("predictions.txt", &predictions(std::slice::from_ref(&holds)));
         compare("page.html", &crate::html::page(&[holds]));
     }
 }

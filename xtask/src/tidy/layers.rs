@@ -38,8 +38,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "triad-web",
         ],
     ),
-    // Breaks labs under load, and reports.
-    ("triad-drill", &["triad-api", "triad-lab", "triad-model", "triad-tls"]),
+    // Breaks labs under load, and reports, beside what was predicted.
+    ("triad-drill", &["triad-api", "triad-check", "triad-lab", "triad-model", "triad-tls"]),
     // Talks to agents from outside, over their mutual TLS.
     ("triad-lab", &["triad-api", "triad-model", "triad-tls"]),
     // Between agents, always over mutual TLS.

@@ -17,7 +17,7 @@ use triad_model::{Design, Role, ServerName};
 
 pub use fault::{Fault, Process};
 pub(crate) use table::in_seconds;
-pub use table::render;
+pub use table::{render, sentence};
 
 use need::{Breaks, Effect, Need, Return};
 use tree::Request;

@@ -76,6 +76,20 @@ fn word(outcome: &Outcome) -> &'static str {
     }
 }
 
+/// What becomes of requests, to be read after their name: `pause for at most 2.5 s (balancer)`.
+pub fn sentence(outcome: &Outcome) -> String {
+    match outcome.survival {
+        Survival::Untouched => "go on".to_owned(),
+        Survival::AtOnce => "go on at once".to_owned(),
+        Survival::Within(ms) => {
+            let by = outcome.by.map_or(String::new(), |by| format!(" ({})", by.as_str()));
+            format!("pause for at most {} s{by}", in_seconds(ms))
+        }
+        Survival::SomeFail => "fail in part until repaired".to_owned(),
+        Survival::AllFail => "stop until repaired".to_owned(),
+    }
+}
+
 /// For comparing: an operator takes longest.
 fn seconds_of(outcome: &Outcome) -> u64 {
     match outcome.survival {

@@ -33,6 +33,9 @@ pub struct Drill {
     #[arg(long, value_name = "MINUTES", requires = "design", conflicts_with = "scenarios",
         value_parser = clap::value_parser!(u64).range(1..=9))]
     monkey: Option<u64>,
+    /// Drill every row of the design's survival table that a lab can produce, in place of scenarios
+    #[arg(long, requires = "design", conflicts_with_all = ["scenarios", "monkey"])]
+    survival: bool,
     /// Which random faults: the same seed, the same faults
     #[arg(long, default_value_t = 1, requires = "monkey")]
     seed: u64,
@@ -80,6 +83,9 @@ impl Drill {
         if let Some(minutes) = self.monkey {
             return Ok(self.random(minutes).map(|task| vec![task]));
         }
+        if self.survival {
+            return Ok(self.survival_table());
+        }
         let mut tasks = Vec::new();
         let mut usable = true;
         for path in self.files()? {
@@ -89,7 +95,7 @@ impl Drill {
             }
         }
         // Drills of one design share a lab.
-        tasks.sort_by(|a, b| a.loaded.file.cmp(&b.loaded.file));
+        tasks.sort_by(|a, b| (&a.loaded.file, a.scenario.disk_mb).cmp(&(&b.loaded.file, b.scenario.disk_mb)));
         Ok(usable.then_some(tasks))
     }
 
@@ -98,13 +104,21 @@ impl Drill {
         let loaded = super::load(self.design.as_deref()).ok()?;
         let text = triad_drill::monkey(self.seed, minutes, &loaded.folder.display().to_string(), &loaded.design);
         eprint!("{text}");
-        match triad_drill::parse(&format!("monkey-{}", self.seed), &text) {
-            Ok(scenario) => Some(Task { scenario, loaded }),
-            Err(mistakes) => {
-                eprint!("{}", triad_drill::render(&mistakes, "monkey", &text));
-                None
+        made(&format!("monkey-{}", self.seed), &text).map(|scenario| Task { scenario, loaded })
+    }
+
+    /// The rows of the survival table as scenarios; says which of them a lab cannot produce. `None` if the design is
+    /// wrong.
+    fn survival_table(&self) -> Option<Vec<Task>> {
+        let loaded = super::load(self.design.as_deref()).ok()?;
+        let mut tasks = Vec::new();
+        for row in triad_drill::rows(&loaded.folder.display().to_string(), &loaded.design) {
+            match row.scenario {
+                Ok(text) => tasks.push(Task { scenario: made(&row.id, &text)?, loaded: loaded.clone() }),
+                Err(why) => eprintln!("  {:<6}  {}: {why}", "not", row.id),
             }
         }
+        Some(tasks)
     }
 
     fn files(&self) -> anyhow::Result<Vec<PathBuf>> {
@@ -153,6 +167,12 @@ impl Drill {
     }
 }
 
+/// The scenario `name`, which was made here; `None` if it is wrong, which has been printed then.
+fn made(name: &str, text: &str) -> Option<Scenario> {
+    let wrong = |mistakes: Vec<_>| eprint!("{}", triad_drill::render(&mistakes, name, text));
+    triad_drill::parse(name, text).map_err(wrong).ok()
+}
+
 /// Reads one scenario and its design; `None` if one of them is wrong, which has been printed then.
 fn read(path: &Path, design: Option<&Path>) -> anyhow::Result<Option<Task>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -168,7 +188,8 @@ fn read(path: &Path, design: Option<&Path>) -> anyhow::Result<Option<Task>> {
     };
     let own = path.parent().unwrap_or(Path::new("")).join(&scenario.design);
     let Ok(loaded) = super::load(Some(design.unwrap_or(&own))) else { return Ok(None) };
-    let mistakes = scenario.mistakes(&loaded.design);
+    let mut mistakes = scenario.mistakes(&loaded.design);
+    mistakes.extend(scenario.misplaced(&loaded.text));
     wrong(&mistakes);
     Ok(mistakes.is_empty().then_some(Task { scenario, loaded }))
 }
@@ -179,7 +200,7 @@ fn leaves_lab_whole(report: &Report) -> bool {
 }
 
 async fn drill_one(task: &Task, labs: &mut Labs) -> anyhow::Result<Report> {
-    let lab = labs.lab_for(&task.loaded).await?;
+    let lab = labs.lab_for(task).await?;
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
     let board = Board::new(&task.scenario.name);
     let site = Site { lab: &lab, design: &task.loaded.design, executable: &executable };
@@ -194,31 +215,33 @@ async fn drill_one(task: &Task, labs: &mut Labs) -> anyhow::Result<Report> {
 
 /// Labs for drills: one at a time, kept as long as the next drill wants the same design.
 struct Labs {
-    own: Option<(PathBuf, Lab)>,
+    /// For which file and which size of disks it was brought up.
+    own: Option<(PathBuf, Option<u32>, Lab)>,
     given: Option<String>,
     yes: bool,
 }
 
 impl Labs {
-    async fn lab_for(&mut self, loaded: &Loaded) -> anyhow::Result<Lab> {
+    async fn lab_for(&mut self, task: &Task) -> anyhow::Result<Lab> {
+        let Task { loaded, scenario } = task;
         if let Some(name) = &self.given {
             return Lab::named(LabName::new(name.clone())?);
         }
-        if let Some((file, lab)) = &self.own
-            && *file == loaded.file
+        if let Some((file, disk_mb, lab)) = &self.own
+            && (file, disk_mb) == (&loaded.file, &scenario.disk_mb)
         {
             return Ok(lab.clone());
         }
         self.down().await?;
         let lab = Lab::named(name_for(loaded)?)?;
-        self.own = Some((loaded.file.clone(), lab.clone()));
-        bring_up(&lab, &loaded.file, self.yes)?;
+        self.own = Some((loaded.file.clone(), scenario.disk_mb, lab.clone()));
+        bring_up(&lab, &loaded.file, scenario.disk_mb, self.yes)?;
         Ok(lab)
     }
 
     /// Takes down the lab that was brought up here, if any.
     async fn down(&mut self) -> anyhow::Result<()> {
-        if let Some((_, lab)) = self.own.take() {
+        if let Some((.., lab)) = self.own.take() {
             lab.down().await?;
         }
         Ok(())
@@ -232,10 +255,13 @@ fn name_for(loaded: &Loaded) -> anyhow::Result<LabName> {
 }
 
 /// `triad lab up`, in a process of its own: it watches for signals as long as it runs.
-fn bring_up(lab: &Lab, file: &Path, yes: bool) -> anyhow::Result<()> {
+fn bring_up(lab: &Lab, file: &Path, disk_mb: Option<u32>, yes: bool) -> anyhow::Result<()> {
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(executable);
     command.args(["lab", "up", "--name", lab.name().as_str()]).args(yes.then_some("--yes")).arg(file);
+    if let Some(megabytes) = disk_mb {
+        command.args(["--disk-mb", &megabytes.to_string()]);
+    }
     let status = command.stdout(Stdio::null()).status().context("cannot run `triad lab up`")?;
     if !status.success() {
         bail!("lab {} did not come up", lab.name());
@@ -275,6 +301,8 @@ fn text(reports: &[Report]) -> String {
     if reports.len() > 1 {
         text.push('\n');
         text.push_str(&triad_drill::summary(reports));
+        text.push('\n');
+        text.push_str(&triad_drill::prediction_table(reports));
     }
     text
 }
