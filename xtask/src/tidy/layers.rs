@@ -20,6 +20,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "triad-lab",
             "triad-model",
             "triad-tls",
+            "triad-trace",
         ],
     ),
     // A server's reconcile loop: it alone sees every service.
@@ -40,6 +41,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ),
     // Breaks labs under load, and reports.
     ("triad-drill", &["triad-api", "triad-lab", "triad-model", "triad-tls"]),
+    // Sends one request into a lab; its tests read the examples as files.
+    ("triad-trace", &["triad-check", "triad-config", "triad-lab", "triad-model", "triad-tls"]),
     // Talks to agents from outside, over their mutual TLS.
     ("triad-lab", &["triad-api", "triad-model", "triad-tls"]),
     // Between agents, always over mutual TLS.
