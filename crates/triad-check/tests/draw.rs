@@ -4,9 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 
 use proptest::prelude::*;
 use triad_check::draw::{draw, text_width};
@@ -27,12 +25,7 @@ fn the_examples() {
         let design = example(kind);
         let picture = draw(&design, &findings(&design, &Surroundings::default()));
         Picture::read(&picture).check();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/pictures/{kind}.svg"));
-        if std::env::var("TRIAD_GOLDEN").is_ok_and(|value| value == "write") {
-            fs::write(&path, &picture).expect("the golden can be written");
-        }
-        let wanted = fs::read_to_string(&path).unwrap_or_default();
-        assert!(picture == wanted, "{} differs; TRIAD_GOLDEN=write rewrites it", path.display());
+        triad_golden::compare(format!("../../docs/pictures/{kind}.svg"), &picture);
     }
 }
 
