@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use triad_model::{CHECK_USER_AGENT, Design, HTTP, Health, Reading, ServerName, Verdict};
+use triad_model::{
+    CHECK_USER_AGENT, Design, FRONT_CHECK_COUNT, FRONT_CHECK_MS, HTTP, Health, Reading, ServerName, Verdict,
+};
 
-const INTERVAL: Duration = Duration::from_millis(500);
-const TIMEOUT: Duration = Duration::from_millis(500);
-const RISE: u32 = 2;
-const FALL: u32 = 2;
+const INTERVAL: Duration = Duration::from_millis(FRONT_CHECK_MS);
+const TIMEOUT: Duration = INTERVAL;
 
 /// Watches every front of `design` and tells `left_out` which ones look dead, for as long as the agent runs.
 /// Starts by believing all of them.
@@ -49,7 +49,11 @@ struct Front {
 impl Front {
     fn of(design: &Design, name: &ServerName) -> Option<Self> {
         let address = *design.server(name)?.public.first()?;
-        Some(Self { server: name.clone(), address, health: Health::new(Verdict::Up, RISE, FALL) })
+        Some(Self {
+            server: name.clone(),
+            address,
+            health: Health::new(Verdict::Up, FRONT_CHECK_COUNT, FRONT_CHECK_COUNT),
+        })
     }
 }
 

@@ -1,25 +1,14 @@
 //! Goldens, compared whole. `TRIAD_GOLDEN=write cargo test -p triad-check` rewrites them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use triad_check::survival::{self, Prediction, Survival};
 use triad_check::{Surroundings, Topic, WalkError, explain, findings, walk};
 use triad_config::DesignKind;
 use triad_model::Design;
 
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
-}
-
 fn compare(name: &str, printed: &str) {
-    let path = golden(name);
-    if std::env::var("TRIAD_GOLDEN").is_ok_and(|value| value == "write") {
-        fs::write(path, printed).expect("the golden can be written");
-    } else {
-        let wanted = fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(printed, wanted, "{} differs; TRIAD_GOLDEN=write rewrites it", path.display());
-    }
+    triad_golden::compare(Path::new("tests/golden").join(name), printed);
 }
 
 fn example(kind: DesignKind) -> Design {

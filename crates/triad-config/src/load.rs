@@ -9,6 +9,7 @@ use triad_model::Design;
 use crate::file::File;
 use crate::mistake::{Mistake, Mistakes};
 use crate::paths::{self, Claim};
+use crate::place::Places;
 use crate::reader::Reader;
 use crate::table::Table;
 use crate::{resolve, rules, syntax};
@@ -27,6 +28,8 @@ pub struct Loaded {
     pub folder: PathBuf,
     /// What is in the file.
     pub text: String,
+    /// Where its keys stand.
+    pub(crate) places: Places,
 }
 
 /// Why a file gave no design.
@@ -67,7 +70,7 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     let text = read_text(path).map_err(unreadable)?.ok_or_else(|| LoadError::TooLong { file: path.to_owned() })?;
     let folder = folder_of(path).map_err(unreadable)?;
     match read(&text, |claims, mistakes| paths::check(claims, &folder, mistakes)) {
-        Ok(design) => Ok(Loaded { design, file: path.to_owned(), folder, text }),
+        Ok((design, places)) => Ok(Loaded { design, file: path.to_owned(), folder, text, places }),
         Err(mistakes) => Err(LoadError::Wrong { file: path.to_owned(), text, mistakes }),
     }
 }
@@ -77,7 +80,7 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 /// # Errors
 /// All mistakes, in the order of the text.
 pub fn parse(text: &str) -> Result<Design, Vec<Mistake>> {
-    read(text, |_, _| {})
+    read(text, |_, _| {}).map(|(design, _)| design)
 }
 
 /// What is in the file; `None` if it is too long.
@@ -93,7 +96,10 @@ fn folder_of(path: &Path) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-fn read(text: &str, check_paths: impl FnOnce(&[Claim], &mut Mistakes<'_>)) -> Result<Design, Vec<Mistake>> {
+pub(crate) fn read(
+    text: &str,
+    check_paths: impl FnOnce(&[Claim], &mut Mistakes<'_>),
+) -> Result<(Design, Places), Vec<Mistake>> {
     let mut mistakes = Mistakes::new(text);
     let (table, complete) = syntax::read(text, &mut mistakes);
     let (table, errors) = (table.get_ref(), mistakes.len());
@@ -112,7 +118,8 @@ fn read(text: &str, check_paths: impl FnOnce(&[Claim], &mut Mistakes<'_>)) -> Re
     if !mistakes.is_empty() {
         return Err(mistakes.into_sorted());
     }
-    Ok(resolve::resolve(&file).expect("a file without mistakes resolves"))
+    let design = resolve::resolve(&file).expect("a file without mistakes resolves");
+    Ok((design, Places::of(table)))
 }
 
 #[cfg(test)]

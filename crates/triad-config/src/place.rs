@@ -1,5 +1,6 @@
 //! Where a key stands in a file that has no mistakes, and how a finding is shown there.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use annotate_snippets::{Level, Renderer};
@@ -37,16 +38,31 @@ impl Loaded {
     }
 
     fn span(&self, key: &str) -> Option<Range<usize>> {
-        let (root, _) = DeTable::parse_recoverable(&self.text);
-        let mut table = root.get_ref();
-        let mut found = None;
-        for name in key.split('.') {
-            let Some((name, value)) = table.get_key_value(name) else { break };
-            found = Some(place_of(name.span(), value));
-            let Some(inner) = value.get_ref().as_table() else { break };
-            table = inner;
+        let mut parents = std::iter::successors(Some(key), |key| key.rsplit_once('.').map(|(parent, _)| parent));
+        parents.find_map(|key| self.places.0.get(key).cloned())
+    }
+}
+
+/// Where each key stands, dotted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Places(HashMap<String, Range<usize>>);
+
+impl Places {
+    /// Of every key in `root`.
+    pub fn of(root: &DeTable<'_>) -> Self {
+        let mut places = Self::default();
+        places.add(root, "");
+        places
+    }
+
+    fn add(&mut self, table: &DeTable<'_>, prefix: &str) {
+        for (name, value) in table {
+            let key = format!("{prefix}{}", name.get_ref());
+            if let Some(inner) = value.get_ref().as_table() {
+                self.add(inner, &format!("{key}."));
+            }
+            self.0.insert(key, place_of(name.span(), value));
         }
-        found
     }
 }
 
@@ -61,12 +77,13 @@ mod tests {
 
     use triad_model::{Code, Finding};
 
-    use crate::{DesignKind, Loaded, parse, template};
+    use crate::load::read;
+    use crate::{DesignKind, Loaded, template};
 
     fn loaded() -> Loaded {
         let text = template(DesignKind::Secured).to_owned();
-        let design = parse(&text).expect("an example is right");
-        Loaded { design, file: PathBuf::from("triad.toml"), folder: PathBuf::new(), text }
+        let (design, places) = read(&text, |_, _| {}).expect("an example is right");
+        Loaded { design, file: PathBuf::from("triad.toml"), folder: PathBuf::new(), text, places }
     }
 
     #[test]

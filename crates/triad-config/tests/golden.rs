@@ -4,27 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use triad_config::{DesignKind, LoadError, load, parse, reference, render, schema, template};
-
-/// Between the input of a case and what is printed for it.
-const LINE: &str = "----------\n";
+use triad_golden::compare;
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+    Path::new("tests/golden").join(name)
 }
 
 /// Pages that are printed from the same table the reader uses.
 fn docs(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
-}
-
-/// Compares `printed` with the golden at `path`, or rewrites it.
-fn compare(path: &Path, printed: &str) {
-    if std::env::var("TRIAD_GOLDEN").is_ok_and(|value| value == "write") {
-        fs::write(path, printed).expect("the golden can be written");
-    } else {
-        let wanted = fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(printed, wanted, "{} differs; TRIAD_GOLDEN=write rewrites it", path.display());
-    }
+    Path::new("../../docs").join(name)
 }
 
 /// A folder with what the files of `wrong/` say is in it.
@@ -52,12 +40,10 @@ fn printed(folder: &Path, input: &str) -> String {
 #[test]
 fn wrong_files() {
     let folder = site_folder();
-    let cases: Vec<PathBuf> = fs::read_dir(golden("wrong")).expect("cases").flatten().map(|it| it.path()).collect();
+    let cases = triad_golden::cases("tests/golden/wrong", triad_golden::LINE);
     assert!(cases.len() >= 35, "{} cases", cases.len());
     for case in cases {
-        let text = fs::read_to_string(&case).expect("a case can be read");
-        let input = text.split_once(LINE).map_or(text.as_str(), |(input, _)| input);
-        compare(&case, &format!("{input}{LINE}{}", printed(folder.path(), input)));
+        case.compare(&printed(folder.path(), &case.input));
     }
 }
 
@@ -69,24 +55,24 @@ fn the_examples_resolve() {
         assert_eq!(loaded.text, template(kind));
         assert_eq!(parse(template(kind)).as_ref(), Ok(&loaded.design));
         let printed = serde_json::to_string_pretty(&loaded.design).expect("a design is JSON") + "\n";
-        compare(&golden(&format!("{kind}.json")), &printed);
+        compare(golden(&format!("{kind}.json")), &printed);
     }
 }
 
 #[test]
 fn the_schema() {
     let printed = serde_json::to_string_pretty(&schema()).expect("a schema is JSON") + "\n";
-    compare(&docs("triad.schema.json"), &printed);
+    compare(docs("triad.schema.json"), &printed);
 }
 
 #[test]
 fn the_reference() {
-    compare(&docs("reference.md"), &reference());
+    compare(docs("reference.md"), &reference());
 }
 
 #[test]
 fn mistakes_are_json() {
     let mistakes = parse("schema = 2\n").expect_err("a schema of the future");
     let printed = serde_json::to_string_pretty(&mistakes).expect("mistakes are JSON") + "\n";
-    compare(&golden("mistakes.json"), &printed);
+    compare(golden("mistakes.json"), &printed);
 }

@@ -36,7 +36,7 @@ pub use apply::{prepare, process};
 pub use error::DatabaseError;
 pub use observe::{Account, Grant, Observed, Receiver, Replication};
 pub use passwords::Passwords;
-pub use plan::{DatabasePlan, Duty, Layout, Member, REPLICATION_USER, RunAs, SEMI_SYNC_TIMEOUT_MS, my_cnf};
+pub use plan::{DatabasePlan, Duty, Layout, Member, REPLICATION_USER, RunAs, my_cnf};
 pub use reconcile::Reconciler;
 pub use report::{COUNTERS, report};
 pub use seed::{Backup, backup_stream, needs_seed, seed};

@@ -1,19 +1,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use triad_model::{DATABASE, DatabaseRole, Design, Role, ServerName};
+use triad_model::{DATABASE, DatabaseRole, Design, Role, SEMI_SYNC_TIMEOUT_MS, ServerName};
 
 /// The account replicas log in with; one per replica's address.
 pub const REPLICATION_USER: &str = "triad_replication";
-
-/// How long a commit waits for a replica's acknowledgement before MariaDB turns semi-sync off until the replica has
-/// caught up, in milliseconds.
-///
-/// Nothing promotes a replica by itself yet, so a transaction that only the primary has cannot be lost to a
-/// promotion, and a dead replica should cost one short wait, not the site's writes. Whatever promotes on its own one
-/// day must replace this by a set of in-sync replicas that is agreed upon first, and by a time-out of weeks:
-/// a finite time-out under automatic promotion loses acknowledged writes.
-pub const SEMI_SYNC_TIMEOUT_MS: u32 = 1000;
 
 /// The one GTID domain: a single primary writes one stream.
 const GTID_DOMAIN_ID: u32 = 0;

@@ -3,8 +3,7 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use support::{design, name, plan};
 use triad_database::{
@@ -17,15 +16,8 @@ const SERVICE: RunAs = RunAs { uid: 59_904, gid: 59_904 };
 const ROOT: RunAs = RunAs { uid: 0, gid: 0 };
 const ADDRESSES: [&str; 3] = ["10.77.0.11", "10.77.0.12", "10.77.0.13"];
 
-/// Compares `text` with the golden file, or writes it when `TRIAD_GOLDEN=write`.
 fn golden(path: &str, text: &str) {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path);
-    if std::env::var("TRIAD_GOLDEN").is_ok_and(|value| value == "write") {
-        fs::create_dir_all(file.parent().expect("a folder")).expect("golden folder");
-        fs::write(&file, text).expect("golden file");
-    }
-    let expected = fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(text, expected, "{path} differs; TRIAD_GOLDEN=write cargo test -p triad-database rewrites it");
+    triad_golden::compare(Path::new("tests/golden").join(path), text);
 }
 
 fn on(server: &str, run_as: RunAs) -> DatabasePlan {

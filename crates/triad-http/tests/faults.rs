@@ -1,7 +1,5 @@
 //! The pages of faults, each compared whole with a file. `TRIAD_GOLDEN=write` rewrites the files.
 
-use std::path::Path;
-
 use http::HeaderValue;
 use http_body_util::BodyExt;
 use triad_http::{Fault, RequestId, Whose};
@@ -30,14 +28,7 @@ fn answer(fault: &Fault) -> String {
 
 #[test]
 fn every_fault_is_a_clear_page() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fault");
     for (name, status, whose, part) in CASES {
-        let text = answer(&Fault::new(status, whose, part));
-        let path = folder.join(format!("{name}.txt"));
-        if std::env::var_os("TRIAD_GOLDEN").is_some_and(|value| value == "write") {
-            std::fs::create_dir_all(&folder).expect("a folder");
-            std::fs::write(&path, &text).expect("a file");
-        }
-        assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
+        triad_golden::compare(format!("tests/golden/fault/{name}.txt"), &answer(&Fault::new(status, whose, part)));
     }
 }

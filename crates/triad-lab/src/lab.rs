@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::Serialize;
-use triad_model::ServerName;
+use triad_model::{Design, ServerName};
 
 use crate::directory::Directory;
 use crate::protocol::{HolderReply, HolderRequest, HolderStatus, LinkState, ask};
+use crate::record::Record;
 
 /// The namespace that plays the part of users: on the public network only, beside the design's servers.
 pub fn client() -> ServerName {
@@ -95,6 +96,24 @@ impl Lab {
     /// Where its files are.
     pub fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The folder of `member`'s state, which a real server has in `/var/lib/triad`; the path is the same within the lab.
+    pub fn state(&self, member: &ServerName) -> PathBuf {
+        self.directory.state(member)
+    }
+
+    /// The design that it runs, or ran.
+    ///
+    /// # Errors
+    /// If there is no such lab, or another version made it.
+    pub fn design(&self) -> anyhow::Result<Design> {
+        Ok(Record::read(&self.directory)?.design)
+    }
+
+    /// Whether its processes run.
+    pub async fn is_running(&self) -> bool {
+        self.directory.holder().await.is_some()
     }
 
     /// Every lab of this user, by name.

@@ -178,16 +178,12 @@ fn line(text: &mut String, command: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use std::fmt::Write;
-    use std::fs;
-    use std::path::Path;
 
     use triad_model::Design;
 
     use super::{Addresses, bridges, cables, conflict, interfaces, link, no_cables};
     use crate::directory::members;
     use crate::protocol::LinkState;
-
-    const DIVIDER: &str = "----------\n";
 
     fn every_script(design: &Design) -> String {
         let mut text = format!("# conflict: {:?}\n# holder\n{}", conflict(design), bridges());
@@ -205,21 +201,11 @@ mod tests {
 
     #[test]
     fn golden_scripts() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/network");
-        let mut cases = 0;
-        for entry in fs::read_dir(folder).expect("goldens") {
-            let path = entry.expect("entry").path();
-            let text = fs::read_to_string(&path).expect("readable");
-            let (input, expected) = text.split_once(DIVIDER).unwrap_or((&text, ""));
-            let output = every_script(&serde_json::from_str(input).expect("a design"));
-            if std::env::var("TRIAD_GOLDEN").as_deref() == Ok("write") {
-                fs::write(&path, format!("{input}{DIVIDER}{output}")).expect("writable");
-            } else {
-                assert_eq!(output, expected, "{}; TRIAD_GOLDEN=write accepts it", path.display());
-            }
-            cases += 1;
+        let cases = triad_golden::cases("tests/golden/network", triad_golden::LINE);
+        assert!(cases.len() >= 4, "{} goldens found", cases.len());
+        for case in cases {
+            case.compare(&every_script(&serde_json::from_str(&case.input).expect("a design")));
         }
-        assert!(cases >= 4, "{cases} goldens found");
     }
 
     #[test]

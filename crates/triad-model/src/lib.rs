@@ -13,6 +13,7 @@ mod ports;
 mod process;
 mod report;
 mod secret;
+mod times;
 
 pub use design::{
     Algorithm, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, InvalidServerName,
@@ -28,5 +29,6 @@ pub use report::{
     LatencyHistogram, ProcessReport, ProcessState, Rates, RequestCount, RoleReport, ServerReport, State,
 };
 pub use secret::Secret;
+pub use times::*;
 
 pub use ipnet::IpNet;

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use triad_model::{DATABASE, Design, HOP, HTTP, HTTPS, HealthCheck, INSTANCE_FIRST, Role, ServerName};
+use triad_model::{
+    DATABASE, Design, HOP, HTTP, HTTPS, HealthCheck, INSTANCE_CHECK_MS, INSTANCE_FIRST, Role, ServerName,
+};
 use triad_tls::{Identity, KeyPair, internal_name};
 
 /// A socket the agent opens for the edge, once per worker with `SO_REUSEPORT`.
@@ -127,10 +129,10 @@ pub enum RelayTarget {
     Unix(PathBuf),
 }
 
-/// How application instances are checked where no balancer says it: often, because a check on loopback is cheap.
+/// How application instances are checked; counts are the balancer's.
 fn instance_check(path: &str, balancer: Option<&HealthCheck>) -> HealthCheck {
     let (rise, fall) = balancer.map_or((2, 2), |check| (check.rise, check.fall));
-    HealthCheck { path: path.to_owned(), interval_ms: 500, timeout_ms: 500, rise, fall }
+    HealthCheck { path: path.to_owned(), interval_ms: INSTANCE_CHECK_MS, timeout_ms: INSTANCE_CHECK_MS, rise, fall }
 }
 
 /// The sockets `server`'s edge needs.

@@ -13,7 +13,10 @@ mod authority;
 mod settings;
 
 pub use authority::{Authority, Identity, KeyPair, LEAF_DAYS, days_left, internal_name};
-pub use settings::{mutual_client_config, mutual_server_config, peer_server, public_client_config, site_server_config};
+pub use settings::{
+    certificate_names, mutual_client_config, mutual_server_config, peer_server, public_client_config,
+    site_server_config,
+};
 
 /// What can be wrong with keys and certificates.
 #[derive(Debug, thiserror::Error)]

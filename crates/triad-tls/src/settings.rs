@@ -52,14 +52,28 @@ pub fn public_client_config(authority_pem: &str) -> Result<Arc<ClientConfig>, Tl
     Ok(Arc::new(config))
 }
 
+/// The DNS names that `certificate` is for; none if it cannot be read.
+pub fn certificate_names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let names = |certificate: &CertificateDer<'_>| {
+        let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        let names = certificate.subject_alternative_name().ok()??.value.general_names.iter();
+        Some(names.filter_map(dns_name).map(str::to_owned).collect())
+    };
+    names(certificate).unwrap_or_default()
+}
+
+fn dns_name<'n>(name: &'n x509_parser::extensions::GeneralName<'_>) -> Option<&'n str> {
+    match name {
+        x509_parser::extensions::GeneralName::DNSName(name) => Some(name),
+        _ => None,
+    }
+}
+
 /// The server that a peer's verified certificate belongs to.
 pub fn peer_server(certificates: &[CertificateDer<'_>]) -> Option<ServerName> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificates.first()?).ok()?;
     let names = certificate.subject_alternative_name().ok()??;
-    names.value.general_names.iter().find_map(|name| match name {
-        x509_parser::extensions::GeneralName::DNSName(name) => server_of_internal_name(name),
-        _ => None,
-    })
+    names.value.general_names.iter().filter_map(dns_name).find_map(server_of_internal_name)
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

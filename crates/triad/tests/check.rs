@@ -21,16 +21,6 @@ fn printed(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
 }
 
-fn compare(name: &str, printed: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if std::env::var("TRIAD_GOLDEN").is_ok_and(|value| value == "write") {
-        std::fs::write(path, printed).expect("the golden can be written");
-    } else {
-        let wanted = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(printed, wanted, "{} differs; TRIAD_GOLDEN=write rewrites it", path.display());
-    }
-}
-
 /// The `simple` example with `change` at its end, in a folder of its own.
 fn simple_with(change: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -44,7 +34,7 @@ fn simple_with(change: &str) -> tempfile::TempDir {
 fn findings_stand_at_their_lines() {
     let output = triad(&example("secured"), &["check"]);
     assert_eq!(output.status.code(), Some(0), "warnings do not fail by default");
-    compare("check-secured.txt", &printed(&output));
+    triad_golden::compare("tests/golden/check-secured.txt", &printed(&output));
 }
 
 #[test]

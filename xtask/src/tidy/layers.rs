@@ -17,9 +17,11 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "triad-config",
             "triad-drill",
             "triad-firewall",
+            "triad-golden",
             "triad-lab",
             "triad-model",
             "triad-tls",
+            "triad-trace",
         ],
     ),
     // A server's reconcile loop: it alone sees every service.
@@ -40,26 +42,30 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ),
     // Breaks labs under load, and reports, beside what was predicted.
     ("triad-drill", &["triad-api", "triad-check", "triad-lab", "triad-model", "triad-tls"]),
+    // Sends one request into a lab; its tests read the examples as files.
+    ("triad-trace", &["triad-check", "triad-config", "triad-lab", "triad-model", "triad-tls"]),
     // Talks to agents from outside, over their mutual TLS.
-    ("triad-lab", &["triad-api", "triad-model", "triad-tls"]),
+    ("triad-lab", &["triad-api", "triad-golden", "triad-model", "triad-tls"]),
     // Between agents, always over mutual TLS.
     ("triad-api", &["triad-model", "triad-tls"]),
     // Services. They do not know each other; the edge's three are one service in layers.
     ("triad-proxy", &["triad-http", "triad-model", "triad-tls", "triad-web"]),
-    ("triad-web", &["triad-http", "triad-model"]),
-    ("triad-http", &["triad-model"]),
-    ("triad-dns", &["triad-model"]),
+    ("triad-web", &["triad-golden", "triad-http", "triad-model"]),
+    ("triad-http", &["triad-golden", "triad-model"]),
+    ("triad-dns", &["triad-golden", "triad-model"]),
     ("triad-app", &["triad-model"]),
-    ("triad-database", &["triad-model"]),
-    ("triad-firewall", &["triad-model"]),
+    ("triad-database", &["triad-golden", "triad-model"]),
+    ("triad-firewall", &["triad-golden", "triad-model"]),
     ("triad-tls", &["triad-model"]),
-    ("triad-monitor", &["triad-model"]),
+    ("triad-monitor", &["triad-golden", "triad-model"]),
     // What a design survives; its tests read the examples as files.
-    ("triad-check", &["triad-config", "triad-model"]),
+    ("triad-check", &["triad-config", "triad-golden", "triad-model"]),
     // The file to the model.
-    ("triad-config", &["triad-model"]),
+    ("triad-config", &["triad-golden", "triad-model"]),
     // The vocabulary, for everybody.
     ("triad-model", &[]),
+    // Golden files, for everybody's tests and nothing else.
+    ("triad-golden", &[]),
     // An example for users, and these chores: nothing of ours.
     ("guestbook", &[]),
     ("xtask", &[]),

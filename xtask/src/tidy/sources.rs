@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-/// Folders that hold no sources: of git, of the build, and of what examples build for the lab.
+/// What holds no sources: git's own (in a worktree a file), the build's, and what examples build for the lab.
 const SKIPPED: &[&str] = &[".git", "target", "app"];
 
 /// A text file.
@@ -58,8 +58,11 @@ fn read_folder(folder: &Path, prefix: &str, sources: &mut Vec<Source>) -> anyhow
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{prefix}{name}");
+        if SKIPPED.contains(&name.as_str()) {
+            continue;
+        }
         let kind = entry.file_type()?;
-        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+        if kind.is_dir() {
             read_folder(&entry.path(), &format!("{path}/"), sources)?;
         } else if kind.is_file()
             && let Ok(text) = String::from_utf8(fs::read(entry.path())?)

@@ -50,6 +50,8 @@ pub enum Sign {
     Monitored,
     /// A triangle.
     Weak,
+    /// A circle with an i.
+    Note,
 }
 
 impl Sign {
@@ -60,7 +62,8 @@ impl Sign {
             Self::Within => "within one server",
             Self::Firewall => "firewall around a server",
             Self::Monitored => "monitoring agent",
-            Self::Weak => "weak point",
+            Self::Weak => "weak point, numbered below",
+            Self::Note => "price of a choice, numbered below",
         }
     }
 }
@@ -222,5 +225,6 @@ fn draw_sign(sign: Sign, x: i32, y: i32, scene: &mut Scene) {
         Sign::Firewall => scene.bricks(Rect { x, y: y - 7, width: 33, height: 14 }, 2),
         Sign::Monitored => scene.dot(x + 16, y, 5, Paint::Alive),
         Sign::Weak => mark::warning(scene, x + 16, y),
+        Sign::Note => mark::note(scene, x + 16, y),
     }
 }

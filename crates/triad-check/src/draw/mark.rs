@@ -1,5 +1,6 @@
 //! Small signs: arrow heads, the lock, the warning.
 
+use super::findings::Mark;
 use super::scene::{Anchor, Font, Paint, Scene};
 
 /// Half the width of an arrow head.
@@ -38,4 +39,29 @@ pub fn warning(scene: &mut Scene, x: i32, y: i32) {
     scene.area(&format!("M{x} {}L{} {}H{}Z", y - 7, x - 8, y + 6, x + 8), Paint::Weak);
     let font = Font { size: 9, bold: true, paint: Paint::Page, anchor: Anchor::Middle };
     scene.text(x, y + 5, font, "!");
+}
+
+/// A circle with an i around (`x`, `y`).
+pub fn note(scene: &mut Scene, x: i32, y: i32) {
+    scene.dot(x, y, 7, Paint::Soft);
+    let font = Font { size: 10, bold: true, paint: Paint::Page, anchor: Anchor::Middle };
+    scene.text(x, y + 4, font, "i");
+}
+
+/// Width of a finding's sign and number, with the space after them: numbers have two digits at most.
+pub const NUMBER_WIDTH: i32 = 46;
+
+/// A finding's sign and number from `x`, their middle at height `y`; pointed at, they say what it is.
+pub fn number(scene: &mut Scene, x: i32, y: i32, found: &Mark) {
+    scene.open("mark");
+    scene.tooltip(&found.text());
+    let paint = if found.is_note() {
+        note(scene, x + 8, y);
+        Paint::Soft
+    } else {
+        warning(scene, x + 8, y);
+        Paint::Weak
+    };
+    scene.text(x + 20, y + 5, Font::new(12, paint).bold(), &found.number.to_string());
+    scene.close();
 }

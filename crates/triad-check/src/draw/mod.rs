@@ -7,6 +7,7 @@
 //! Invariants: no text lies upon another text, an edge or a line, in any font up to the width of DejaVu Sans;
 //! colour is never the only sign; the file refers to nothing outside itself and contains no script.
 
+mod findings;
 mod heading;
 mod line;
 mod mark;
@@ -17,11 +18,13 @@ mod text;
 mod topology;
 mod words;
 
-use triad_model::{Design, Role, ServerName};
+use triad_model::Design;
 
+use crate::findings::Reported;
+use findings::Mark;
 use heading::{Heading, Sign};
 use route::{Channel, Frames};
-use scene::{Font, Paint, Rect, Scene};
+use scene::{Rect, Scene};
 use server::Card;
 use topology::{Net, Node};
 
@@ -31,47 +34,12 @@ pub use text::text_width;
 const MARGIN: i32 = 32;
 /// Between servers of a row.
 const SERVER_GAP: i32 = 56;
-/// Weak points of the whole design are wrapped at this width.
-const WHOLE_WIDTH: i32 = 520;
-/// From one line about them to the next.
-const WHOLE_PITCH: i32 = 20;
-
-/// Something that costs users when it fails.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WeakPoint {
-    /// The server it is on; `None` for the whole design.
-    pub server: Option<ServerName>,
-    /// The role it is about; `None` for the whole server or the whole design.
-    pub role: Option<Role>,
-    /// What it is, in a few words. Long ones are cut.
-    pub label: String,
-}
-
-/// Roles that only one server carries: when it dies, nobody else does its work.
-pub fn single_carriers(design: &Design) -> Vec<WeakPoint> {
-    let single = |role| match design.carriers(role)[..] {
-        [server] => Some((server, role)),
-        _ => None,
-    };
-    [Role::Dns, Role::Balancer, Role::Web, Role::App, Role::Database]
-        .into_iter()
-        .filter_map(single)
-        .map(|(server, role)| WeakPoint {
-            server: Some(server.clone()),
-            role: Some(role),
-            label: "single point of failure".to_owned(),
-        })
-        .collect()
-}
-
-/// The picture of `design` with `weak` marked in it: a whole SVG file, UTF-8, for light and dark pages.
-///
-/// A weak point of a server or role that the design does not have is listed below the servers, like one of the whole
-/// design.
-pub fn draw(design: &Design, weak: &[WeakPoint]) -> String {
-    let (rows, nets) = (topology::rows(design), topology::nets(design));
-    let cards: Vec<Card> = design.servers.iter().map(|server| Card::of(design, server, weak)).collect();
-    let heading = Heading::of(design, legend(design, &nets, &cards, weak));
+/// The picture of `design` with `found` marked in it, less what the design allows: a whole SVG file, UTF-8, for light
+/// and dark pages. Each finding has a number, at its places and in a list below.
+pub fn draw(design: &Design, found: &[Reported]) -> String {
+    let (rows, nets, marks) = (topology::rows(design), topology::nets(design), findings::marks(design, found));
+    let cards: Vec<Card<'_>> = design.servers.iter().map(|server| Card::of(design, server, &marks)).collect();
+    let heading = Heading::of(design, legend(design, &nets, &cards, &marks));
     let mut frames = columns(&rows, &cards);
     frames.insert(Node::User, heading.user());
     let channels = route::channels(&rows, &nets, &frames);
@@ -86,12 +54,12 @@ pub fn draw(design: &Design, weak: &[WeakPoint]) -> String {
     for (index, card) in cards.iter().enumerate() {
         card.draw(frames[&Node::Server(index)], &mut scene);
     }
-    draw_whole(design, weak, &mut scene);
-    scene.finish(&words::title(design), &words::description(design, &nets, weak), MARGIN)
+    findings::draw_list(&marks, &mut scene);
+    scene.finish(&words::title(design), &words::description(design, &nets, &marks), MARGIN)
 }
 
 /// What stands in the picture and wants a word.
-fn legend(design: &Design, nets: &[Net], cards: &[Card], weak: &[WeakPoint]) -> Vec<Sign> {
+fn legend(design: &Design, nets: &[Net], cards: &[Card<'_>], marks: &[Mark]) -> Vec<Sign> {
     let shown = [
         (Sign::Encrypted, nets.iter().any(|net| net.encrypted)),
         // DNS is always there, and always plain.
@@ -99,13 +67,14 @@ fn legend(design: &Design, nets: &[Net], cards: &[Card], weak: &[WeakPoint]) -> 
         (Sign::Within, cards.iter().any(Card::passes_within)),
         (Sign::Firewall, design.firewall.is_some()),
         (Sign::Monitored, design.monitor.is_some()),
-        (Sign::Weak, !weak.is_empty()),
+        (Sign::Weak, marks.iter().any(|mark| !mark.is_note())),
+        (Sign::Note, marks.iter().any(Mark::is_note)),
     ];
     shown.into_iter().filter(|(_, shown)| *shown).map(|(sign, _)| sign).collect()
 }
 
 /// Every server beside its neighbours, rows centred on x 0: all of one width, those of a row of one height.
-fn columns(rows: &[Vec<Node>], cards: &[Card]) -> Frames {
+fn columns(rows: &[Vec<Node>], cards: &[Card<'_>]) -> Frames {
     let width = cards.iter().map(Card::width).max().unwrap_or_default();
     let width = width + width % 2;
     let mut frames = Frames::new();
@@ -138,26 +107,4 @@ fn stack(rows: &[Vec<Node>], channels: &[Channel], first_height: i32, frames: &m
         y += channel.height();
     }
     tops
-}
-
-/// Below everything: weak points that belong to no server of the picture.
-fn draw_whole(design: &Design, weak: &[WeakPoint], scene: &mut Scene) {
-    let on_a_server = |point: &&WeakPoint| point.server.as_ref().is_some_and(|name| design.server(name).is_some());
-    let points: Vec<&WeakPoint> = weak.iter().filter(|point| !on_a_server(point)).collect();
-    if points.is_empty() {
-        return;
-    }
-    let font = Font::new(12, Paint::Weak);
-    let (x, mut y) = (scene.bounds().x, scene.bounds().bottom() + 44);
-    scene.text(x, y, Font::new(14, Paint::Ink).bold(), "Of the whole design");
-    for point in points {
-        let lines = text::wrap(&words::weak_point(point), font.size, WHOLE_WIDTH);
-        for (index, line) in lines.iter().enumerate() {
-            y += WHOLE_PITCH;
-            if index == 0 {
-                mark::warning(scene, x + 8, y - 3);
-            }
-            scene.text(x + 24, y + 2, font, line);
-        }
-    }
 }

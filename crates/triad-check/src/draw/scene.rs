@@ -195,6 +195,11 @@ impl Scene {
         self.element(format_args!("</g>"));
     }
 
+    /// What the group that was started last says when it is pointed at.
+    pub fn tooltip(&mut self, text: &str) {
+        self.element(format_args!("<title>{}</title>", escape(text)));
+    }
+
     /// A filled rectangle with an outline.
     pub fn rect(&mut self, area: Rect, radius: i32, fill: Paint, stroke: Paint) {
         let ((fill, light), (stroke, stroke_light)) = (fill.entry(), stroke.entry());

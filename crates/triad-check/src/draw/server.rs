@@ -4,15 +4,15 @@ use std::fmt::Display;
 
 use triad_model::{Design, Role, Server, ServerName};
 
+use super::findings::Mark;
 use super::scene::{Font, Paint, Rect, Scene};
-use super::text::{shorten, wrap};
-use super::{WeakPoint, mark, topology};
+use super::text::shorten;
+use super::{mark, topology};
 
 const NAME: Font = Font::new(17, Paint::Ink).bold();
 const ADDRESS: Font = Font::new(12, Paint::Soft);
 const ROLE: Font = Font::new(13, Paint::Ink);
 const DETAIL: Font = Font::new(12, Paint::Soft).end();
-const WEAK: Font = Font::new(12, Paint::Weak);
 const SMALL: Font = Font::new(11, Paint::Soft);
 const MONITORED: &str = "monitoring agent";
 const FIREWALL: &str = "firewall";
@@ -26,60 +26,48 @@ const WALL: i32 = 9;
 const BAND: i32 = 26;
 /// From one line of addresses to the next.
 const LINE: i32 = 18;
-/// A role without weak points.
+/// A role without findings.
 const CHIP: i32 = 30;
 /// Between roles that have nothing to do with each other.
 const GAP: i32 = 8;
 /// Between a role and the one it passes requests to.
 const GAP_PASSING: i32 = 26;
-/// Lines of weak points are wrapped at this width.
-const WEAK_WIDTH: i32 = 184;
-/// Longest text of a weak point, in characters.
-const WEAK_CHARS_MAX: usize = 120;
+/// Findings beside each other: the narrowest role has room for them.
+const FINDINGS_PER_LINE: usize = 4;
 /// Most public addresses shown.
 const ADDRESSES_MAX: usize = 2;
 /// Longest detail of a role, in characters.
 const DETAIL_CHARS_MAX: usize = 24;
 
 /// A server as it is drawn.
-pub struct Card {
+pub struct Card<'m> {
     name: String,
     addresses: Vec<String>,
-    roles: Vec<Chip>,
-    weak: Vec<WeakLine>,
+    roles: Vec<Chip<'m>>,
+    findings: Vec<&'m Mark>,
     walled: bool,
     monitored: bool,
 }
 
 /// A role on a server.
-struct Chip {
+struct Chip<'m> {
     title: &'static str,
     detail: String,
-    weak: Vec<WeakLine>,
+    findings: Vec<&'m Mark>,
     /// Whether the next role on the server gets requests from this one.
     passes_on: bool,
     /// Which part of them.
     share: Option<String>,
 }
 
-/// A line about a weak point.
-struct WeakLine {
-    text: String,
-    /// Whether it is the first about this point: then it is marked.
-    first: bool,
-}
-
-impl Card {
-    /// `server` and what of `weak` is about it.
-    pub fn of(design: &Design, server: &Server, weak: &[WeakPoint]) -> Self {
-        let own: Vec<&WeakPoint> = weak.iter().filter(|point| point.server.as_ref() == Some(&server.name)).collect();
-        let roles = design.roles(&server.name);
-        let carried = |point: &WeakPoint| point.role.is_some_and(|role| roles.contains(&role));
+impl<'m> Card<'m> {
+    /// `server` and what of `marks` is about it.
+    pub fn of(design: &Design, server: &Server, marks: &'m [Mark]) -> Self {
         Self {
             name: server.name.to_string(),
             addresses: addresses(server),
-            roles: chips(design, server, &own),
-            weak: weak_lines(own.iter().copied().filter(|point| !carried(point))),
+            roles: chips(design, server, marks),
+            findings: marks.iter().filter(|mark| mark.is_at(&server.name, None)).collect(),
             walled: design.firewall.is_some(),
             monitored: design.monitor.is_some(),
         }
@@ -105,7 +93,7 @@ impl Card {
         let roles: i32 = self.roles.iter().map(Chip::height).sum();
         let gaps: i32 = self.roles.iter().map(Chip::gap).sum();
         let walls = if self.walled { BAND + WALL } else { 0 };
-        walls + head + 10 + roles + gaps + weak_height(&self.weak) + PADDING - GAP
+        walls + head + 10 + roles + gaps + findings_height(&self.findings) + PADDING - GAP
     }
 
     /// Draws it into `frame`, which is at least as large as it needs.
@@ -129,7 +117,7 @@ impl Card {
             chip.draw(Rect { x: left, y, width: right - left, height: chip.height() }, scene);
             y += chip.height() + chip.gap();
         }
-        draw_weak(&self.weak, left, y, scene);
+        draw_findings(&self.findings, left, y, scene);
         scene.close();
     }
 
@@ -154,9 +142,9 @@ impl Card {
     }
 }
 
-impl Chip {
+impl Chip<'_> {
     fn height(&self) -> i32 {
-        CHIP + weak_height(&self.weak)
+        CHIP + findings_height(&self.findings)
     }
 
     fn gap(&self) -> i32 {
@@ -164,12 +152,12 @@ impl Chip {
     }
 
     fn draw(&self, area: Rect, scene: &mut Scene) {
-        let (fill, stroke) =
-            if self.weak.is_empty() { (Paint::Chip, Paint::Chip) } else { (Paint::WeakChip, Paint::Weak) };
+        let weak = self.findings.iter().any(|mark| !mark.is_note());
+        let (fill, stroke) = if weak { (Paint::WeakChip, Paint::Weak) } else { (Paint::Chip, Paint::Chip) };
         scene.rect(area, 6, fill, stroke);
         scene.text(area.x + 10, area.y + 20, ROLE, self.title);
         scene.text(area.right() - 10, area.y + 20, DETAIL, &self.detail);
-        draw_weak(&self.weak, area.x + 10, area.y + CHIP - 4, scene);
+        draw_findings(&self.findings, area.x + 10, area.y + CHIP - 4, scene);
         if self.passes_on {
             let (x, top, tip) = (area.x + 24, area.bottom(), area.bottom() + GAP_PASSING);
             scene.line(&format!("M{x} {top}V{}", tip - 8), Paint::Soft);
@@ -193,13 +181,13 @@ fn addresses(server: &Server) -> Vec<String> {
     lines
 }
 
-fn chips(design: &Design, server: &Server, weak: &[&WeakPoint]) -> Vec<Chip> {
+fn chips<'m>(design: &Design, server: &Server, marks: &'m [Mark]) -> Vec<Chip<'m>> {
     let roles = design.roles(&server.name);
     let next = roles.iter().skip(1).copied().map(Some).chain([None]);
     let chip = |(role, next): (&Role, Option<Role>)| Chip {
         title: title(*role),
         detail: shorten(&detail(design, &server.name, *role), DETAIL_CHARS_MAX),
-        weak: weak_lines(weak.iter().copied().filter(|point| point.role == Some(*role))),
+        findings: marks.iter().filter(|mark| mark.is_at(&server.name, Some(*role))).collect(),
         passes_on: next.is_some_and(|next| passes(design, &server.name, *role, next)),
         share: if *role == Role::Balancer { topology::share(design, &server.name) } else { None },
     };
@@ -252,35 +240,18 @@ fn detail(design: &Design, server: &ServerName, role: Role) -> String {
     }
 }
 
-/// The labels of `points` in lines, each label once.
-fn weak_lines<'w>(points: impl Iterator<Item = &'w WeakPoint>) -> Vec<WeakLine> {
-    let mut labels: Vec<&str> = Vec::new();
-    for point in points {
-        if !labels.contains(&point.label.as_str()) {
-            labels.push(&point.label);
+fn findings_height(findings: &[&Mark]) -> i32 {
+    if findings.is_empty() { 0 } else { LINE * count(&findings.chunks(FINDINGS_PER_LINE).collect::<Vec<_>>()) + 2 }
+}
+
+/// Signs and numbers below `top`.
+fn draw_findings(findings: &[&Mark], x: i32, top: i32, scene: &mut Scene) {
+    let mut y = top + 9;
+    for line in findings.chunks(FINDINGS_PER_LINE) {
+        for (found, place) in line.iter().zip(0..) {
+            mark::number(scene, x + place * mark::NUMBER_WIDTH, y, found);
         }
-    }
-    let mut lines = Vec::new();
-    for label in labels {
-        let texts = wrap(&shorten(label, WEAK_CHARS_MAX), WEAK.size, WEAK_WIDTH);
-        lines.extend(texts.into_iter().enumerate().map(|(index, text)| WeakLine { text, first: index == 0 }));
-    }
-    lines
-}
-
-fn weak_height(lines: &[WeakLine]) -> i32 {
-    if lines.is_empty() { 0 } else { LINE * count(lines) + 2 }
-}
-
-/// Lines below `top`.
-fn draw_weak(lines: &[WeakLine], x: i32, top: i32, scene: &mut Scene) {
-    let mut y = top - 4;
-    for line in lines {
         y += LINE;
-        if line.first {
-            mark::warning(scene, x + 7, y - 5);
-        }
-        scene.text(x + 22, y, WEAK, &line.text);
     }
 }
 

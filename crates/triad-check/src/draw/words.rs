@@ -2,7 +2,7 @@
 
 use triad_model::{Design, Role};
 
-use super::WeakPoint;
+use super::findings::Mark;
 use super::heading::host;
 use super::topology::{Net, Node};
 
@@ -13,7 +13,7 @@ pub fn title(design: &Design) -> String {
 }
 
 /// Servers with their roles, the traffic between them, and what is weak: a sentence each.
-pub fn description(design: &Design, nets: &[Net], weak: &[WeakPoint]) -> String {
+pub fn description(design: &Design, nets: &[Net], marks: &[Mark]) -> String {
     let mut sentences = vec![format!("The user asks {} for the address of {}.", name_servers(design), host(design))];
     for net in nets {
         let from: Vec<&str> = net.from.iter().map(|node| name(design, *node)).collect();
@@ -27,18 +27,8 @@ pub fn description(design: &Design, nets: &[Net], weak: &[WeakPoint]) -> String 
         let monitored = if design.monitor.is_some() { ", with a monitoring agent" } else { "" };
         sentences.push(format!("{} carries {}{walled}{monitored}.", server.name, list(&roles)));
     }
-    sentences.extend(weak.iter().map(|point| format!("Weak: {}.", weak_point(point))));
+    sentences.extend(marks.iter().map(|mark| format!("Finding {}, {}.", mark.number, mark.text())));
     sentences.join(" ")
-}
-
-/// Where `point` is, and what it is.
-pub fn weak_point(point: &WeakPoint) -> String {
-    match (&point.server, point.role) {
-        (Some(server), Some(role)) => format!("{role} on {server}: {}", point.label),
-        (Some(server), None) => format!("{server}: {}", point.label),
-        (None, Some(role)) => format!("{role}: {}", point.label),
-        (None, None) => point.label.clone(),
-    }
 }
 
 fn name_servers(design: &Design) -> String {

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use triad_model::{
-    Backend, Balancer, Certificate, DATABASE, DNS, Design, HTTP, HTTPS, INSTANCE_FIRST, METRICS, Role, Server,
-    ServerName,
+    Backend, Balancer, Certificate, DATABASE, DNS, DNS_LEAVES_OUT_MS, Design, HTTP, HTTPS, INSTANCE_FIRST, METRICS,
+    Role, SEMI_SYNC_TIMEOUT_MS, Server, ServerName,
 };
 
 use super::Part;
@@ -97,7 +97,7 @@ fn dns(design: &Design) -> Vec<String> {
     lines.push(format!("Answers may be kept for {} s (dns.ttl_s).", dns.ttl_s));
     lines.push(format!(
         "A front server that does not answer is left out of the answers within {} s, unless that would leave none.",
-        in_seconds(times::DNS_LEAVES_OUT_MS)
+        in_seconds(DNS_LEAVES_OUT_MS)
     ));
     lines
 }
@@ -228,7 +228,7 @@ fn replica(design: &Design) -> Vec<String> {
         format!("{replicas} repeats its changes, over port {DATABASE}, and confirms each write that arrived."),
         format!(
             "If no replica confirms within {} s, writes go on without, until one has caught up.",
-            in_seconds(times::SEMI_SYNC_TIMEOUT_MS)
+            in_seconds(SEMI_SYNC_TIMEOUT_MS)
         ),
         "The application does not read from replicas: it would miss what it has just written.".to_owned(),
     ]

@@ -13,7 +13,7 @@ use triad_model::{Code, Design, UnknownCode};
 
 use crate::findings::Reported;
 
-pub use walk::{WalkError, walk};
+pub use walk::{Hop, Step, WalkError, steps, told, walk};
 
 /// Columns a text is wrapped at.
 const WIDTH: usize = 100;

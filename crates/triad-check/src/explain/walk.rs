@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use serde::Serialize;
 use triad_model::{
-    Balancer, DATABASE, DNS, Design, Flow, HOP, HTTP, HTTPS, INSTANCE_FIRST, Origin, Protocol, Role, ServerName, flows,
+    Backend, Balancer, DATABASE, DNS, Design, Flow, HOP, HTTP, HTTPS, INSTANCE_FIRST, Origin, Protocol, Role,
+    ServerName, flows,
 };
 
 use super::wrapped;
@@ -35,38 +37,123 @@ struct Url<'u> {
     path: &'u str,
 }
 
+/// A part of a request's way, and who does it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Hop {
+    /// The name is looked up.
+    Name,
+    /// A front server sends the browser from HTTP to HTTPS.
+    Redirect {
+        /// The front server.
+        server: ServerName,
+    },
+    /// The browser reaches the site.
+    Arrive {
+        /// The front server.
+        server: ServerName,
+    },
+    /// A web server looks for a file of that name.
+    Files {
+        /// The web server.
+        server: ServerName,
+    },
+    /// The balancer chooses.
+    Balance {
+        /// The balancer.
+        server: ServerName,
+    },
+    /// One server's edge passes the request to another's.
+    Between {
+        /// Who passes it.
+        from: ServerName,
+        /// Who gets it.
+        to: ServerName,
+    },
+    /// An instance of the application makes the answer.
+    Application {
+        /// The server it is on.
+        server: ServerName,
+    },
+    /// The instance asks the database.
+    Database {
+        /// The server the instance is on.
+        server: ServerName,
+    },
+    /// The answer goes back.
+    Back {
+        /// The front server.
+        server: ServerName,
+    },
+}
+
+/// A part of a request's way, told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Which part.
+    #[serde(flatten)]
+    pub hop: Hop,
+    /// What the design says of it.
+    pub text: String,
+    /// What was seen of it, a sentence each, where a request was really sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<String>,
+}
+
 /// Says how a browser's request for `url` goes through `design`: who is asked, at which address and port, in which
 /// protocol, and which firewall rule admits it. Where several can answer, the first of the file is followed.
 ///
 /// # Errors
 /// `url` is not one of this site.
 pub fn walk(design: &Design, url: &str) -> Result<String, WalkError> {
+    Ok(told(&steps(design, url, &[])?))
+}
+
+/// The same as data. Where several can answer, the request follows `way`, the servers whose edges had it in their
+/// order, a server that is its own backend twice; where `way` ends, the first of the file.
+///
+/// # Errors
+/// As [`walk`].
+pub fn steps(design: &Design, url: &str, way: &[ServerName]) -> Result<Vec<Step>, WalkError> {
     let url = Url::parse(design, url)?;
-    let mut steps = vec![resolve(design, url.host)];
-    let Some(front) = design.fronts().first().copied() else { return Ok(String::new()) };
+    let mut steps = vec![step(Hop::Name, resolve(design, url.host))];
+    let Some(front) = way.first().or_else(|| design.fronts().first().copied()) else { return Ok(Vec::new()) };
     let secure = design.tls.is_some();
     if secure && !url.secure {
-        steps.push(redirect(design, front, &url));
+        steps.push(step(Hop::Redirect { server: front.clone() }, redirect(design, front, &url)));
     }
-    steps.push(arrive(design, front, secure));
-    let mut server = front;
+    steps.push(step(Hop::Arrive { server: front.clone() }, arrive(design, front, secure)));
+    let (mut server, mut rest) = (front, way.get(1..).unwrap_or_default());
     if let Some(balancer) = design.balancer.as_ref().filter(|balancer| balancer.servers.contains(front)) {
         steps.extend(files(design, front, url.path));
-        let (step, next) = balance(design, balancer, front);
-        steps.push(step);
+        let next;
+        (next, rest) = match rest {
+            [next, rest @ ..] => (next, rest),
+            [] => (first_backend(balancer, front), rest),
+        };
+        steps.push(step(Hop::Balance { server: front.clone() }, balance(design, balancer, front, next)));
         steps.extend(hop(design, front, next));
         server = next;
     }
     if server != front || design.balancer.is_none() {
         steps.extend(files(design, server, url.path));
     }
-    steps.extend(application(design, server));
-    steps.push(back(design, front));
-    Ok(steps.iter().enumerate().map(|(index, step)| numbered(index + 1, step)).collect())
+    steps.extend(application(design, server, rest.first()));
+    steps.push(step(Hop::Back { server: front.clone() }, back(design, front)));
+    Ok(steps)
 }
 
-fn numbered(number: usize, step: &str) -> String {
-    wrapped(step, &format!("{number:>2}. "))
+/// `steps` as they are printed: numbered, what was seen below what was to be expected.
+pub fn told(steps: &[Step]) -> String {
+    let one = |(index, step): (usize, &Step)| {
+        let seen: String = step.seen.iter().map(|line| wrapped(line, "    => ")).collect();
+        wrapped(&step.text, &format!("{:>2}. ", index + 1)) + &seen
+    };
+    steps.iter().enumerate().map(one).collect()
+}
+
+fn step(hop: Hop, text: String) -> Step {
+    Step { hop, text, seen: Vec::new() }
 }
 
 impl<'u> Url<'u> {
@@ -180,18 +267,22 @@ fn arrive(design: &Design, front: &ServerName, secure: bool) -> String {
 }
 
 /// Where a file of that name would be answered with.
-fn files(design: &Design, server: &ServerName, path: &str) -> Option<String> {
+fn files(design: &Design, server: &ServerName, path: &str) -> Option<Step> {
     let web = design.web.as_ref().filter(|web| web.servers.contains(server))?;
     let root = web.root.as_ref()?.display();
     let otherwise =
         if design.app.is_some() { "Else it goes on to the application." } else { "Else the answer is 404." };
-    Some(format!("{server}, web server: if {root} has a file for {path}, it is answered from here. {otherwise}"))
+    let text = format!("{server}, web server: if {root} has a file for {path}, it is answered from here. {otherwise}");
+    Some(step(Hop::Files { server: server.clone() }, text))
 }
 
-fn balance<'d>(design: &'d Design, balancer: &'d Balancer, front: &'d ServerName) -> (String, &'d ServerName) {
-    let active: Vec<_> = balancer.backends.iter().filter(|backend| !backend.backup).collect();
-    let passive: Vec<_> = balancer.backends.iter().filter(|backend| backend.backup).collect();
-    let next = active.first().map_or(front, |backend| &backend.server);
+/// Who gets a request if all backends are up.
+fn first_backend<'d>(balancer: &'d Balancer, front: &'d ServerName) -> &'d ServerName {
+    balancer.backends.iter().find(|backend| !backend.backup).map_or(front, |backend| &backend.server)
+}
+
+fn balance(design: &Design, balancer: &Balancer, front: &ServerName, next: &ServerName) -> String {
+    let (passive, active): (Vec<&Backend>, Vec<&Backend>) = balancer.backends.iter().partition(|it| it.backup);
     let turns = active.iter().map(|backend| format!("{} (weight {})", backend.server, backend.weight));
     let spare = if passive.is_empty() {
         String::new()
@@ -200,17 +291,16 @@ fn balance<'d>(design: &'d Design, balancer: &'d Balancer, front: &'d ServerName
         format!(" {names} would get it only with none of them up.")
     };
     let kept = if design.carries(front, Role::Web) { "anything else" } else { "the request" };
-    let step = format!(
+    format!(
         "{front}, balancer: {kept} goes to the next in turn of {}, of those whose {} answers.{spare} We follow it to \
          {next}.",
         and_list(turns),
         balancer.health.path
-    );
-    (step, next)
+    )
 }
 
 /// From one server's edge to another's.
-fn hop(design: &Design, from: &ServerName, to: &ServerName) -> Option<String> {
+fn hop(design: &Design, from: &ServerName, to: &ServerName) -> Option<Step> {
     if from == to {
         return None;
     }
@@ -219,30 +309,33 @@ fn hop(design: &Design, from: &ServerName, to: &ServerName) -> Option<String> {
     } else {
         "plain HTTP/1.1"
     };
-    Some(format!(
+    let text = format!(
         "{from} to {to}: {} connects to {}, TCP port {HOP}, {protocol}. {}",
         private(design, from),
         private(design, to),
         admitted(design, to, HOP, &Origin::Server(from.clone()))
-    ))
+    );
+    Some(step(Hop::Between { from: from.clone(), to: to.clone() }, text))
 }
 
-fn application(design: &Design, server: &ServerName) -> Vec<String> {
+/// On `server`, or if it has no application, on `next` or the first that has.
+fn application(design: &Design, server: &ServerName, next: Option<&ServerName>) -> Vec<Step> {
     let Some(app) = &design.app else { return Vec::new() };
     let mut steps = Vec::new();
     let mut at = server;
     if !design.carries(server, Role::App) {
-        let Some(next) = app.servers.first() else { return steps };
+        let Some(next) = next.or(app.servers.first()) else { return steps };
         steps.extend(hop(design, server, next));
         at = next;
     }
     let ports = (0..app.instances).map(|index| format!("127.0.0.1:{}", INSTANCE_FIRST + index));
-    steps.push(format!(
+    let text = format!(
         "{at}, application: the edge passes the request, in plain HTTP/1.1 that does not leave the server, to the next \
          instance that is up: {}.",
         and_list(ports)
-    ));
-    steps.extend(database(design, at));
+    );
+    steps.push(step(Hop::Application { server: at.clone() }, text));
+    steps.extend(database(design, at).map(|text| step(Hop::Database { server: at.clone() }, text)));
     steps
 }
 

@@ -1,8 +1,10 @@
 //! What a request needs, as a tree of parts, and what is left of it when parts are removed. Pure and small: which
 //! tree a design has is in `tree`, which parts a fault removes is in `fault`.
 
+use triad_model::DNS_LEAVES_OUT_MS;
+
+use super::Actor;
 use super::fault::{Fault, Part};
-use super::{Actor, times};
 
 /// A tree of parts.
 #[derive(Clone, Debug)]
@@ -239,7 +241,7 @@ impl Switch {
             (Switch::Resolver, _) => Some(self.after(0, Actor::Resolver)),
             (Switch::Client { .. }, Manner::Holds) => None,
             (Switch::Client { ttl_s }, _) => {
-                let one_address_ms = Some(times::DNS_LEAVES_OUT_MS + u64::from(ttl_s) * 1000);
+                let one_address_ms = Some(DNS_LEAVES_OUT_MS + u64::from(ttl_s) * 1000);
                 Some(Pause { one_address_ms, ..self.after(0, Actor::Client) })
             }
             (Switch::Edge { .. }, Manner::Refuses) => Some(self.after(0, Actor::Balancer)),
@@ -259,7 +261,7 @@ impl Switch {
 
 #[cfg(test)]
 mod tests {
-    use triad_model::ServerName;
+    use triad_model::{DNS_LEAVES_OUT_MS, ServerName};
 
     use super::{Breaks, Candidate, Effect, Manner, Need, Pause, Return, Switch};
     use crate::survival::fault::{Fault, Part, Process};
@@ -318,7 +320,7 @@ mod tests {
     #[test]
     fn clients_that_know_one_address_wait_for_dns() {
         let fronts = Need::OneOf(Switch::Client { ttl_s: 30 }, vec![edge("a", false), edge("b", false)]);
-        let one_address_ms = Some(times::DNS_LEAVES_OUT_MS + 30_000);
+        let one_address_ms = Some(DNS_LEAVES_OUT_MS + 30_000);
         let expected = Effect::Pause(Pause { ms: 0, by: Actor::Client, breaks: Breaks::All, one_address_ms });
         assert_eq!(fronts.under(&Fault::Server(server("a"))), expected);
         assert_eq!(fronts.under(&kill_edge("a")), pause(times::EDGE_RESTART_MS, Actor::Supervisor, Breaks::All));

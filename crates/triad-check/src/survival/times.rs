@@ -1,5 +1,5 @@
 //! How long today's product takes to notice and to mend, as upper bounds on a server that is not overloaded. A drill
-//! compares them with what it measures.
+//! compares them with what it measures. What the product itself acts by stands in `triad_model`.
 
 use triad_model::HealthCheck;
 
@@ -13,13 +13,6 @@ pub const DATABASE_RESTART_MS: u64 = 3000;
 pub const INSTANCE_START_MS: u64 = 1000;
 /// What starts a dead agent again (systemd, or the lab's init) and the agent's way to its children's start.
 pub const AGENT_RESTART_MS: u64 = 1000;
-/// Time between two checks of an instance, in milliseconds.
-pub const INSTANCE_CHECK_MS: u64 = 500;
-/// A name server leaves out a front after two failed checks, each an interval and a time-out of 0.5 s.
-pub const DNS_LEAVES_OUT_MS: u64 = 2000;
-/// What a commit waits for a replica that has gone (`rpl_semi_sync_master_timeout`; decision 0004).
-pub const SEMI_SYNC_TIMEOUT_MS: u64 = 1000;
-
 /// The longest a backend that went silent goes unnoticed: the interval, then `fall` checks that time out.
 pub fn silence_ms(check: &HealthCheck) -> u64 {
     let (interval_ms, timeout_ms) = (u64::from(check.interval_ms), u64::from(check.timeout_ms));

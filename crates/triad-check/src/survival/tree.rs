@@ -1,6 +1,6 @@
 //! From a design to what a request needs.
 
-use triad_model::{Database, Design, HealthCheck, Role, ServerName};
+use triad_model::{Database, Design, HealthCheck, INSTANCE_CHECK_MS, Role, SEMI_SYNC_TIMEOUT_MS, ServerName};
 
 use super::fault::Part;
 use super::need::{Candidate, Need, Switch};
@@ -90,7 +90,7 @@ fn hop(from: &ServerName, to: &ServerName) -> Need {
 fn instances(design: &Design, server: &ServerName, request: Request) -> Need {
     let Some(app) = &design.app else { return Need::All(Vec::new()) };
     let check = instance_check(design);
-    let restart_ms = times::INSTANCE_START_MS + u64::from(check.rise) * times::INSTANCE_CHECK_MS;
+    let restart_ms = times::INSTANCE_START_MS + u64::from(check.rise) * u64::from(INSTANCE_CHECK_MS);
     let instance = |number| active(Need::Part(Part::Instance { server: server.clone(), number, restart_ms }));
     let silence_ms = times::silence_ms(&check);
     let mut needs = vec![Need::OneOf(Switch::Edge { silence_ms }, (1..=app.instances).map(instance).collect())];
@@ -112,7 +112,7 @@ pub(crate) fn data(database: &Database, server: &ServerName, request: Request) -
             Need::All(vec![Need::Part(Part::link(primary, name)), Need::Part(Part::Database(name.clone()))])
         };
         let replicas = database.replicas.iter().map(replica).collect();
-        needs.push(Need::Wanted(replicas, times::SEMI_SYNC_TIMEOUT_MS));
+        needs.push(Need::Wanted(replicas, SEMI_SYNC_TIMEOUT_MS));
     }
     Need::All(needs)
 }
@@ -120,8 +120,7 @@ pub(crate) fn data(database: &Database, server: &ServerName, request: Request) -
 /// How edges check instances, and other servers' instances.
 fn instance_check(design: &Design) -> HealthCheck {
     let (rise, fall) = design.balancer.as_ref().map_or((2, 2), |balancer| (balancer.health.rise, balancer.health.fall));
-    let every_ms = times::INSTANCE_CHECK_MS as u32;
-    HealthCheck { path: String::new(), interval_ms: every_ms, timeout_ms: every_ms, rise, fall }
+    HealthCheck { path: String::new(), interval_ms: INSTANCE_CHECK_MS, timeout_ms: INSTANCE_CHECK_MS, rise, fall }
 }
 
 fn active(need: Need) -> Candidate {

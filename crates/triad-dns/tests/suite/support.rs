@@ -1,9 +1,8 @@
-//! Designs to test with, and the golden runner.
+//! Designs to test with, and goldens.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use triad_dns::Zone;
 use triad_model::{Algorithm, App, Backend, Balancer, Design, Dns, HealthCheck, Server, ServerName, Site};
@@ -92,25 +91,9 @@ fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// Runs `respond` on the first line of every file of `tests/golden/FOLDER` and compares what it prints with the rest
-/// of the file; with `TRIAD_GOLDEN=write` it writes that rest instead.
+/// Runs `respond` on the first line of every file of `tests/golden/FOLDER` and compares what it prints with the rest.
 pub fn goldens(folder: &str, respond: impl Fn(&str) -> String) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(&folder).expect("the folder of cases").map(|entry| entry.expect("an entry").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "{} holds no case", folder.display());
-    let write = std::env::var("TRIAD_GOLDEN").is_ok_and(|value| value == "write");
-    let mut differing = Vec::new();
-    for path in paths {
-        let expected = fs::read_to_string(&path).expect("a readable case");
-        let input = expected.lines().next().expect("a first line");
-        let actual = format!("{input}\n\n{}", respond(input));
-        if write {
-            fs::write(&path, actual).expect("a writable case");
-        } else if actual != expected {
-            differing.push(format!("--- {}\nexpected:\n{expected}\nactual:\n{actual}", path.display()));
-        }
+    for case in triad_golden::cases(&format!("tests/golden/{folder}"), triad_golden::EMPTY_LINE) {
+        case.compare(&respond(&case.input));
     }
-    assert!(differing.is_empty(), "TRIAD_GOLDEN=write accepts these:\n{}", differing.join("\n"));
 }

@@ -3,7 +3,7 @@
 //! `TRIAD_GOLDEN=write` rewrites them.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use triad_firewall::Ruleset;
 use triad_model::Design;
@@ -14,7 +14,7 @@ use crate::designs;
 fn every_servers_ruleset_and_explanation_are_as_recorded() {
     let mut expected = BTreeSet::new();
     for (file, text) in cases() {
-        check(&folder().join(&file), &text);
+        triad_golden::compare(folder().join(&file), &text);
         expected.insert(file);
     }
     let found: BTreeSet<String> =
@@ -42,18 +42,6 @@ fn cases() -> Vec<(String, String)> {
     cases
 }
 
-fn check(path: &Path, text: &str) {
-    if std::env::var_os("TRIAD_GOLDEN").is_some_and(|value| value == "write") {
-        std::fs::write(path, text).unwrap();
-    }
-    let golden = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        golden == text,
-        "{} differs from what is made now (TRIAD_GOLDEN=write accepts it):\n{text}",
-        path.display()
-    );
-}
-
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+    PathBuf::from("tests/golden")
 }

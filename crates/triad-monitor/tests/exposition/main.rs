@@ -25,12 +25,7 @@ fn pages_are_as_recorded_and_valid() {
     for (name, report, host) in cases {
         let text = render(&report, host.as_ref());
         parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.prom"));
-        if std::env::var_os("TRIAD_GOLDEN").is_some_and(|value| value == "write") {
-            std::fs::write(&path, &text).unwrap();
-        }
-        let golden = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(golden == text, "{} differs (TRIAD_GOLDEN=write accepts what is made now):\n{text}", path.display());
+        triad_golden::compare(format!("tests/golden/{name}.prom"), &text);
     }
 }
 

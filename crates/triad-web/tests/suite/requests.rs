@@ -1,8 +1,6 @@
 //! Request → response. A case is a request line and its headers, an empty line, and what comes of it.
 
 use std::fmt::Write;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use http::Response;
 use triad_http::Body;
@@ -15,24 +13,9 @@ const SHOWN_BYTES: usize = 40;
 #[tokio::test]
 async fn a_request_gets_its_response() {
     let site = Site::new();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(&folder).expect("the folder of cases").map(|entry| entry.expect("an entry").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "{} holds no case", folder.display());
-    let write = std::env::var("TRIAD_GOLDEN").is_ok_and(|value| value == "write");
-    let mut differing = Vec::new();
-    for path in paths {
-        let expected = fs::read_to_string(&path).expect("a readable case");
-        let input = expected.split("\n\n").next().expect("a request").trim_end();
-        let actual = format!("{input}\n\n{}", run(&site, input).await);
-        if write {
-            fs::write(&path, actual).expect("a writable case");
-        } else if actual != expected {
-            differing.push(format!("--- {}\nexpected:\n{expected}\nactual:\n{actual}", path.display()));
-        }
+    for case in triad_golden::cases("tests/golden", triad_golden::EMPTY_LINE) {
+        case.compare(&run(&site, &case.input).await);
     }
-    assert!(differing.is_empty(), "TRIAD_GOLDEN=write accepts these:\n{}", differing.join("\n"));
 }
 
 async fn run(site: &Site, input: &str) -> String {

@@ -71,7 +71,7 @@ impl Check {
     }
 }
 
-/// What the design's files show beside what is in them. `explain` reports the same findings.
+/// What the design's files show beside what is in them. `explain` and `draw` report the same findings.
 pub fn surroundings(loaded: &Loaded) -> Surroundings {
     let key = loaded.design.tls.as_ref().and_then(|tls| match &tls.certificate {
         Certificate::Files { key, .. } => Some(key),

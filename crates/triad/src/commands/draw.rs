@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use triad_check::draw::{draw, single_carriers};
+use triad_check::draw::draw;
 
-use super::DesignFile;
+use super::{DesignFile, check};
 use crate::print;
 
 /// Draw the design as an SVG picture
 ///
-/// Servers with their roles, addresses and firewalls, the traffic between them, and weak points, for light and dark
-/// pages.
+/// Servers with their roles, addresses and firewalls, the traffic between them, and what `triad check` finds, numbered
+/// where it belongs, for light and dark pages.
 #[derive(Args)]
 pub struct Draw {
     #[command(flatten)]
@@ -28,7 +28,8 @@ impl Draw {
             Ok(loaded) => loaded,
             Err(code) => return Ok(code),
         };
-        let picture = draw(&loaded.design, &single_carriers(&loaded.design));
+        let found = triad_check::findings(&loaded.design, &check::surroundings(&loaded));
+        let picture = draw(&loaded.design, &found);
         match self.output {
             Some(path) => {
                 fs::write(&path, picture).with_context(|| format!("cannot write {}", path.display()))?;

@@ -6,12 +6,13 @@ use triad_config::Loaded;
 use triad_firewall::Ruleset;
 use triad_model::Design;
 
-use super::{DesignFile, Unusable, check};
+use super::{DesignFile, Unusable, check, live};
 use crate::print;
 
 /// Explain a part of this design, a finding, or the way of a request
 ///
-/// Without a topic: what can be explained. Without a file: what is true of any design.
+/// Without a topic: what can be explained. Without a file: what is true of any design. With --live, exit code 0 where
+/// the request was answered, 1 where not, 3 where no lab runs.
 #[derive(Args)]
 pub struct Explain {
     /// A part (`balancer`), a finding (`single-balancer`), or `request`
@@ -21,6 +22,15 @@ pub struct Explain {
     url: Option<String>,
     #[command(flatten)]
     design: DesignFile,
+    /// With `request`: send it for real in a running lab, and say what each hop did and how long it took
+    #[arg(long)]
+    live: bool,
+    /// With --live: name of the lab [default: that of the design's folder, or the only one there is]
+    #[arg(long, value_name = "NAME", requires = "live")]
+    lab: Option<String>,
+    /// With --live: print everything as JSON
+    #[arg(long, requires = "live")]
+    json: bool,
     /// With `firewall`: only this server
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
@@ -40,6 +50,7 @@ impl Explain {
         };
         let is_request = topic == REQUEST;
         anyhow::ensure!(is_request || self.url.is_none(), "only {REQUEST} takes a URL");
+        anyhow::ensure!(is_request || !self.live, "only {REQUEST} takes --live");
         let topic: Option<Topic> = if is_request { None } else { Some(topic.parse()?) };
         let loaded = match super::read(self.design.file.as_deref()) {
             Ok(loaded) => Some(loaded),
@@ -50,6 +61,9 @@ impl Explain {
                 return Ok(ExitCode::from(print::UNUSABLE));
             }
         };
+        if let Some(loaded) = loaded.as_ref().filter(|_| self.live) {
+            return live::explain(loaded, &self.url(&loaded.design), self.lab.as_deref(), self.json);
+        }
         print::out(&match (topic, &loaded) {
             (Some(topic), loaded) => self.topic(topic, loaded.as_ref())?,
             (None, Some(loaded)) => self.request(&loaded.design)?,
@@ -59,10 +73,12 @@ impl Explain {
     }
 
     fn request(&self, design: &Design) -> anyhow::Result<String> {
-        let scheme = if design.tls.is_some() { "https" } else { "http" };
-        let host = design.site.hosts.first().unwrap_or(&design.site.domain);
-        let url = self.url.clone().unwrap_or_else(|| format!("{scheme}://{host}/"));
+        let url = self.url(design);
         Ok(format!("{url}\n\n{}", triad_check::walk(design, &url)?))
+    }
+
+    fn url(&self, design: &Design) -> String {
+        self.url.clone().unwrap_or_else(|| super::lab::site_url(design))
     }
 
     fn topic(&self, topic: Topic, loaded: Option<&Loaded>) -> anyhow::Result<String> {

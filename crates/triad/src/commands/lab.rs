@@ -260,7 +260,8 @@ async fn first_page(lab: &triad_lab::Lab, design: &Design) -> anyhow::Result<()>
     Ok(())
 }
 
-fn site_url(design: &Design) -> String {
+/// The first page as users ask for it.
+pub fn site_url(design: &Design) -> String {
     let scheme = if design.tls.is_some() { "https" } else { "http" };
     format!("{scheme}://{}/", design.site.hosts[0])
 }

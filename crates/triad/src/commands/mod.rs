@@ -7,6 +7,7 @@ mod drill;
 mod explain;
 mod init;
 mod lab;
+mod live;
 mod secrets;
 mod status;
 
@@ -72,6 +73,13 @@ enum Command {
     #[command(hide = true)]
     DrillLoad {
         /// The load, as JSON
+        #[arg(long)]
+        plan: String,
+    },
+    /// Send one request; started by `explain request --live`
+    #[command(hide = true)]
+    TraceRequest {
+        /// The request, as JSON
         #[arg(long)]
         plan: String,
     },
@@ -148,6 +156,7 @@ pub fn run(cli: Cli) -> ExitCode {
             triad_agent::child::run_child(parent, &command).map(|()| ExitCode::SUCCESS)
         }
         Command::DrillLoad { plan } => triad_drill::load_main(&plan).map(|()| ExitCode::SUCCESS),
+        Command::TraceRequest { plan } => triad_trace::trace_main(&plan).map(|()| ExitCode::SUCCESS),
         Command::LabPart(part) => part.run(),
     };
     outcome.unwrap_or_else(|error| print::failure(&error))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Failure, LabUnderTest, eventually, succeed, text, triad};
+use crate::harness::{Failure, LabUnderTest, eventually, examples, succeed, text, triad};
 use crate::{LabCase, designs, ensure};
 
 const SITE: &str = "https://www.foobar.com";
@@ -19,6 +19,7 @@ pub const CASES: &[LabCase] = &[
     ("the_passive_server_gets_nothing", the_passive_server_gets_nothing),
     ("the_firewalls_admit_what_the_design_needs_and_nothing_else", firewall_table),
     ("the_site_is_reached_from_the_host", the_site_is_reached_from_the_host),
+    ("a_request_is_followed_live", a_request_is_followed_live),
     ("metrics_count_what_was_served", metrics_count_what_was_served),
     ("any_server_tells_the_state_of_all", any_server_tells_the_state_of_all),
     ("children_have_no_privileges", children_have_no_privileges),
@@ -159,6 +160,51 @@ fn the_site_is_reached_from_the_host(lab: &LabUnderTest) -> Result<(), Failure> 
             .arg(format!("https://www.foobar.com:{port}/")),
     )?;
     ensure!(page.contains("Guestbook"), "the host sees {page}");
+    Ok(())
+}
+
+fn explain_live(lab: &LabUnderTest, arguments: &[&str]) -> Result<String, Failure> {
+    let design = examples().join("secured");
+    let lab = lab.directory().file_name().unwrap_or_default().to_owned();
+    succeed(
+        triad().args(["explain", "request"]).args(arguments).args(["--live", "-c"]).arg(design).arg("--lab").arg(lab),
+    )
+}
+
+fn a_request_is_followed_live(lab: &LabUnderTest) -> Result<(), Failure> {
+    let whoami = format!("{SITE}/whoami");
+    let said: serde_json::Value = serde_json::from_str(&explain_live(lab, &[&whoami, "--json"])?)?;
+    let exchange = &said["trace"]["exchanges"][0];
+    let took = [
+        &said["trace"]["lookup"]["took_us"],
+        &exchange["connect_us"],
+        &exchange["tls"]["took_us"],
+        &exchange["answer"]["took_us"],
+    ];
+    ensure!(took.iter().all(|took| took.as_u64().is_some_and(|took| took > 0)), "no figures: {said}");
+    ensure!(exchange["tls"]["names"][0] == "www.foobar.com", "another certificate: {exchange}");
+    let (balancer, server) = (&said["edges"][0], &said["edges"][1]);
+    ensure!(balancer["server"] == "srv1" && balancer["backend"] == server["server"], "not one way: {said}");
+    let ids = [&exchange["answer"]["request_id"], &balancer["request_id"], &server["request_id"]];
+    ensure!(ids.iter().all(|id| id.is_string() && *id == ids[0]), "not one id: {said}");
+    let durations = [balancer, server].map(|line| line["duration_ms"].as_f64().unwrap_or_default());
+    ensure!(durations[0] >= durations[1] && durations[1] > 0.0, "the balancer took less than the server: {said}");
+    // The instance that the edge chose is the one that answered.
+    let served = &exchange["answer"]["served_by"];
+    ensure!(served["server"] == server["server"], "another server answered: {said}");
+    let instance = format!("app-{}", served["instance"].as_str().unwrap_or_default());
+    ensure!(server["backend"] == instance, "another instance answered: {said}");
+
+    let page = explain_live(lab, &["http://www.foobar.com/style.css"])?;
+    for part in ["answered 308", "TLS 1.3 handshake in", "answered from here: 200", "not reached."] {
+        ensure!(page.contains(part), "{part} is missing in\n{page}");
+    }
+    let output = triad()
+        .args(["explain", "request", "--live", "--lab", "gone", "-c"])
+        .arg(examples().join("secured"))
+        .output()?;
+    ensure!(output.status.code() == Some(3), "without a lab: {}", output.status);
+    ensure!(text(&output.stderr).contains("triad lab up --name gone"), "{}", text(&output.stderr));
     Ok(())
 }
 

@@ -1,0 +1,25 @@
+//! Times that one part acts by and another predicts with: `triad check` says from them what a failure costs, and a
+//! drill holds it to that. They stand here once, so that a prediction cannot fall behind what it predicts.
+
+/// How long a commit waits for a replica's acknowledgement before MariaDB turns semi-sync off until the replica has
+/// caught up (`rpl_semi_sync_master_timeout`; decision 0004), in milliseconds.
+///
+/// Nothing promotes a replica by itself yet, so a transaction that only the primary has cannot be lost to a
+/// promotion, and a dead replica should cost one short wait, not the site's writes. Whatever promotes on its own one
+/// day must replace this by a set of in-sync replicas that is agreed upon first, and by a time-out of weeks:
+/// a finite time-out under automatic promotion loses acknowledged writes.
+pub const SEMI_SYNC_TIMEOUT_MS: u64 = 1000;
+
+/// Time between two checks of an application instance by the edge on its server, and what each may take, in
+/// milliseconds: often, because a check on loopback is cheap.
+pub const INSTANCE_CHECK_MS: u32 = 500;
+
+/// Time between two looks of a name server's agent at each front server, and what each may take, in milliseconds.
+pub const FRONT_CHECK_MS: u64 = 500;
+
+/// Failed looks in a row after which a front server is left out of DNS answers, and good ones that bring it back.
+pub const FRONT_CHECK_COUNT: u32 = 2;
+
+/// The longest a front server that went silent stays in DNS answers: as many looks as it takes, each after its
+/// interval and each timing out, in milliseconds.
+pub const DNS_LEAVES_OUT_MS: u64 = FRONT_CHECK_COUNT as u64 * (FRONT_CHECK_MS + FRONT_CHECK_MS);
