@@ -231,7 +231,7 @@ fn attempts(line: &EdgeLine) -> String {
 }
 
 fn fault(line: &EdgeLine) -> String {
-    line.fault.as_ref().map(|fault| format!(", because of {fault}")).unwrap_or_default()
+    line.fault.as_ref().map(|fault| format!("; fault: {fault}")).unwrap_or_default()
 }
 
 fn list<T: ToString>(items: &[T]) -> String {
