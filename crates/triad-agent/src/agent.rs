@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
 use triad_dns::Zone;
-use triad_model::{DnsReport, EdgeReport};
+use triad_model::{BackendSetting, DnsReport, EdgeReport};
 use triad_proxy::EdgePlan;
 
 use crate::api::Handle;
@@ -28,6 +28,8 @@ pub(crate) struct Running {
     pub edge: Option<Service<EdgePlan, EdgeReport>>,
     pub dns: Option<Service<Zone, DnsReport>>,
     pub handle: Handle,
+    /// What operators said of backends.
+    pub settings: Vec<BackendSetting>,
 }
 
 /// Runs the agent until SIGTERM or SIGINT, then drains; SIGHUP makes it read the file again. Must be called on a
@@ -49,15 +51,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let dns = setup.start_dns(dns_sockets)?;
     tracing::info!(server = setup.server.name.as_str(), "every role is started");
 
-    let handle = Handle::new(&setup, firewall, database.as_ref(), &apps, edge.as_ref(), dns.as_ref())?;
+    let (handle, mut commands) = Handle::new(&setup, firewall, database.as_ref(), &apps, edge.as_ref(), dns.as_ref())?;
     let mut doors = doors.serve(handle.clone())?;
     let logs = tokio::task::spawn_local(look_after_logs(setup.logs.clone()));
-    let mut running = Running { setup, database, apps, edge, dns, handle };
+    let mut running = Running { setup, database, apps, edge, dns, handle, settings: Vec::new() };
     loop {
         tokio::select! {
             _ = terminate.recv() => break tracing::info!("SIGTERM: draining"),
             _ = interrupt.recv() => break tracing::info!("SIGINT: draining"),
             _ = hangup.recv() => running.reload().await,
+            Some(command) = commands.recv() => running.obey(command).await,
             error = &mut doors => bail!("a door of the agent closed: {error:?}"),
         }
     }

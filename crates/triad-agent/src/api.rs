@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use tokio::sync::watch;
-use triad_api::{DesignReport, Peer, ServerAnswer};
+use tokio::sync::{mpsc, oneshot, watch};
+use triad_api::{DesignReport, Peer, ServerAnswer, SettingAnswer};
 use triad_database::DatabasePlan;
 use triad_dns::Zone;
 use triad_model::{
-    DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Rates, Server, ServerName, ServerReport, Verdict,
+    BackendSetting, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Rates, Server, ServerName,
+    ServerReport, Verdict,
 };
 use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
@@ -44,7 +45,17 @@ struct Shared {
     rates: Mutex<RateMeter>,
     certificate_pems: Mutex<Vec<String>>,
     peers: Vec<(Server, Option<Peer>)>,
+    commands: mpsc::Sender<Command>,
 }
+
+/// What the agent is told at its doors.
+pub enum Command {
+    /// What an operator says of a backend; the answer is whether this server balances, or why it is not done.
+    SetBackend(BackendSetting, oneshot::Sender<Result<bool, String>>),
+}
+
+/// Commands that wait to be obeyed; whoever has one more waits.
+const COMMANDS_MAX: usize = 16;
 
 impl Handle {
     /// Ties everything that was started together.
@@ -55,7 +66,8 @@ impl Handle {
         apps: &[Process],
         edge: Option<&Service<EdgePlan, EdgeReport>>,
         dns: Option<&Service<Zone, DnsReport>>,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<(Self, mpsc::Receiver<Command>)> {
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let tls = triad_tls::mutual_client_config(&setup.secrets.identity)?;
         let others = setup.design.servers.iter();
         let peers = others.map(|server| (server.clone(), Peer::of(server, tls.clone()))).collect();
@@ -77,11 +89,12 @@ impl Handle {
             rates: Mutex::new(RateMeter::default()),
             certificate_pems: Mutex::new(certificate_pems(&setup.secrets)),
             peers,
+            commands,
         });
         if let Some(edge) = edge {
             tokio::task::spawn_local(heed(shared.clone(), edge.report.clone()));
         }
-        Ok(Self { shared })
+        Ok((Self { shared }, received))
     }
 
     /// Reports of `design` from now on; its servers are those it was made with.
@@ -180,6 +193,27 @@ impl triad_api::Agent for Handle {
     fn metrics(&self) -> String {
         let host = HostReading::take(&self.shared.state);
         triad_monitor::render(&self.report(), host.ok().as_ref())
+    }
+
+    async fn set_backend(&self, setting: BackendSetting) -> Result<bool, String> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || "the agent is ending".to_owned();
+        self.shared.commands.send(Command::SetBackend(setting, answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    async fn set_backend_everywhere(&self, setting: BackendSetting) -> Vec<SettingAnswer> {
+        let balancers = lock(&self.shared.design).balancer.as_ref().map_or(Vec::new(), |it| it.servers.clone());
+        let told = self.shared.peers.iter().filter(|(server, _)| balancers.contains(&server.name));
+        let answers = told.map(|(server, peer)| async {
+            let outcome = match peer {
+                _ if server.name == self.shared.server => self.set_backend(setting.clone()).await.map(drop),
+                Some(peer) => peer.set_backend(&setting).await.map(drop).map_err(|error| error.to_string()),
+                None => Err("it has no private address".to_owned()),
+            };
+            SettingAnswer { server: server.name.clone(), error: outcome.err() }
+        });
+        futures_util::future::join_all(answers).await
     }
 
     async fn backup(&self) -> Result<Body, String> {

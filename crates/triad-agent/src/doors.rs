@@ -14,7 +14,7 @@ use crate::setup::Setup;
 use crate::sockets;
 
 /// Name of the local door in the run directory.
-const SOCKET: &str = "agent.sock";
+pub const LOCAL_DOOR: &str = "agent.sock";
 
 /// The agent's listening sockets.
 pub struct Doors {
@@ -27,7 +27,7 @@ pub struct Doors {
 impl Doors {
     /// Opens them, so that a taken port is known before anything is changed.
     pub fn open(setup: &Setup) -> anyhow::Result<Self> {
-        let path = setup.run.join(SOCKET);
+        let path = setup.run.join(LOCAL_DOOR);
         if std::os::unix::net::UnixStream::connect(&path).is_ok() {
             bail!("another agent already answers at {}", path.display());
         }
@@ -49,7 +49,7 @@ impl Doors {
 
     /// Removes the local door from the file system: whoever finds it must find an agent behind it.
     pub fn remove_socket(setup: &Setup) {
-        let _ = fs::remove_file(setup.run.join(SOCKET));
+        let _ = fs::remove_file(setup.run.join(LOCAL_DOOR));
     }
 
     /// Serves `handle` at every door; the result ends only when a door breaks.

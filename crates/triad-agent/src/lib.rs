@@ -6,7 +6,7 @@
 //!
 //! * [`run`] reads secrets, opens every socket (a taken port stops it before anything is changed), loads the firewall,
 //!   then starts database, application, edge and name server, and serves until it is told to end;
-//! * `reload` takes a changed file into use, or changes nothing;
+//! * `change` takes a changed file, or an operator's word, into use, or changes nothing;
 //! * [`supervisor`] is the life of one child process, [`service`] that of a child of ours that works from a plan;
 //! * [`child`] is the inside of those children;
 //! * [`report`] makes what is observed into what is told.
@@ -19,11 +19,11 @@
 mod agent;
 mod api;
 mod backoff;
+mod change;
 pub mod child;
 mod database;
 mod doors;
 mod logfile;
-mod reload;
 mod report;
 pub mod secrets;
 pub mod service;
@@ -34,4 +34,5 @@ mod users;
 mod watch_fronts;
 
 pub use agent::run;
+pub use doors::LOCAL_DOOR;
 pub use setup::{Options, Reread};

@@ -178,6 +178,7 @@ mod tests {
 
     fn instance(number: u32, verdict: Verdict) -> BackendReport {
         BackendReport {
+            mode: triad_model::BackendMode::Ready,
             pool: "local".to_owned(),
             name: format!("app-{number}"),
             verdict,

@@ -6,25 +6,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Builder;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName as DnsName;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
-use triad_model::{AGENT, Server, ServerName, ServerReport};
+use triad_model::{AGENT, BackendSetting, Server, ServerName, ServerReport};
 use triad_tls::internal_name;
 
-use crate::DesignReport;
+use crate::{DesignReport, SettingAnswer};
 
 /// An agent answers a question about its own server within this.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 /// An agent asks its peers before it answers for all, so this is longer.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+/// A setting is in force on every balancer within this: each edge answers for itself, all at the same time.
+const SETTING_TIMEOUT: Duration = Duration::from_secs(12);
 /// Longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -75,6 +79,16 @@ pub async fn local_status(socket: &Path) -> Result<DesignReport, ApiError> {
     within(&socket.display().to_string(), STATUS_TIMEOUT, ask_local(socket, "/v1/status")).await
 }
 
+/// Tells the agent behind `socket` what every balancer of its design shall know of a backend.
+pub async fn set_backend(socket: &Path, setting: &BackendSetting) -> Result<Vec<SettingAnswer>, ApiError> {
+    let place = socket.display().to_string();
+    let asked = async {
+        let response = ask(&place, open_local(socket).await?, post("/v1/backend", setting)).await?;
+        decode(&place, response).await
+    };
+    within(&place, SETTING_TIMEOUT, asked).await
+}
+
 /// Another server's agent, asked over mutual TLS.
 #[derive(Clone)]
 pub struct Peer {
@@ -93,24 +107,31 @@ impl Peer {
     /// Asks for its server's state.
     pub async fn report(&self) -> Result<ServerReport, ApiError> {
         let place = self.place();
-        within(&place, REPORT_TIMEOUT, async { decode(&place, self.get("/v1/report").await?).await }).await
+        within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/report")).await?).await }).await
+    }
+
+    /// Tells it what its server, if it balances, shall know of a backend; whether it does.
+    pub async fn set_backend(&self, setting: &BackendSetting) -> Result<bool, ApiError> {
+        let place = self.place();
+        let asked = async { decode(&place, self.ask(post("/v1/backend", setting)).await?).await };
+        within(&place, SETTING_TIMEOUT / 2, asked).await
     }
 
     /// Asks for a copy of its database. The stream has no end to wait for; whoever reads it bounds its pauses.
     pub async fn backup(&self) -> Result<Incoming, ApiError> {
         let place = self.place();
-        let response = within(&place, STATUS_TIMEOUT, self.get("/v1/database/backup")).await?;
+        let response = within(&place, STATUS_TIMEOUT, self.ask(get("/v1/database/backup"))).await?;
         Ok(accepted(&place, response).await?.into_body())
     }
 
-    async fn get(&self, path: &str) -> Result<Response<Incoming>, ApiError> {
+    async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ApiError> {
         let place = self.place();
         let unreachable = |source| ApiError::Unreachable { place: place.clone(), source };
         let stream = TcpStream::connect(self.address).await.map_err(unreachable)?;
         let name = DnsName::try_from(internal_name(&self.server))
             .map_err(|error| ApiError::Broken { place: place.clone(), reason: error.to_string() })?;
         let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await.map_err(unreachable)?;
-        get(&place, stream, path).await
+        ask(&place, stream, request).await
     }
 
     fn place(&self) -> String {
@@ -130,12 +151,28 @@ async fn within<T>(
 
 async fn ask_local<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ApiError> {
     let place = socket.display().to_string();
-    let stream =
-        UnixStream::connect(socket).await.map_err(|source| ApiError::Unreachable { place: place.clone(), source })?;
-    decode(&place, get(&place, stream, path).await?).await
+    decode(&place, ask(&place, open_local(socket).await?, get(path)).await?).await
 }
 
-async fn get<S>(place: &str, stream: S, path: &str) -> Result<Response<Incoming>, ApiError>
+async fn open_local(socket: &Path) -> Result<UnixStream, ApiError> {
+    let unreachable = |source| ApiError::Unreachable { place: socket.display().to_string(), source };
+    UnixStream::connect(socket).await.map_err(unreachable)
+}
+
+fn get(path: &str) -> Request<Full<Bytes>> {
+    request(Request::get(path), Bytes::new())
+}
+
+fn post(path: &str, body: &impl Serialize) -> Request<Full<Bytes>> {
+    let body = serde_json::to_vec(body).expect("settings are plain data");
+    request(Request::post(path).header(header::CONTENT_TYPE, "application/json"), body.into())
+}
+
+fn request(builder: Builder, body: Bytes) -> Request<Full<Bytes>> {
+    builder.header(header::HOST, "agent").body(Full::new(body)).expect("paths here are well-formed")
+}
+
+async fn ask<S>(place: &str, stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ApiError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -143,10 +180,6 @@ where
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Ends with the answer, or when its receiver is dropped; its errors reach us through the answer.
     tokio::spawn(async move { drop(connection.await) });
-    let request = Request::get(path)
-        .header(header::HOST, "agent")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| ApiError::Broken { place: place.to_owned(), reason: error.to_string() })?;
     sender.send_request(request).await.map_err(broken)
 }
 

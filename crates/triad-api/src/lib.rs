@@ -12,9 +12,9 @@ pub mod client;
 pub mod serve;
 
 use serde::{Deserialize, Serialize};
-use triad_model::{ServerName, ServerReport, State};
+use triad_model::{BackendSetting, ServerName, ServerReport, State};
 
-pub use client::{ApiError, Peer, local_report, local_status};
+pub use client::{ApiError, Peer, local_report, local_status, set_backend};
 
 /// What an agent can be asked.
 pub trait Agent: Clone + Send + Sync + 'static {
@@ -27,8 +27,23 @@ pub trait Agent: Clone + Send + Sync + 'static {
     /// Its server's metrics, as Prometheus text.
     fn metrics(&self) -> String;
 
+    /// Takes what an operator says of a backend, if its server balances: whether it does.
+    fn set_backend(&self, setting: BackendSetting) -> impl Future<Output = Result<bool, String>> + Send;
+
+    /// Says it to every server of the design that balances.
+    fn set_backend_everywhere(&self, setting: BackendSetting) -> impl Future<Output = Vec<SettingAnswer>> + Send;
+
     /// A copy of its running database, for a replica to begin with (an `xbstream` archive), or why there is none.
     fn backup(&self) -> impl Future<Output = Result<axum::body::Body, String>> + Send;
+}
+
+/// What became of a setting on one server that balances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingAnswer {
+    /// The server.
+    pub server: ServerName,
+    /// Why it is not in force there; `None` if it is.
+    pub error: Option<String>,
 }
 
 /// The state of every server of a design, as one agent sees it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::serve::Listener;
 use axum::{Json, Router};
 use rustls::ServerConfig;
@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use triad_model::BackendSetting;
 
 use crate::Agent;
 
@@ -26,7 +27,11 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 pub async fn local<A: Agent>(listener: UnixListener, agent: A) -> std::io::Result<()> {
     axum::serve(
         listener,
-        Router::new().route("/v1/report", get(report::<A>)).route("/v1/status", get(status::<A>)).with_state(agent),
+        Router::new()
+            .route("/v1/report", get(report::<A>))
+            .route("/v1/status", get(status::<A>))
+            .route("/v1/backend", post(set_backend_everywhere::<A>))
+            .with_state(agent),
     )
     .await
 }
@@ -35,6 +40,7 @@ pub async fn local<A: Agent>(listener: UnixListener, agent: A) -> std::io::Resul
 pub async fn peers<A: Agent>(listener: TcpListener, tls: Arc<ServerConfig>, agent: A) -> std::io::Result<()> {
     let router = Router::new()
         .route("/v1/report", get(report::<A>))
+        .route("/v1/backend", post(set_backend::<A>))
         .route("/v1/database/backup", get(backup::<A>))
         .with_state(agent);
     axum::serve(TlsListener::start(listener, tls), router).await
@@ -51,6 +57,17 @@ async fn report<A: Agent>(State(agent): State<A>) -> Response {
 
 async fn status<A: Agent>(State(agent): State<A>) -> Response {
     Json(agent.status().await).into_response()
+}
+
+async fn set_backend<A: Agent>(State(agent): State<A>, Json(setting): Json<BackendSetting>) -> Response {
+    match agent.set_backend(setting).await {
+        Ok(balances) => Json(balances).into_response(),
+        Err(reason) => (StatusCode::CONFLICT, reason).into_response(),
+    }
+}
+
+async fn set_backend_everywhere<A: Agent>(State(agent): State<A>, Json(setting): Json<BackendSetting>) -> Response {
+    Json(agent.set_backend_everywhere(setting).await).into_response()
 }
 
 async fn metrics_text<A: Agent>(State(agent): State<A>) -> Response {

@@ -105,7 +105,7 @@ fn faults_have_stable_ids() {
     assert_eq!(of("replica process on srv2").writes.survival, Survival::Within(1000));
     assert_eq!(of("primary process").writes.survival, Survival::Within(3000));
     assert_eq!(of("server srv1").reads.survival, Survival::AllFail);
-    assert_eq!(of("dns on srv1").reads.survival, Survival::AtOnce);
+    assert_eq!(of("dns on srv1").reads.survival, Survival::Within(1000));
     assert_eq!(of("link srv2-srv3").reads.survival, Survival::AllFail, "the health check does not see it");
 }
 

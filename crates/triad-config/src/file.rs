@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
-use triad_model::Code;
+use triad_model::{Algorithm, Code};
 
 use crate::table::{Field, Table};
 
@@ -53,6 +53,10 @@ pub(crate) struct Dns {
 pub(crate) struct Balancer {
     pub(crate) at: Range<usize>,
     pub(crate) servers: Servers,
+    pub(crate) algorithm: Field<Algorithm>,
+    pub(crate) hash_on: Field<String>,
+    pub(crate) mode: Field<String>,
+    pub(crate) slow_start_ms: u32,
     pub(crate) backends: Field<Vec<Backend>>,
     pub(crate) health: HealthCheck,
 }
@@ -172,10 +176,19 @@ impl Dns {
 }
 
 impl Balancer {
+    /// Whether only the first backend is active.
+    pub(crate) fn is_active_passive(&self) -> bool {
+        self.mode.value().is_some_and(|mode| mode == "active-passive")
+    }
+
     fn read(table: &Table<'_>) -> Self {
         Self {
             at: table.at(),
             servers: table.list("servers"),
+            algorithm: table.parsed("algorithm"),
+            hash_on: table.parsed("hash_on"),
+            mode: table.parsed("mode"),
+            slow_start_ms: table.integer("slow_start_ms"),
             backends: table.named("backends").map(|entries| entries.iter().map(Backend::read).collect()),
             health: HealthCheck::read(&table.section_or_defaults("health")),
         }

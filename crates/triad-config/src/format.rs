@@ -24,6 +24,8 @@ pub(crate) enum Format {
     Folder,
     /// The path of a URL.
     UrlPath,
+    /// A name of a header or cookie.
+    Token,
     /// A shell command.
     Command,
     /// A line of prose.
@@ -53,6 +55,8 @@ const HOST_LENGTH_MAX: usize = 253;
 const DOMAIN_LENGTH_MAX: usize = HOST_LENGTH_MAX - 4;
 /// Longest label of a host name, in characters (RFC 1035 section 2.3.4).
 const LABEL_LENGTH_MAX: usize = 63;
+/// Longest name of a header or cookie.
+const TOKEN_LENGTH_MAX: usize = 64;
 /// Longest identifier; MariaDB allows 64 for a schema and 80 for an account.
 pub(crate) const IDENTIFIER_LENGTH_MAX: usize = 32;
 
@@ -75,6 +79,7 @@ impl Format {
             Format::Path => check_path(text),
             Format::Folder => check_folder(text),
             Format::UrlPath => check_url_path(text),
+            Format::Token => check_token(text),
             Format::Command => check_command(text),
             Format::Sentence => check_sentence(text),
             Format::Schema => check_schema(text),
@@ -93,6 +98,7 @@ impl Format {
             Format::Network => "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
             Format::Path | Format::Folder => "^[^/]",
             Format::UrlPath => "^/[!-~]*$",
+            Format::Token => "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$",
             Format::Command => "\\S",
             Format::Sentence => "^[^\\u0000-\\u001f\\u007f]*\\S[^\\u0000-\\u001f\\u007f]*$",
             Format::Schema | Format::Account => "^[a-z][a-z0-9_]{0,31}$",
@@ -110,6 +116,7 @@ impl Format {
             Format::Path => "path",
             Format::Folder => "folder",
             Format::UrlPath => "URL path",
+            Format::Token => "name of a header or cookie",
             Format::Command => "shell command",
             Format::Sentence => "line of prose",
             Format::Schema | Format::Account => "identifier",
@@ -266,6 +273,16 @@ fn check_url_path(text: &str) -> Result<(), Fault> {
         return Ok(());
     };
     Err(Fault::new(format!("{text:?} {why}"), "write the path of a URL: \"/up\""))
+}
+
+/// A token of RFC 9110 section 5.6.2; cookies' names are tokens too (RFC 6265 section 4.1.1).
+fn check_token(text: &str) -> Result<(), Fault> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if (1..=TOKEN_LENGTH_MAX).contains(&text.len()) && text.chars().all(is_token) {
+        return Ok(());
+    }
+    let help = format!("write 1 to {TOKEN_LENGTH_MAX} letters, digits and hyphens, such as X-User");
+    Err(Fault::new(format!("{text:?} is no name of a header or cookie"), help))
 }
 
 fn check_command(text: &str) -> Result<(), Fault> {

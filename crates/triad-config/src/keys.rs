@@ -192,10 +192,35 @@ static BALANCER: &[Key] = &[
     ),
     default(
         "algorithm",
-        Kind::Choice { now: &["roundrobin"], later: &[] },
+        Kind::Choice { now: &["roundrobin", "leastconn", "random", "source", "uri", "header", "cookie"], later: &[] },
         Presence::Text("roundrobin"),
         "\"roundrobin\"",
-        "How the next backend is chosen: `roundrobin` is weighted round robin, spread evenly.",
+        "How the next backend is chosen. `roundrobin`: by weight, spread evenly; `leastconn`: the fewest requests in \
+         flight, by weight; `random`: the less loaded of two drawn by weight; `source`, `uri`, `header`, `cookie`: the \
+         same client address, path and query, header or cookie goes to the same backend, unless that one has a quarter \
+         more than its part of all requests in flight.",
+    ),
+    optional(
+        "hash_on",
+        Kind::Text(Format::Token),
+        "\"X-User\"",
+        "Name of the header or cookie that algorithm `header` or `cookie` goes by.",
+    ),
+    default(
+        "mode",
+        Kind::Choice { now: &["active-active", "active-passive"], later: &[] },
+        Presence::Text("active-active"),
+        "\"active-passive\"",
+        "In one word: `active-active` shares requests among all backends that are not passive; `active-passive` sends \
+         all to the first of the file, and makes the others passive.",
+    ),
+    default(
+        "slow_start_ms",
+        Kind::Integer { min: 0, max: 600_000 },
+        Presence::Integer(0),
+        "10000",
+        "Time in which a backend that came back gets more and more of its share, in milliseconds; 0: all at once. With \
+         `roundrobin`, `leastconn` and `random`.",
     ),
     default(
         "backends",

@@ -2,8 +2,8 @@
 
 use toml::Spanned;
 use triad_model::{
-    Algorithm, Allowed, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, IpNet,
-    Monitor, Server, ServerName, Site, Tls, Web,
+    Allowed, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, IpNet, Monitor, Server,
+    ServerName, Site, Tls, Web,
 };
 
 use crate::file;
@@ -62,15 +62,20 @@ fn dns(dns: &file::Dns) -> Option<Dns> {
 }
 
 fn resolve_balancer(balancer: &file::Balancer, file: &File) -> Option<Balancer> {
-    let backends = match &balancer.backends {
+    let mut backends = match &balancer.backends {
         Field::Absent => default_backends(file)?,
         backends => backends.value()?.iter().map(backend).collect::<Option<_>>()?,
     };
+    if balancer.is_active_passive() {
+        backends.iter_mut().skip(1).for_each(|backend| backend.backup = true);
+    }
     Some(Balancer {
         servers: names(&balancer.servers)?,
-        algorithm: Algorithm::RoundRobin,
+        algorithm: *balancer.algorithm.value()?,
         backends,
         health: health(&balancer.health, file)?,
+        hash_on: balancer.hash_on.value().cloned(),
+        slow_start_ms: balancer.slow_start_ms,
     })
 }
 

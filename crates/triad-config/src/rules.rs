@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use toml::Spanned;
-use triad_model::{AGENT, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
+use triad_model::{AGENT, Algorithm, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
 
 use crate::file::{Database, File, Server, Servers};
 use crate::format::Format;
@@ -32,6 +32,7 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
         check_sections(file, mistakes);
     }
     check_backends(file, mistakes);
+    check_algorithm(file, mistakes);
     check_allowed(file, mistakes);
     check_database(file, mistakes);
     check_certificate(file, mistakes);
@@ -270,6 +271,41 @@ fn check_backends(file: &File, mistakes: &mut Mistakes<'_>) {
         );
     }
     check_backends_carry(file, mistakes);
+}
+
+fn check_algorithm(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(balancer) = &file.balancer else { return };
+    if let Some(algorithm) = balancer.algorithm.value() {
+        let needs_name = matches!(algorithm, Algorithm::Header | Algorithm::Cookie);
+        let algorithm = algorithm.as_str();
+        match &balancer.hash_on {
+            Field::Absent if needs_name => mistakes.add(
+                balancer.at.clone(),
+                "balancer.hash_on",
+                format!("algorithm = {algorithm:?} needs `hash_on`"),
+                format!("write hash_on = {:?}, the name of the {algorithm}", "X-User"),
+            ),
+            Field::Given(name) if !needs_name => mistakes.add(
+                name.span(),
+                "balancer.hash_on",
+                format!("`hash_on` has no effect with algorithm = {algorithm:?}"),
+                "write algorithm = \"header\" or \"cookie\", or remove it",
+            ),
+            _ => {}
+        }
+    }
+    let first = balancer.backends.value().and_then(|backends| backends.first());
+    if let Some(first) = first.filter(|first| balancer.is_active_passive() && first.is_passive()) {
+        mistakes.add(
+            first.server.span(),
+            "balancer.mode",
+            format!(
+                "mode = \"active-passive\" makes {} the active one, and its own keys make it passive",
+                first.server.get_ref()
+            ),
+            "put the active backend first, or remove `mode` and keep backup = true",
+        );
+    }
 }
 
 /// A finding is allowed once: two reasons would contradict each other.

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use triad_lab::{Lab, LinkState};
-use triad_model::{Design, ServerName};
+use triad_model::{BackendMode, BackendSetting, Design, ServerName};
 
 use crate::database;
 use crate::scenario::{Fault, Netem, Place, Process, Quoted};
@@ -34,6 +34,8 @@ enum Undo {
     /// What a file was, and whose agent reads it again.
     Rewrite(ServerName, PathBuf, String),
     Start(ServerName),
+    /// A backend of which the balancers were told something.
+    MakeReady(ServerName),
     Plug(ServerName),
     Tighten(ServerName),
     StopKilling(JoinHandle<()>),
@@ -84,6 +86,11 @@ impl<'a> Faults<'a> {
                 let path = state_directory(self.lab, &server).join("secrets/site.pem");
                 self.overwrite(fault, &server, path, |_| Ok("no certificate".to_owned())).await
             }
+            Fault::SetBackend { server, mode, weight } => {
+                let backend = self.server(server)?;
+                self.opened(fault, Undo::MakeReady(backend.clone()));
+                self.tell_balancers(&backend, *mode, *weight).await
+            }
             Fault::FillDisk(place) => {
                 let server = self.server(place)?;
                 let filler = state_directory(self.lab, &server).join("filler");
@@ -127,6 +134,7 @@ impl<'a> Faults<'a> {
                 self.reload(server).await
             }
             Undo::Start(server) => self.lab.start(&server).await,
+            Undo::MakeReady(server) => self.tell_balancers(&server, BackendMode::Ready, None).await,
             Undo::Plug(server) => self.lab.link(&server, LinkState::Up).await,
             Undo::Tighten(server) => database::sql(self.lab, &server, DURABLE).await.map(drop),
             Undo::StopKilling(killer) => {
@@ -175,6 +183,17 @@ impl<'a> Faults<'a> {
         self.opened(fault, Undo::Rewrite(server.clone(), path.clone(), before));
         std::fs::write(&path, after).with_context(|| format!("cannot write {}", path.display()))?;
         self.reload(server.clone()).await
+    }
+
+    async fn tell_balancers(&self, backend: &ServerName, mode: BackendMode, weight: Option<u16>) -> anyhow::Result<()> {
+        let balancer = self.design.balancer.as_ref().and_then(|balancer| balancer.servers.first());
+        let door = run_directory(self.lab, balancer.context("the design has no balancer")?).join("agent.sock");
+        let setting = BackendSetting { backend: backend.to_string(), mode, weight };
+        let answers = triad_api::set_backend(&door, &setting).await?;
+        match answers.into_iter().find_map(|answer| Some((answer.server, answer.error?))) {
+            Some((server, error)) => bail!("{server}: {error}"),
+            None => Ok(()),
+        }
     }
 
     async fn reload(&self, server: ServerName) -> anyhow::Result<()> {

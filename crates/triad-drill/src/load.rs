@@ -14,6 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -24,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::LocalSet;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use triad_model::{HTTP, HTTPS};
 
@@ -35,7 +37,9 @@ use crate::schedule::{Arrival, arrivals};
 
 /// A request that is not answered this long after it was due has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
-/// An address that takes no connection within this is passed over, as a browser does.
+/// Time between the attempts at two addresses, as RFC 8305 recommends and browsers have it.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// An address that takes no connection within this is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Before the load begins, users who are not counted come for this long: what is cold then is not the fault's.
 pub(crate) const WARM_UP_MS: u64 = 1_000;
@@ -200,18 +204,25 @@ impl User {
         kept.pop()
     }
 
-    /// A connection to the first address that takes one.
+    /// A connection to the first address that takes one. An address that does not answer at once is not waited for:
+    /// the next is tried beside it (RFC 8305 section 5).
     async fn connect(&self) -> Result<Connection, Outcome> {
         let port = if self.tls.is_some() { HTTPS } else { HTTP };
         let addresses = lookup_host((self.plan.host.as_str(), port)).await.map_err(|_| Outcome::Unresolved)?;
+        let mut addresses = addresses.peekable();
+        let mut attempts = FuturesUnordered::new();
         let mut failure = Outcome::Unresolved;
-        for address in addresses {
-            match timeout(CONNECT_TIMEOUT, self.connect_to(address)).await.unwrap_or(Err(Outcome::Unconnected)) {
-                Ok(connection) => return Ok(connection),
-                Err(outcome) => failure = outcome,
+        loop {
+            attempts.extend(addresses.next().map(|address| timeout(CONNECT_TIMEOUT, self.connect_to(address))));
+            tokio::select! {
+                attempt = attempts.next() => match attempt.map(|done| done.unwrap_or(Err(Outcome::Unconnected))) {
+                    Some(Ok(connection)) => return Ok(connection),
+                    Some(Err(outcome)) => failure = outcome,
+                    None => return Err(failure),
+                },
+                () = sleep(ATTEMPT_DELAY), if addresses.peek().is_some() => {}
             }
         }
-        Err(failure)
     }
 
     async fn connect_to(&self, address: SocketAddr) -> Result<Connection, Outcome> {

@@ -14,6 +14,8 @@
 
 use std::path::PathBuf;
 
+use triad_model::{Backend, BackendMode};
+
 use crate::sample::Kind;
 use crate::scenario::{
     Action, Condition, Control, Fault, Goal, Mistake, Netem, Network, Place, Process, Promise, Quoted, Rates, Scenario,
@@ -29,8 +31,8 @@ const LINES_MAX: usize = 200;
 
 const UNITS: &str = "reads/s, writes/s, files/s or lists/s";
 const STATEMENTS: &str = "design, disk, load, after, within, promise or expect";
-const FAULTS: &str = "kill, restart, keep killing, pause, cut, delay, lose, limit, drop, change, spoil, fill or make; or \
-                      what ends one: stop killing, resume, start, join, calm, open, restore, mend or empty";
+const FAULTS: &str = "kill, restart, keep killing, pause, cut, delay, lose, limit, drop, change, spoil, fill, set or \
+                      make; or what ends one: stop killing, resume, start, join, calm, open, restore, mend or empty";
 
 type Parsed<T> = Result<T, Mistake>;
 
@@ -227,6 +229,7 @@ fn action(line: &mut Line<'_>) -> Parsed<Action> {
             let nothing = Quoted { text: String::new(), line: line.number, column: verb.column };
             End(Fault::Change { server: line.place()?, old: nothing.clone(), new: nothing })
         }
+        "set" => set(line)?,
         "fill" => Begin(disk(line)?),
         "empty" => End(disk(line)?),
         "spoil" => Begin(certificate(line)?),
@@ -299,6 +302,22 @@ fn change(line: &mut Line<'_>) -> Parsed<Fault> {
     let new = line.quoted()?;
     line.expect("on")?;
     Ok(Fault::Change { server: line.place()?, old, new })
+}
+
+/// `srv2 drain`, `srv2 maintenance`, `srv2 weight 3`; `srv2 ready` ends them.
+fn set(line: &mut Line<'_>) -> Parsed<Action> {
+    let server = line.place()?;
+    let (mode, weight) = match line.one_of(&["ready", "drain", "maintenance", "weight"])? {
+        "weight" => {
+            let weight = line.number("a weight")?;
+            let weight = line.bounded(weight, 0, Backend::WEIGHT_MAX.into())?;
+            (BackendMode::Ready, Some(u16::try_from(weight).expect("checked above")))
+        }
+        "drain" => (BackendMode::Drain, None),
+        "maintenance" => (BackendMode::Maintenance, None),
+        _ => return Ok(Action::End(Fault::SetBackend { server, mode: BackendMode::Ready, weight: None })),
+    };
+    Ok(Action::Begin(Fault::SetBackend { server, mode, weight }))
 }
 
 /// `disk of srv1`

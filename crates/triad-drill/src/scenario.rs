@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use triad_model::{Backend, Design, Role, ServerName};
+use triad_model::{Backend, BackendMode, Design, Role, ServerName};
 
 use crate::sample::Kind;
 
@@ -210,6 +210,15 @@ pub enum Fault {
     },
     /// Its site certificate is unreadable, and its agent told to read it again.
     SpoilCertificate(Place),
+    /// The balancers are told something of it: no fault, but a thing that operators do.
+    SetBackend {
+        /// The server.
+        server: Place,
+        /// Whether it gets requests.
+        mode: BackendMode,
+        /// Its weight, in place of the file's.
+        weight: Option<u16>,
+    },
     /// Its own disk has no room left.
     FillDisk(Place),
     /// Its database confirms commits before they are on disk: a setting known to lose writes, for controls.
@@ -280,6 +289,7 @@ impl Fault {
         match (self, other) {
             (Fault::CutFrom { server: a, from: b, .. }, Fault::CutFrom { server: c, from: d, .. }) => a == c && b == d,
             (Fault::Slow { server: a, .. }, Fault::Slow { server: b, .. }) => a == b,
+            (Fault::SetBackend { server: a, .. }, Fault::SetBackend { server: b, .. }) => a == b,
             (Fault::Change { server: a, .. }, Fault::Change { server: b, .. }) => a == b,
             (Fault::KeepKilling(a), Fault::KeepKilling(b)) | (Fault::Pause(a), Fault::Pause(b)) => {
                 a.name == b.name && a.server == b.server
@@ -299,6 +309,7 @@ impl Fault {
             | Fault::Lossy(server)
             | Fault::SpoilCertificate(server)
             | Fault::FillDisk(server)
+            | Fault::SetBackend { server, .. }
             | Fault::Slow { server, .. }
             | Fault::DropPort { server, .. }
             | Fault::Change { server, .. } => vec![server],

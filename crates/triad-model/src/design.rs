@@ -126,14 +126,33 @@ pub struct Balancer {
     pub backends: Vec<Backend>,
     /// How backends are checked.
     pub health: HealthCheck,
+    /// The header or cookie that [`Algorithm::Header`] and [`Algorithm::Cookie`] go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash_on: Option<String>,
+    /// Time in which a backend that came back gets more and more of its share, in milliseconds; 0: all at once.
+    #[serde(default)]
+    pub slow_start_ms: u32,
 }
 
-/// How the next backend is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How the next backend is chosen; the names are HAProxy's where it has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
     /// Weighted round robin, spread evenly: weights 5 and 1 share any six requests in a row 5 to 1.
+    #[default]
     RoundRobin,
+    /// The fewest requests in flight, by weight.
+    LeastConn,
+    /// The less loaded of two drawn by weight.
+    Random,
+    /// The same client address goes to the same backend.
+    Source,
+    /// The same path and query go to the same backend.
+    Uri,
+    /// The same value of a header goes to the same backend.
+    Header,
+    /// The same value of a cookie goes to the same backend.
+    Cookie,
 }
 
 impl Algorithm {
@@ -141,7 +160,36 @@ impl Algorithm {
     pub fn as_str(self) -> &'static str {
         match self {
             Algorithm::RoundRobin => "roundrobin",
+            Algorithm::LeastConn => "leastconn",
+            Algorithm::Random => "random",
+            Algorithm::Source => "source",
+            Algorithm::Uri => "uri",
+            Algorithm::Header => "header",
+            Algorithm::Cookie => "cookie",
         }
+    }
+
+    /// In words, to be read after "the algorithm is".
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Algorithm::RoundRobin => "weighted round robin",
+            Algorithm::LeastConn => "least connections, by weight",
+            Algorithm::Random => "the less loaded of two random choices",
+            Algorithm::Source => "consistent hash of the client's address",
+            Algorithm::Uri => "consistent hash of path and query",
+            Algorithm::Header => "consistent hash of a header",
+            Algorithm::Cookie => "consistent hash of a cookie",
+        }
+    }
+}
+
+impl std::str::FromStr for Algorithm {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        use Algorithm::{Cookie, Header, LeastConn, Random, RoundRobin, Source, Uri};
+        let all = [RoundRobin, LeastConn, Random, Source, Uri, Header, Cookie];
+        all.into_iter().find(|algorithm| algorithm.as_str() == text).ok_or(())
     }
 }
 

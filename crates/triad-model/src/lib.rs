@@ -13,6 +13,7 @@ mod ports;
 mod process;
 mod report;
 mod secret;
+mod setting;
 mod times;
 
 pub use design::{
@@ -29,6 +30,7 @@ pub use report::{
     LatencyHistogram, ProcessReport, ProcessState, Rates, RequestCount, RoleReport, ServerReport, State,
 };
 pub use secret::Secret;
+pub use setting::{BackendMode, BackendSetting};
 pub use times::*;
 
 pub use ipnet::IpNet;

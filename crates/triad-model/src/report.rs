@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Role, ServerName, Verdict};
+use crate::{BackendMode, Role, ServerName, Verdict};
 
 /// How a part is doing, best first, so that the worst of several is their maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -201,11 +201,14 @@ pub struct BackendReport {
     pub pool: String,
     /// The server, or the instance.
     pub name: String,
-    /// Whether it may get traffic.
+    /// What an operator said of it.
+    #[serde(default)]
+    pub mode: BackendMode,
+    /// What its health checks say of it.
     pub verdict: Verdict,
     /// The last check's outcome, as a clause.
     pub why: String,
-    /// Its share.
+    /// Its share, as the file or an operator says.
     pub weight: u16,
     /// Passive.
     pub backup: bool,

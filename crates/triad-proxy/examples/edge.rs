@@ -38,7 +38,7 @@ fn plan(listen: SocketAddr, origin: SocketAddr, access_log: PathBuf) -> EdgePlan
         checked_from: Vec::new(),
         root: None,
         balancer: None,
-        local: Some(PoolPlan { backends: vec![backend], check }),
+        local: Some(PoolPlan::new(vec![backend], check)),
         relay: None,
         access_log: Some(access_log),
     }

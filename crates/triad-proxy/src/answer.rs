@@ -75,7 +75,9 @@ async fn route(
         return Err(Fault::new(404, Whose::Client, "the request's path"));
     }
     let (request, switch) = outgoing(Request::from_parts(head, body), &connection.peer, &record.id());
-    let outcome = Exchange::new(connection.worker.clone(), through_balancer, request, switch).run().await;
+    let outcome = Exchange::new(connection.worker.clone(), through_balancer, connection.peer.address, request, switch)
+        .run()
+        .await;
     record.sent(outcome.backend, outcome.attempts);
     match outcome.answer {
         Err(fault) if !from_world && !outcome.touched => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use triad_http::Sender;
-use triad_model::{BackendReport, Health, HealthCheck, Reading, Verdict};
+use triad_model::{BackendMode, BackendReport, BackendSetting, Health, HealthCheck, Reading, Verdict};
 
 use crate::balance::Share;
 use crate::plan::BackendPlan;
@@ -29,9 +29,23 @@ pub(crate) struct Backend {
     pub failures: AtomicU64,
     pub in_flight: AtomicU64,
     opinion: Mutex<Opinion>,
+    /// What an operator said, and how it comes back.
+    told: Mutex<Told>,
     verdict: watch::Sender<Verdict>,
     /// One list per worker, oldest first. Only its worker takes from a list, so its lock is free.
     idle: Vec<Mutex<VecDeque<Idle>>>,
+}
+
+/// Parts in which a backend that came back gets its share.
+pub(crate) const RAMP_STEPS: u16 = 10;
+
+#[derive(Debug, Default)]
+struct Told {
+    mode: BackendMode,
+    weight: Option<u16>,
+    slow_start: Duration,
+    /// When it came up again; `None` where it was up from its first check on.
+    back_since: Option<Instant>,
 }
 
 /// What is believed, and why.
@@ -62,6 +76,7 @@ impl Backend {
             failures: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             opinion: Mutex::new(Opinion { health: None, why: "not checked yet".to_owned() }),
+            told: Mutex::default(),
             verdict: watch::Sender::new(Verdict::Down),
             idle: (0..workers).map(|_| Mutex::default()).collect(),
             plan,
@@ -79,6 +94,27 @@ impl Backend {
         lock(&self.opinion).health.is_some()
     }
 
+    /// Takes what an operator said, and the time it has to come back.
+    pub fn set(&self, setting: Option<&BackendSetting>, slow_start_ms: u32) {
+        let mut told = lock(&self.told);
+        told.mode = setting.map(|setting| setting.mode).unwrap_or_default();
+        told.weight = setting.and_then(|setting| setting.weight);
+        told.slow_start = Duration::from_millis(slow_start_ms.into());
+    }
+
+    /// Whether its health is of interest.
+    pub fn is_checked_further(&self) -> bool {
+        lock(&self.told).mode != BackendMode::Maintenance
+    }
+
+    /// How much of its share it gets, in [`RAMP_STEPS`]; all of it unless it has come back a short time ago.
+    pub fn ramp(&self) -> u16 {
+        let told = lock(&self.told);
+        let Some(since) = told.back_since.filter(|_| !told.slow_start.is_zero()) else { return RAMP_STEPS };
+        let part = since.elapsed().as_secs_f64() / told.slow_start.as_secs_f64();
+        (1 + (part * f64::from(RAMP_STEPS)) as u16).min(RAMP_STEPS)
+    }
+
     /// Ready when it is down.
     pub async fn down(&self) {
         // The sender lives in `self`, so waiting cannot fail.
@@ -87,7 +123,9 @@ impl Backend {
 
     /// Takes one reading of its health; returns the verdict if it is news. Going down drops the idle connections.
     pub fn take(&self, reading: Reading, why: String) -> Option<Verdict> {
+        let is_first = !self.is_checked();
         let changed = self.judge(reading, why)?;
+        lock(&self.told).back_since = (changed == Verdict::Up && !is_first).then(Instant::now);
         self.verdict.send_replace(changed);
         if changed == Verdict::Down {
             self.idle.iter().for_each(|list| lock(list).clear());
@@ -139,17 +177,23 @@ impl Backend {
 
     /// As the rotation sees it.
     pub fn share(&self) -> Share {
-        Share { weight: self.plan.weight, backup: self.plan.backup, up: self.is_up() }
+        let told = lock(&self.told);
+        let weight = told.weight.unwrap_or(self.plan.weight);
+        let up = self.is_up() && told.mode == BackendMode::Ready && weight > 0;
+        Share { weight, backup: self.plan.backup, up }
     }
 
     /// As status and metrics show it.
     pub fn report(&self, pool: &str) -> BackendReport {
+        let mode = lock(&self.told).mode;
+        let share = self.share();
         BackendReport {
             pool: pool.to_owned(),
             name: self.plan.name.clone(),
+            mode,
             verdict: *self.verdict.borrow(),
             why: lock(&self.opinion).why.clone(),
-            weight: self.plan.weight,
+            weight: share.weight,
             backup: self.plan.backup,
             requests: self.requests.load(Relaxed),
             failures: self.failures.load(Relaxed),

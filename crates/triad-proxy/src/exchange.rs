@@ -3,6 +3,7 @@
 //! Invariants: a request of which a backend may have seen a byte is sent again only if it is idempotent and has no
 //! body (RFC 9110 §9.2.2); at most [`ATTEMPTS_MAX`] times; bodies stream both ways and are never held whole.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -16,6 +17,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use triad_http::{Body, BodyError, Fault, SendError, Sender, Switch, Whose, body, forwarding};
 
 use crate::backend::Backend;
+use crate::balance::{HashOn, cookie, fingerprint};
 use crate::counters::Ongoing;
 use crate::plan::Target;
 use crate::serve::Worker;
@@ -49,6 +51,8 @@ pub(crate) fn mark_untouched(response: &mut Response<Body>) {
 pub(crate) struct Exchange {
     worker: Arc<Worker>,
     through_balancer: bool,
+    /// The client.
+    source: IpAddr,
     head: Parts,
     /// `None` once a backend may have acted on the request, so that it must not be sent again.
     body: Option<Body>,
@@ -85,6 +89,7 @@ impl Exchange {
     pub fn new(
         worker: Arc<Worker>,
         through_balancer: bool,
+        source: IpAddr,
         request: Request<Body>,
         switch: Option<(Switch, HeaderValue)>,
     ) -> Self {
@@ -95,6 +100,7 @@ impl Exchange {
         Self {
             worker,
             through_balancer,
+            source,
             head,
             body: Some(body),
             switch,
@@ -134,17 +140,28 @@ impl Exchange {
         [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(&self.head.method)
     }
 
+    /// The hash of what the balancer goes by.
+    fn key(&self, on: &HashOn) -> Option<u64> {
+        let header = |name: &str| self.head.headers.get(name).map(HeaderValue::as_bytes);
+        match on {
+            HashOn::Source => Some(fingerprint(self.source.to_string().as_bytes())),
+            HashOn::Uri => self.head.uri.path_and_query().map(|path| fingerprint(path.as_str().as_bytes())),
+            HashOn::Header(name) => header(name).map(fingerprint),
+            HashOn::Cookie(name) => header("cookie").and_then(|all| cookie(all, name)).map(fingerprint),
+        }
+    }
+
     fn choose(&mut self) -> Option<Route> {
         let local = &self.worker.shared.local;
         if !self.through_balancer {
-            return local.pick(&self.tried).map(|backend| Route { over: None, backend });
+            return local.pick(&self.tried, |_| None).map(|backend| Route { over: None, backend });
         }
         loop {
-            let backend = self.worker.shared.balancer.pick(&self.tried)?;
+            let backend = self.worker.shared.balancer.pick(&self.tried, |on| self.key(on))?;
             if backend.plan.target != Target::ThisServer {
                 return Some(Route { over: None, backend });
             }
-            match local.pick(&self.tried) {
+            match local.pick(&self.tried, |_| None) {
                 Some(instance) => return Some(Route { over: Some(backend), backend: instance }),
                 None => self.tried.push(backend),
             }

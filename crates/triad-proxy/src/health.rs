@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use triad_http::{body, forwarding};
 use triad_model::{CHECK_USER_AGENT, Reading, Verdict};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, RAMP_STEPS};
 use crate::plan::Target;
 use crate::pool::Pool;
 use crate::serve::Shared;
@@ -30,6 +30,13 @@ pub(crate) async fn check(backend: Weak<Backend>, pool: Arc<Pool>, shared: Arc<S
         ticks.tick().await;
         let Some(backend) = backend.upgrade() else { return };
         backend.prune();
+        if !backend.is_checked_further() {
+            first.take();
+            continue;
+        }
+        if backend.ramp() < RAMP_STEPS {
+            pool.refresh();
+        }
         let Some((reading, why)) = read(&backend, &shared).await else { continue };
         if let Some(verdict) = backend.take(reading, why.clone()) {
             announce(&backend, &pool, verdict, &why);

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use triad_model::{
-    DATABASE, Design, HOP, HTTP, HTTPS, HealthCheck, INSTANCE_CHECK_MS, INSTANCE_FIRST, Role, ServerName,
+    Algorithm, BackendSetting, DATABASE, Design, HOP, HTTP, HTTPS, HealthCheck, INSTANCE_CHECK_MS, INSTANCE_FIRST,
+    Role, ServerName,
 };
 use triad_tls::{Identity, KeyPair, internal_name};
 
@@ -78,6 +79,28 @@ pub struct PoolPlan {
     pub backends: Vec<BackendPlan>,
     /// How each is checked.
     pub check: HealthCheck,
+    /// How the next one is chosen.
+    pub algorithm: Algorithm,
+    /// The header or cookie that the algorithm goes by.
+    pub hash_on: Option<String>,
+    /// Time in which one that came back gets more and more of its share, in milliseconds.
+    pub slow_start_ms: u32,
+    /// What an operator said of them.
+    pub settings: Vec<BackendSetting>,
+}
+
+impl PoolPlan {
+    /// Round robin over `backends`, with no more said.
+    pub fn new(backends: Vec<BackendPlan>, check: HealthCheck) -> Self {
+        Self {
+            backends,
+            check,
+            algorithm: Algorithm::RoundRobin,
+            hash_on: None,
+            slow_start_ms: 0,
+            settings: Vec::new(),
+        }
+    }
 }
 
 /// Something requests can be sent to.
@@ -204,7 +227,12 @@ fn balancer_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
         let target = if name == server { Target::ThisServer } else { hop(design, name)? };
         Some(BackendPlan { name: name.to_string(), target, weight: backend.weight, backup: backend.backup })
     });
-    Some(PoolPlan { backends: backends.collect(), check: balancer.health.clone() })
+    Some(PoolPlan {
+        algorithm: balancer.algorithm,
+        hash_on: balancer.hash_on.clone(),
+        slow_start_ms: balancer.slow_start_ms,
+        ..PoolPlan::new(backends.collect(), balancer.health.clone())
+    })
 }
 
 fn local_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
@@ -217,13 +245,13 @@ fn local_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, INSTANCE_FIRST + number - 1));
             backend(format!("app-{number}"), Target::Instance(address))
         };
-        return Some(PoolPlan { backends: (1..=app.instances).map(instance).collect(), check });
+        return Some(PoolPlan::new((1..=app.instances).map(instance).collect(), check));
     }
     if !design.carries(server, Role::Web) {
         return None;
     }
     let backends = app.servers.iter().filter_map(|name| Some(backend(name.to_string(), hop(design, name)?)));
-    Some(PoolPlan { backends: backends.collect(), check })
+    Some(PoolPlan::new(backends.collect(), check))
 }
 
 /// The way to another server's edge; `None` without a private address, which a design of several servers has.

@@ -1,13 +1,14 @@
 //! A pool: backends that do the same job, and whose turn it is.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use triad_model::BackendReport;
+use triad_model::{Algorithm, BackendReport};
 
-use crate::backend::Backend;
-use crate::balance::Rotation;
+use crate::backend::{Backend, RAMP_STEPS};
+use crate::balance::{Chooser, HashOn, Pick, Share, fingerprint, spread};
 use crate::plan::PoolPlan;
 
 /// A pool. It lives as long as the edge; reloads change its members.
@@ -18,6 +19,8 @@ pub(crate) struct Pool {
     members: ArcSwap<Members>,
     /// Picks so far, over all workers.
     turn: AtomicUsize,
+    /// Makes its random numbers others than those of the next edge.
+    seed: u64,
     /// Held by whoever replaces `members`.
     changing: Mutex<()>,
 }
@@ -25,7 +28,11 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct Members {
     backends: Vec<Arc<Backend>>,
-    rotation: Rotation,
+    algorithm: Algorithm,
+    hash_on: Option<HashOn>,
+    chooser: Chooser,
+    /// Whether any of them can be picked.
+    up: bool,
 }
 
 /// What a pool's members will be.
@@ -37,16 +44,25 @@ pub(crate) struct NextMembers {
 }
 
 impl Members {
-    fn new(backends: Vec<Arc<Backend>>) -> Self {
-        let shares: Vec<_> = backends.iter().map(|backend| backend.share()).collect();
-        Self { rotation: Rotation::new(&shares), backends }
+    fn new(backends: Vec<Arc<Backend>>, algorithm: Algorithm, hash_on: Option<HashOn>) -> Self {
+        // Weights are multiplied only while somebody has a part of its own: a long cycle is less evenly spread.
+        let all_full = backends.iter().all(|backend| backend.ramp() == RAMP_STEPS);
+        let share = |backend: &Arc<Backend>| {
+            let share = backend.share();
+            let weight = if all_full { share.weight } else { share.weight * backend.ramp() };
+            (fingerprint(backend.name.as_bytes()), Share { weight, ..share })
+        };
+        let shares: Vec<(u64, Share)> = backends.iter().map(share).collect();
+        let up = shares.iter().any(|(_, share)| share.up);
+        Self { chooser: Chooser::new(algorithm, &shares), backends, algorithm, hash_on, up }
     }
 }
 
 impl Pool {
     /// A pool without members.
     pub fn new(name: &'static str) -> Self {
-        Self { name, members: ArcSwap::default(), turn: AtomicUsize::new(0), changing: Mutex::new(()) }
+        let seed = RandomState::new().hash_one(name);
+        Self { name, members: ArcSwap::default(), turn: AtomicUsize::new(0), seed, changing: Mutex::new(()) }
     }
 
     /// The members `plan` asks for: those that it does not change, with all that is known of them, and new ones.
@@ -65,31 +81,50 @@ impl Pool {
         next
     }
 
-    /// Works from `backends` from now on.
-    pub fn set(&self, backends: Vec<Arc<Backend>>) {
+    /// Works from `backends` from now on, in the way `plan` says.
+    pub fn set(&self, backends: Vec<Arc<Backend>>, plan: &PoolPlan) {
+        for backend in &backends {
+            let setting = plan.settings.iter().find(|setting| setting.backend == backend.plan.name);
+            backend.set(setting, plan.slow_start_ms);
+        }
+        let hash_on = HashOn::of(plan.algorithm, plan.hash_on.as_deref());
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.members.store(Arc::new(Members::new(backends)));
+        self.members.store(Arc::new(Members::new(backends, plan.algorithm, hash_on)));
+    }
+
+    /// Has no members from now on.
+    pub fn clear(&self) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.members.store(Arc::default());
     }
 
     /// Takes changed verdicts into the rotation.
     pub fn refresh(&self) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let backends = self.members.load().backends.clone();
-        self.members.store(Arc::new(Members::new(backends)));
+        let members = self.members.load();
+        let Members { backends, algorithm, hash_on, .. } = &**members;
+        self.members.store(Arc::new(Members::new(backends.clone(), *algorithm, hash_on.clone())));
     }
 
-    /// The next backend that is not among `tried`.
-    pub fn pick(&self, tried: &[Arc<Backend>]) -> Option<Arc<Backend>> {
+    /// The next backend that is not among `tried`; `key` is asked for the hash of what the design names, if it names
+    /// something.
+    pub fn pick(&self, tried: &[Arc<Backend>], key: impl FnOnce(&HashOn) -> Option<u64>) -> Option<Arc<Backend>> {
         let members = self.members.load();
         let turn = self.turn.fetch_add(1, Relaxed);
+        let pick = Pick {
+            turn,
+            random: spread(self.seed.wrapping_add(turn as u64)),
+            key: members.hash_on.as_ref().and_then(key),
+        };
         let excluded = |position: usize| tried.iter().any(|backend| Arc::ptr_eq(backend, &members.backends[position]));
-        members.rotation.pick(turn, excluded).map(|position| members.backends[position].clone())
+        let in_flight = |position: usize| members.backends[position].in_flight.load(Relaxed);
+        members.chooser.pick(pick, in_flight, excluded).map(|position| members.backends[position].clone())
     }
 
     /// Whether any backend is up; `None` while none is and some were never checked.
     pub fn is_up(&self) -> Option<bool> {
         let members = self.members.load();
-        let up = !members.rotation.is_empty();
+        let up = members.up;
         (up || members.backends.iter().all(|backend| backend.is_checked())).then_some(up)
     }
 

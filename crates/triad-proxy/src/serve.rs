@@ -82,7 +82,7 @@ impl Edge {
         self.shared.live.store(Arc::new(next));
         // Only now does no new request look for a pool that the plan has no more.
         for (pool, _) in self.shared.pools(&plan).into_iter().filter(|(_, wanted)| wanted.is_none()) {
-            pool.set(Vec::new());
+            pool.clear();
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ impl Edge {
             let Some(wanted) = wanted else { continue };
             let next = pool.next_members(wanted, self.workers.len());
             self.check_first(pool, &next.new);
-            pool.set(next.all);
+            pool.set(next.all, wanted);
         }
         self.shared.relay.target.send_replace(plan.relay.clone());
     }

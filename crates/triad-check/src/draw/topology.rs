@@ -131,6 +131,12 @@ fn replication(design: &Design) -> Net {
 pub fn algorithm(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::RoundRobin => "round robin",
+        Algorithm::LeastConn => "least connections",
+        Algorithm::Random => "two random choices",
+        Algorithm::Source => "hash of address",
+        Algorithm::Uri => "hash of path",
+        Algorithm::Header => "hash of header",
+        Algorithm::Cookie => "hash of cookie",
     }
 }
 

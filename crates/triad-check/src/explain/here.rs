@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use triad_model::{
-    Backend, Balancer, Certificate, DATABASE, DNS, DNS_LEAVES_OUT_MS, Design, HTTP, HTTPS, INSTANCE_FIRST, METRICS,
-    Role, SEMI_SYNC_TIMEOUT_MS, Server, ServerName,
+    Algorithm, Backend, Balancer, Certificate, DATABASE, DNS, DNS_LEAVES_OUT_MS, Design, HTTP, HTTPS, INSTANCE_FIRST,
+    METRICS, Role, SEMI_SYNC_TIMEOUT_MS, Server, ServerName,
 };
 
 use super::Part;
@@ -175,9 +175,14 @@ fn algorithm(design: &Design) -> Vec<String> {
     if let [only] = active[..] {
         return vec![format!("{} is the only active backend: it gets every request while it is up.", only.server)];
     }
+    let name = format!("The algorithm is {}, {}.", balancer.algorithm.as_str(), balancer.algorithm.in_words());
+    if balancer.algorithm != Algorithm::RoundRobin {
+        let weights = active.iter().map(|backend| format!("{} has {}", backend.server, backend.weight));
+        return vec![name, format!("Of the weights {}.", and_list(weights))];
+    }
     let shares = active.iter().map(|backend| format!("{} gets {}", backend.server, backend.weight));
     vec![
-        format!("The algorithm is {}, weighted round robin.", balancer.algorithm.as_str()),
+        name,
         format!(
             "While all active backends are up, of every {} {}.",
             count(total as usize, "request"),

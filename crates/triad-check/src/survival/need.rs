@@ -3,16 +3,18 @@
 
 use triad_model::DNS_LEAVES_OUT_MS;
 
-use super::Actor;
 use super::fault::{Fault, Part};
+use super::{Actor, times};
 
 /// A tree of parts.
 #[derive(Clone, Debug)]
 pub(crate) enum Need {
     /// This part.
     Part(Part),
-    /// Every one of them.
+    /// Every one of them; a pause of the one begins when that of the other is over.
     All(Vec<Need>),
+    /// Every one of them; pauses begin with the fault, so the longest counts.
+    AllSince(Vec<Need>),
     /// One of them is enough, and somebody chooses.
     OneOf(Switch, Vec<Candidate>),
     /// Whoever chooses does not look at this: without it requests fail, but they keep coming.
@@ -103,6 +105,7 @@ impl Need {
                 None => Effect::None,
             },
             Need::All(needs) => needs.iter().map(|need| need.under(fault)).fold(Effect::None, Effect::and),
+            Need::AllSince(needs) => needs.iter().map(|need| need.under(fault)).fold(Effect::None, Effect::beside),
             Need::OneOf(switch, candidates) => one_of(*switch, candidates, fault),
             Need::Unseen(need) => match need.under(fault) {
                 Effect::Gone { back, .. } => Effect::Fails { all: true, back },
@@ -123,7 +126,7 @@ impl Effect {
         self.with(other, Pause::then)
     }
 
-    /// One request meets the one, another the other.
+    /// One request meets the one, another the other; or one meets both, which began at the same time.
     fn beside(self, other: Effect) -> Effect {
         self.with(other, Pause::longer)
     }
@@ -238,7 +241,8 @@ impl Switch {
     /// What it costs to notice, `None` if connections that wait are not noticed at all.
     fn notices(self, manner: Manner) -> Option<Pause> {
         match (self, manner) {
-            (Switch::Resolver, _) => Some(self.after(0, Actor::Resolver)),
+            (Switch::Resolver, Manner::Refuses) => Some(self.after(0, Actor::Resolver)),
+            (Switch::Resolver, _) => Some(self.after(times::RESOLVER_RETRY_MS, Actor::Resolver)),
             (Switch::Client { .. }, Manner::Holds) => None,
             (Switch::Client { ttl_s }, _) => {
                 let one_address_ms = Some(DNS_LEAVES_OUT_MS + u64::from(ttl_s) * 1000);

@@ -13,6 +13,10 @@ pub const DATABASE_RESTART_MS: u64 = 3000;
 pub const INSTANCE_START_MS: u64 = 1000;
 /// What starts a dead agent again (systemd, or the lab's init) and the agent's way to its children's start.
 pub const AGENT_RESTART_MS: u64 = 1000;
+/// A resolver asks the next name server when one says nothing: glibc's with `timeout:1`, the shortest it can have.
+/// Resolvers of providers wait less, and remember who was silent.
+pub const RESOLVER_RETRY_MS: u64 = 1000;
+
 /// The longest a backend that went silent goes unnoticed: the interval, then `fall` checks that time out.
 pub fn silence_ms(check: &HealthCheck) -> u64 {
     let (interval_ms, timeout_ms) = (u64::from(check.interval_ms), u64::from(check.timeout_ms));

@@ -20,7 +20,8 @@ pub(crate) enum Request {
 /// Everything `request` needs.
 pub(crate) fn request(design: &Design, request: Request) -> Need {
     let certificate = design.tls.as_ref().map(|_| Need::Part(Part::Certificate));
-    let mut needs = vec![names(design), fronts(design, Some(request))];
+    // Who waits for a name finds a balancer that has noticed meanwhile.
+    let mut needs = vec![Need::AllSince(vec![names(design), fronts(design, Some(request))])];
     needs.extend(certificate);
     Need::All(needs)
 }

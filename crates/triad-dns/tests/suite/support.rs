@@ -82,6 +82,8 @@ fn balancer(servers: &[&str]) -> Balancer {
     Balancer {
         servers: servers.iter().map(|server| name(server)).collect(),
         algorithm: Algorithm::RoundRobin,
+        hash_on: None,
+        slow_start_ms: 0,
         backends: vec![Backend { server: name("srv3"), weight: 1, backup: false }],
         health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 400, rise: 2, fall: 2 },
     }

@@ -96,7 +96,14 @@ fn server(text: &str, public: &[&str], private: Option<&str>) -> Server {
 fn balancer(servers: &[&str], backends: &[&str]) -> Balancer {
     let backends = names(backends).into_iter().map(|server| Backend { server, weight: 1, backup: false }).collect();
     let health = HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 };
-    Balancer { servers: names(servers), algorithm: Algorithm::RoundRobin, backends, health }
+    Balancer {
+        servers: names(servers),
+        algorithm: Algorithm::RoundRobin,
+        backends,
+        health,
+        hash_on: None,
+        slow_start_ms: 0,
+    }
 }
 
 fn app(servers: &[&str]) -> App {

@@ -100,6 +100,7 @@ fn request(code: u16, method: &str, count: u64) -> RequestCount {
 
 fn backend(server: &str, verdict: Verdict) -> BackendReport {
     BackendReport {
+        mode: triad_model::BackendMode::Ready,
         pool: "balancer".to_owned(),
         name: server.to_owned(),
         verdict,

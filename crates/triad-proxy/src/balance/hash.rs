@@ -63,7 +63,7 @@ fn bound(all: u64, weight: u64, weights: u64) -> u64 {
 }
 
 /// Spreads what is close together over 64 bits (SplitMix64's finalizer): numbers that differ stay different.
-fn spread(x: u64) -> u64 {
+pub fn spread(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

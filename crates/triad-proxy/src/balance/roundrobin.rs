@@ -43,11 +43,6 @@ impl Rotation {
         };
         from(&self.active).or_else(|| from(&self.reserve))
     }
-
-    /// Whether nothing can be picked.
-    pub fn is_empty(&self) -> bool {
-        self.active.is_empty() && self.reserve.is_empty()
-    }
 }
 
 /// One cycle of nginx's smooth weighted round robin: each turn everyone earns its weight, the richest is picked and

@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 mod agent;
+mod backend;
 mod check;
 mod draw;
 mod drill;
@@ -15,6 +16,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use triad_config::{LoadError, Loaded, NotFound};
 
@@ -46,6 +48,8 @@ enum Command {
     Agent(agent::Agent),
     /// Say what runs where, and how it is doing
     Status(status::Status),
+    /// Take a backend out of the balancers, bring it back, or change its weight, while they run
+    Backend(backend::Backend),
     /// Make the keys and passwords of the design, a folder for each server
     Secrets(secrets::Secrets),
     /// Print completions for a shell
@@ -103,6 +107,30 @@ impl DesignFile {
     }
 }
 
+/// Where an agent is asked.
+#[derive(Args)]
+pub struct AgentSocket {
+    /// Where the agent's sockets are
+    #[arg(long, default_value = "/run/triad", value_name = "DIR", global = true)]
+    run: PathBuf,
+    /// Ask an agent of this lab
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "run")]
+    lab: Option<String>,
+}
+
+impl AgentSocket {
+    /// The agent's local door; in a lab that of any server, for each speaks for all.
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        let Some(name) = &self.lab else { return Ok(self.run.join(triad_agent::LOCAL_DOOR)) };
+        let lab = triad_lab::Lab::named(triad_lab::LabName::new(name.clone())?)?;
+        let servers = std::fs::read_dir(lab.path().join("servers"))
+            .with_context(|| format!("lab {name} does not run; `triad lab up` starts it"))?;
+        let doors = servers.filter_map(|server| Some(server.ok()?.path().join("run").join(triad_agent::LOCAL_DOOR)));
+        let open = |door: &PathBuf| std::os::unix::net::UnixStream::connect(door).is_ok();
+        doors.into_iter().find(open).with_context(|| format!("no agent answers in lab {name}"))
+    }
+}
+
 /// Reads the design that `file` names, or prints what is wrong with it.
 fn load(file: Option<&Path>) -> Result<Loaded, ExitCode> {
     read(file).map_err(|failure| {
@@ -145,6 +173,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Drill(drill) => drill.run(),
         Command::Agent(agent) => agent.run(),
         Command::Status(status) => status.run(),
+        Command::Backend(backend) => backend.run(),
         Command::Secrets(secrets) => secrets.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "triad", &mut std::io::stdout());

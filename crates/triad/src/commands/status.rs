@@ -1,10 +1,12 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Args;
-use triad_api::{DesignReport, ServerAnswer};
-use triad_model::{ProcessReport, Role, ServerReport, State};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use triad_api::{ApiError, DesignReport, ServerAnswer};
+use triad_model::{BackendReport, ProcessReport, Role, ServerName, ServerReport, State, Verdict};
 
+use super::AgentSocket;
 use crate::print;
 
 /// Say what runs where, and how it is doing
@@ -13,25 +15,116 @@ use crate::print;
 /// 3 when no agent runs here.
 #[derive(Args)]
 pub struct Status {
-    /// Where the agent's sockets are
-    #[arg(long, default_value = "/run/triad", value_name = "DIR")]
-    run: PathBuf,
+    /// Only this, as a table
+    #[arg(value_enum)]
+    part: Option<Part>,
+    #[command(flatten)]
+    agent: AgentSocket,
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
 }
 
+/// What can be shown alone.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Part {
+    /// The balancers' backends, with requests a second
+    Balancer,
+}
+
 impl Status {
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if let Some(part) = self.part {
+            return show_part(part, &self.agent, self.json);
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        match runtime.block_on(triad_api::local_status(&self.run.join("agent.sock"))) {
+        match runtime.block_on(triad_api::local_status(&self.agent.path()?)) {
             Ok(report) => show(&report, self.json),
-            Err(error) => {
-                eprintln!("triad: {error}");
-                Ok(ExitCode::from(print::NOT_RUNNING))
-            }
+            Err(error) => Ok(not_running(&error)),
         }
     }
+}
+
+fn not_running(error: &ApiError) -> ExitCode {
+    eprintln!("triad: {error}");
+    ExitCode::from(print::NOT_RUNNING)
+}
+
+/// Rates are taken over this.
+const RATE_TIME: Duration = Duration::from_secs(1);
+
+/// Prints one part, and gives the exit code that goes with it.
+pub fn show_part(part: Part, agent: &AgentSocket, as_json: bool) -> anyhow::Result<ExitCode> {
+    let Part::Balancer = part;
+    let socket = agent.path()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let reports = runtime.block_on(async {
+        let first = triad_api::local_status(&socket).await?;
+        tokio::time::sleep(RATE_TIME).await;
+        Ok((first, triad_api::local_status(&socket).await?))
+    });
+    let (first, second) = match reports {
+        Ok(reports) => reports,
+        Err(error) => return Ok(not_running(&error)),
+    };
+    let rows = backends(&first, &second);
+    let all_up = rows.iter().all(|row| row.backend.verdict == Verdict::Up);
+    if as_json {
+        print::json(&rows)?;
+    } else {
+        print::out(&backend_table(&rows));
+    }
+    Ok(ExitCode::from(if all_up { print::DONE } else { print::FAILED }))
+}
+
+/// A backend as one balancer sees it.
+#[derive(Serialize)]
+struct Row {
+    balancer: ServerName,
+    #[serde(flatten)]
+    backend: BackendReport,
+    /// Requests sent to it a second.
+    qps: f64,
+}
+
+/// What balancers say of their backends in `second`, with rates since `first`.
+fn backends(first: &DesignReport, second: &DesignReport) -> Vec<Row> {
+    let of = |report: &DesignReport| -> Vec<(ServerName, BackendReport)> {
+        let edges =
+            report.servers.iter().filter_map(|answer| Some((&answer.server, answer.report.as_ref()?.edge.as_ref()?)));
+        let backends = edges.flat_map(|(server, edge)| edge.backends.iter().map(|it| (server.clone(), it.clone())));
+        backends.filter(|(_, backend)| backend.pool == "balancer").collect()
+    };
+    let before = of(first);
+    let row = |(balancer, backend): (ServerName, BackendReport)| {
+        let earlier = before.iter().find(|(server, it)| *server == balancer && it.name == backend.name);
+        let since = earlier.map_or(backend.requests, |(_, it)| it.requests);
+        let qps = backend.requests.saturating_sub(since) as f64 / RATE_TIME.as_secs_f64();
+        Row { balancer, backend, qps }
+    };
+    of(second).into_iter().map(row).collect()
+}
+
+fn backend_table(rows: &[Row]) -> String {
+    let heading = ["BALANCER", "BACKEND", "STATE", "MODE", "WEIGHT", "IN FLIGHT", "QPS", "REQUESTS", "FAILED", "WHY"];
+    let mut table = vec![heading.map(str::to_owned).to_vec()];
+    table.extend(rows.iter().map(|Row { balancer, backend, qps }| {
+        let state = if backend.verdict == Verdict::Up { "up" } else { "down" };
+        let weight = if backend.backup { format!("{} (passive)", backend.weight) } else { backend.weight.to_string() };
+        vec![
+            balancer.to_string(),
+            backend.name.clone(),
+            state.to_owned(),
+            backend.mode.to_string(),
+            weight,
+            backend.in_flight.to_string(),
+            format!("{qps:.1}"),
+            backend.requests.to_string(),
+            backend.failures.to_string(),
+            backend.why.clone(),
+        ]
+    }));
+    print::table(&table)
 }
 
 /// Prints `report` and gives the exit code that goes with it.

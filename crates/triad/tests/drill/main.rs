@@ -13,7 +13,7 @@ use harness::{Failure, LabUnderTest, examples, labs, text, triad};
 use libtest_mimic::{Arguments, Trial};
 
 /// Those of the standard set that are run here.
-const SHORT: &[&str] = &["instance-killed", "active-silent"];
+const SHORT: &[&str] = &["instance-killed", "active-silent", "reload", "reload-refused"];
 
 type Case = (&'static str, fn() -> Result<(), Failure>);
 
@@ -88,6 +88,7 @@ fn short_set() -> Result<(), Failure> {
     let said = text(&output.stdout);
     ensure!(output.status.success(), "{}\n{said}{}", output.status, text(&output.stderr));
     ensure!(said.contains("nothing succeeded") || said.contains("p99 ms"), "no latencies in\n{said}");
+    ensure!(said.contains("agrees") && !said.contains("DIFFERS"), "predictions differ from what was measured:\n{said}");
     let page = std::fs::read_to_string(&report)?;
     std::fs::remove_file(&report)?;
     ensure!(page.contains("<svg") && page.contains("cut active"), "the page has no timeline");

@@ -1,13 +1,17 @@
-//! A changed file is taken into use without a restart: what the running parts can change is changed, in the order of
-//! a change (firewall, edge, name server). A file that is wrong, certificates that cannot be used, or a change that
-//! needs more than that leave everything as it was.
+//! What changes while the agent runs.
+//!
+//! A changed file is taken into use: what the running parts can change is changed, in the order of a change (firewall,
+//! edge, name server). A file that is wrong, certificates that cannot be used, or a change that needs more than that
+//! leave everything as it was. What an operator says of a backend goes the same way, as a part of the edge's plan.
 
 use anyhow::{Context, bail};
 use triad_dns::Zone;
 use triad_firewall::Ruleset;
-use triad_model::Design;
+use triad_model::{Backend, BackendSetting, Balancer, Design};
+use triad_proxy::EdgePlan;
 
 use crate::agent::Running;
+use crate::api::Command;
 use crate::secrets::{self, Secrets};
 use crate::setup::Setup;
 
@@ -35,6 +39,41 @@ impl Running {
         Ok(())
     }
 
+    /// What the edge works from under `design`, and what operators said.
+    fn edge_plan(&self, design: &Design, secrets: &Secrets, settings: &[BackendSetting]) -> EdgePlan {
+        let mut plan = self.setup.edge_plan(design, secrets, self.database.as_ref());
+        if let Some(balancer) = &mut plan.balancer {
+            balancer.settings = settings.to_vec();
+        }
+        plan
+    }
+
+    /// Does what was said at a door.
+    pub(crate) async fn obey(&mut self, command: Command) {
+        match command {
+            Command::SetBackend(setting, answer) => {
+                let outcome = self.set_backend(setting).await;
+                // Whoever asked may have gone.
+                let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
+            }
+        }
+    }
+
+    async fn set_backend(&mut self, setting: BackendSetting) -> anyhow::Result<bool> {
+        let Some(balancer) = self.setup.design.balancer.as_ref() else { return Ok(false) };
+        let Some(edge) = self.edge.as_ref().filter(|_| balancer.servers.contains(&self.setup.server.name)) else {
+            return Ok(false);
+        };
+        check_setting(balancer, &setting)?;
+        let mut settings = self.settings.clone();
+        settings.retain(|other| other.backend != setting.backend);
+        tracing::info!(backend = setting.backend, mode = %setting.mode, weight = setting.weight, "an operator's word");
+        settings.push(setting);
+        edge.change(self.edge_plan(&self.setup.design, &self.setup.secrets, &settings)).await?;
+        self.settings = settings;
+        Ok(true)
+    }
+
     async fn change(&self, design: &Design, secrets: &Secrets) -> anyhow::Result<()> {
         let setup = &self.setup;
         let ruleset = |design| Ruleset::of(design, &setup.server.name);
@@ -51,7 +90,7 @@ impl Running {
     }
 
     async fn change_services(&self, design: &Design, secrets: &Secrets) -> anyhow::Result<()> {
-        let edge_plan = |design, secrets| self.setup.edge_plan(design, secrets, self.database.as_ref());
+        let edge_plan = |design, secrets| self.edge_plan(design, secrets, &self.settings);
         if let Some(edge) = &self.edge {
             edge.change(edge_plan(design, secrets)).await?;
         }
@@ -62,6 +101,17 @@ impl Running {
         }
         outcome
     }
+}
+
+fn check_setting(balancer: &Balancer, setting: &BackendSetting) -> anyhow::Result<()> {
+    let names: Vec<&str> = balancer.backends.iter().map(|backend| backend.server.as_str()).collect();
+    if !names.contains(&setting.backend.as_str()) {
+        bail!("{} is no backend; there are {}", setting.backend, names.join(", "));
+    }
+    if setting.weight.is_some_and(|weight| weight > Backend::WEIGHT_MAX) {
+        bail!("a weight is from 0 to {}", Backend::WEIGHT_MAX);
+    }
+    Ok(())
 }
 
 /// The first thing in which `design` differs from what runs that only a restart can change: sockets, processes and
