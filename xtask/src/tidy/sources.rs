@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-/// Folders that hold no sources: of git, of the build, and of what examples build for the lab.
+/// What holds no sources: of git (a file in a worktree), of the build, and of what examples build for the lab.
 const SKIPPED: &[&str] = &[".git", "target", "app"];
 
 /// A text file.
@@ -59,7 +59,10 @@ fn read_folder(folder: &Path, prefix: &str, sources: &mut Vec<Source>) -> anyhow
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{prefix}{name}");
         let kind = entry.file_type()?;
-        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+        if SKIPPED.contains(&name.as_str()) {
+            continue;
+        }
+        if kind.is_dir() {
             read_folder(&entry.path(), &format!("{path}/"), sources)?;
         } else if kind.is_file()
             && let Ok(text) = String::from_utf8(fs::read(entry.path())?)
