@@ -61,6 +61,20 @@ impl BodyReader {
         }
     }
 
+    /// What is left of a body with a length; `None` if its end is told otherwise.
+    pub fn remaining(&self) -> Option<u64> {
+        match &self.0 {
+            State::Done => Some(0),
+            State::Length(left) => Some(*left),
+            State::Chunked(_) | State::UntilClose => None,
+        }
+    }
+
+    /// Whether it arrives in chunks.
+    pub fn is_chunked(&self) -> bool {
+        matches!(self.0, State::Chunked(_))
+    }
+
     /// Takes from the start of `bytes`, at most up to the end of one run of payload. With bytes there and the body not
     /// done it takes at least one.
     ///

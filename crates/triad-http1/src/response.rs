@@ -27,6 +27,11 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
+    /// A fresh one with the memory of `used`, whose last answer may not have been whole.
+    pub fn reusing(used: &mut Self) -> Self {
+        Self { fields: std::mem::take(&mut used.fields), ..Self::default() }
+    }
+
     /// Parses what has arrived of a head, as [`crate::RequestHead::parse`] does.
     ///
     /// # Errors
