@@ -9,7 +9,7 @@ use http::HeaderValue;
 pub struct RequestId([u8; 2 * ID_BYTES]);
 
 /// Ids that one call to the kernel pays for.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 /// Bytes of an id.
 const ID_BYTES: usize = 16;
 

@@ -26,7 +26,7 @@ pub use field::{Fields, Name, Span};
 pub use refusal::Refusal;
 pub use request::{Form, Method, RequestHead};
 pub use response::ResponseHead;
-pub use write::{HeadWriter, write_chunk, write_last_chunk};
+pub use write::{HeadWriter, write_chunk, write_last_chunk, write_number};
 
 /// The versions spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

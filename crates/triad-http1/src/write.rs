@@ -27,7 +27,7 @@ impl<'a> HeadWriter<'a> {
             return Self { out };
         }
         out.extend_from_slice(b"HTTP/1.1 ");
-        write_number(out, status.into());
+        write_number(out, status.into(), 3);
         out.push(b' ');
         out.extend_from_slice(reason);
         out.extend_from_slice(b"\r\n");
@@ -71,7 +71,7 @@ impl<'a> HeadWriter<'a> {
     /// `Content-Length` of a number of bytes.
     pub fn content_length(&mut self, length: u64) {
         self.out.extend_from_slice(b"content-length: ");
-        write_number(self.out, length);
+        write_number(self.out, length, 1);
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -107,17 +107,30 @@ pub fn write_last_chunk<'a>(out: &mut Vec<u8>, trailers: impl Iterator<Item = &'
     out.extend_from_slice(b"\r\n");
 }
 
-/// Decimal digits, without the machinery of formatting.
-fn write_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
+/// Writes decimal digits, at least `width` of them, without the machinery of formatting.
+pub fn write_number(out: &mut Vec<u8>, mut number: u64, width: usize) {
+    let mut digits = [b'0'; 20];
     let mut start = digits.len();
-    loop {
+    while number > 0 {
         start -= 1;
         digits[start] = b'0' + (number % 10) as u8;
         number /= 10;
-        if number == 0 {
-            break;
+    }
+    out.extend_from_slice(&digits[start.min(digits.len().saturating_sub(width))..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write_number;
+
+    #[test]
+    fn numbers_are_as_wide_as_asked_or_wider() {
+        for (number, width, text) in
+            [(0, 1, "0"), (7, 3, "007"), (1234, 3, "1234"), (u64::MAX, 1, "18446744073709551615")]
+        {
+            let mut out = Vec::new();
+            write_number(&mut out, number, width);
+            assert_eq!(out, text.as_bytes());
         }
     }
-    out.extend_from_slice(&digits[start..]);
 }

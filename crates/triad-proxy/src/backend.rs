@@ -104,11 +104,11 @@ impl Backend {
         }
     }
 
-    /// An idle connection that can take a request now.
-    pub fn check_out(&self, worker: usize) -> Option<Stream> {
+    /// An idle connection that can take a request at `now`.
+    pub fn check_out(&self, worker: usize, now: Instant) -> Option<Stream> {
         let mut list = lock(&self.idle[worker]);
         while let Some(mut idle) = list.pop_back() {
-            if idle.stream.is_quiet() && idle.since.elapsed() < IDLE_TIMEOUT {
+            if now.saturating_duration_since(idle.since) < IDLE_TIMEOUT && idle.stream.is_quiet() {
                 return Some(idle.stream);
             }
         }

@@ -16,12 +16,14 @@ pub(crate) const TICK: Duration = Duration::from_millis(200);
 pub(crate) struct Clock {
     sleep: Pin<Box<Sleep>>,
     armed_for: Instant,
+    /// Whether it will wake the task, which is always the same: asking again would change nothing.
+    listens: bool,
 }
 
 impl Clock {
     /// Armed for `first`.
     pub fn new(first: Instant) -> Self {
-        Self { sleep: Box::pin(sleep_until(first)), armed_for: first }
+        Self { sleep: Box::pin(sleep_until(first)), armed_for: first, listens: false }
     }
 
     /// Whether `due` has passed; if not, the task is woken then or before.
@@ -29,18 +31,22 @@ impl Clock {
         if self.armed_for > due {
             self.arm(due);
         }
+        if self.listens && !self.sleep.is_elapsed() {
+            return false;
+        }
         while self.sleep.as_mut().poll(context).is_ready() {
             if Instant::now() >= due {
                 return true;
             }
             self.arm(due);
         }
+        self.listens = true;
         false
     }
 
     fn arm(&mut self, at: Instant) {
         self.sleep.as_mut().reset(at);
-        self.armed_for = at;
+        (self.armed_for, self.listens) = (at, false);
     }
 }
 

@@ -90,13 +90,15 @@ impl Connection {
 
     /// Answers requests until the connection ends.
     pub async fn serve(mut self) {
+        let mut now = std::time::Instant::now();
         let unread = loop {
-            let next = match self.arrival().await {
+            let next = match self.arrival(now.into()).await {
                 Arrival::Head(length) => self.answer(length).await,
                 Arrival::Refused(refusal) => self.refuse(refusal).await,
                 Arrival::Nothing => break false,
             };
-            self.record.end();
+            now = std::time::Instant::now();
+            self.record.end(now);
             self.requests += 1;
             if let ControlFlow::Break(unread) = next {
                 break unread;
@@ -105,9 +107,8 @@ impl Connection {
         self.client.close(unread).await;
     }
 
-    /// Waits for the next head.
-    async fn arrival(&mut self) -> Arrival {
-        let now = Instant::now();
+    /// Waits from `now` on for the next head.
+    async fn arrival(&mut self, now: Instant) -> Arrival {
         let mut due = now + if self.requests == 0 { HEAD_TIMEOUT } else { IDLE_TIMEOUT };
         let mut begun = false;
         loop {
@@ -162,11 +163,11 @@ impl Connection {
     /// Answers the request whose head is the first `length` bytes, from the plan that is live when it arrives.
     async fn answer(&mut self, length: usize) -> Next {
         self.refresh();
-        let live = self.live.clone();
         let bytes = &self.client.input.bytes()[..length];
-        self.record.begin(live.clone(), &self.peer, &self.head, bytes);
-        let way = way(self.entrance, &live, &self.head, bytes, self.record.is_check);
-        let file = match (&way, &live.statics) {
+        self.record.begin(self.live.clone(), &self.peer, &self.head, bytes);
+        let way = way(self.entrance, &self.live, &self.head, bytes, self.record.is_check);
+        let has_local = self.live.has_local;
+        let file = match (&way, &self.live.statics) {
             (Way::Inside { .. }, Some(statics)) => file(statics, &self.head, bytes, self.record.id).await,
             _ => None,
         };
@@ -179,7 +180,7 @@ impl Connection {
                 self.client.input.consume(length);
                 self.fail(fault, BodyReader::new(self.head.framing), false).await
             }
-            (None, Way::Inside { through_balancer }) if through_balancer || live.has_local => {
+            (None, Way::Inside { through_balancer }) if through_balancer || has_local => {
                 self.pass_on(length, through_balancer).await
             }
             (None, Way::Inside { .. }) => {
@@ -246,7 +247,7 @@ impl Connection {
             Ok(Relayed::Closed { unread }) => ControlFlow::Break(unread),
             Ok(Relayed::Refused(fault)) => self.fail(fault, body, false).await,
             Ok(Relayed::Switched(stream, rest)) => {
-                self.record.end();
+                self.record.end(std::time::Instant::now());
                 switch::join(&mut self.client, stream, rest).await;
                 ControlFlow::Break(false)
             }

@@ -198,7 +198,7 @@ impl<'a> Exchange<'a> {
     async fn attempt(&mut self, route: &Route) -> Result<Reply, Failure> {
         self.attempts += 1;
         route.backends().for_each(|backend| _ = backend.requests.fetch_add(1, Relaxed));
-        if let Some(stream) = route.backend.check_out(self.worker.number) {
+        if let Some(stream) = route.backend.check_out(self.worker.number, self.record.started) {
             match self.send(stream, route).await {
                 // The backend closed it while it was idle. That says nothing about a new one.
                 Err(Failure::Unsent(_)) => {}
@@ -223,7 +223,8 @@ impl<'a> Exchange<'a> {
         self.sent = false;
         *self.answer_head = ResponseHead::reusing(self.answer_head);
         self.upload.begin(self.head, &self.client.input);
-        let now = Instant::now();
+        // The first attempt begins with the request, as good as.
+        let now = if self.attempts == 1 { self.record.started.into() } else { Instant::now() };
         let mut wait = Wait { stall: Stall::new(now, HEAD_TIMEOUT), tick: now + TICK };
         let answered = poll_fn(|context| self.poll_reply(context, &mut reply, &mut wait)).await;
         self.sent |= self.upload.moved > 0;

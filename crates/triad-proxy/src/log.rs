@@ -6,7 +6,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use triad_http::{Fault, RequestId};
+use triad_http1::write_number;
 
 /// Bytes of lines that may wait for the disk, for each worker: about 3000 lines.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
@@ -230,7 +230,7 @@ fn rotate(path: &Path) -> io::Result<()> {
 pub(crate) struct Asked<'a> {
     pub at: SystemTime,
     pub id: &'a RequestId,
-    pub client: IpAddr,
+    pub client: &'a str,
     pub host: &'a [u8],
     pub method: &'a [u8],
     /// Without query, which may hold what nobody should read in a log.
@@ -259,7 +259,7 @@ impl Asked<'_> {
         front.extend_from_slice(b"\",\"request_id\":\"");
         front.extend_from_slice(self.id.as_str().as_bytes());
         front.extend_from_slice(b"\",\"client\":\"");
-        write!(front, "{}", self.client).expect("a buffer takes all");
+        front.extend_from_slice(self.client.as_bytes());
         front.push(b'"');
         write_text(front, "host", self.host);
         write_text(front, "method", self.method);
@@ -276,15 +276,20 @@ impl Asked<'_> {
 impl Answered<'_> {
     /// What stands between the two parts, and the end.
     pub fn write(&self, line: &mut Vec<u8>, back: &[u8]) {
-        let (status, bytes, attempts) = (self.status, self.bytes, self.attempts);
-        let micros = self.duration.as_micros();
-        let (millis, rest) = (micros / 1000, micros % 1000);
-        write!(line, ",\"status\":{status},\"bytes\":{bytes},\"duration_ms\":{millis}.{rest:03}")
-            .expect("a buffer takes all");
+        let micros = self.duration.as_micros() as u64;
+        line.extend_from_slice(b",\"status\":");
+        write_number(line, self.status.into(), 1);
+        line.extend_from_slice(b",\"bytes\":");
+        write_number(line, self.bytes, 1);
+        line.extend_from_slice(b",\"duration_ms\":");
+        write_number(line, micros / 1000, 1);
+        line.push(b'.');
+        write_number(line, micros % 1000, 3);
         if let Some(backend) = self.backend {
             write_text(line, "backend", backend.as_bytes());
         }
-        write!(line, ",\"attempts\":{attempts}").expect("a buffer takes all");
+        line.extend_from_slice(b",\"attempts\":");
+        write_number(line, self.attempts.into(), 1);
         if let Some(fault) = self.fault {
             write_text(line, "fault", format!("{} ({})", fault.part, fault.whose.as_str()).as_bytes());
         }
@@ -307,7 +312,9 @@ fn write_time(line: &mut Vec<u8>, at: SystemTime) {
         }
         line.extend_from_slice(text.as_bytes());
     });
-    write!(line, ".{:03}Z", since.subsec_millis()).expect("a buffer takes all");
+    line.push(b'.');
+    write_number(line, since.subsec_millis().into(), 3);
+    line.push(b'Z');
 }
 
 /// Whether a value can stand in a line: visible ASCII and blanks.
@@ -350,7 +357,7 @@ mod tests {
         let asked = Asked {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             id: &id,
-            client: "2001:db8::7".parse().expect("an address"),
+            client: "2001:db8::7",
             host: b"www.foobar.com",
             method: b"GET",
             path: b"/entries.json",

@@ -3,10 +3,10 @@
 //! A connection has one record, used again for each request. If it is dropped while a request is under way, that is
 //! counted like any other: the client went away, or the edge was ended.
 
-use std::net::IpAddr;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use triad_http::{Fault, Peer, RequestId, Whose, forwarding};
 use triad_http1::{Method, RequestHead};
@@ -19,6 +19,8 @@ use crate::serve::Worker;
 
 /// Status of a request whose client left before there was an answer; nginx's number for it, never sent.
 const CLIENT_GONE: u16 = 499;
+/// How long the wall clock is taken from the steady one before it is looked at again.
+const WALL_CLOCK_AGE: Duration = Duration::from_secs(1);
 
 /// The record of the request under way.
 pub(crate) struct Record {
@@ -33,7 +35,8 @@ pub(crate) struct Record {
     pub bytes: u64,
     site: Option<Arc<str>>,
     method: Method,
-    started: Instant,
+    /// When its head was whole.
+    pub started: Instant,
     status: u16,
     backend: Option<Arc<str>>,
     attempts: u32,
@@ -68,7 +71,6 @@ impl Record {
 
     /// Starts the clock for the request whose head, as far as it was understood, is in `bytes`.
     pub fn begin(&mut self, live: Arc<Live>, peer: &Peer, head: &RequestHead, bytes: &[u8]) {
-        self.end();
         self.started = Instant::now();
         self.id = forwarding::request_id(&head.fields, bytes, peer);
         let host = head.host.map(|host| host.of_bytes(bytes));
@@ -82,8 +84,7 @@ impl Record {
         self.is_check = user_agent == Some(CHECK_USER_AGENT.as_bytes())
             && (peer.trusted || live.checked_from.contains(&peer.address));
         if live.log.is_some() && !self.is_check {
-            let client = forwarding::client(&head.fields, bytes, peer);
-            self.write_line(client, head, bytes, user_agent);
+            self.write_line(peer, head, bytes, user_agent);
         }
         self.worker.counters.in_flight.fetch_add(1, Relaxed);
         self.live = Some(live);
@@ -109,14 +110,13 @@ impl Record {
         self.failed(Fault::new(CLIENT_GONE, Whose::Client, "the client went away"));
     }
 
-    /// The answer has ended: counts and logs it.
-    pub fn end(&mut self) {
+    /// The answer has ended at `now`: counts and logs it.
+    pub fn end(&mut self, now: Instant) {
         let Some(live) = self.live.take() else { return };
         let counters = &self.worker.counters;
         counters.in_flight.fetch_sub(1, Relaxed);
         let Some(site) = self.site.as_ref().filter(|_| !self.is_check) else { return };
-        let ended = Instant::now();
-        let duration = ended - self.started;
+        let duration = now.saturating_duration_since(self.started);
         counters.count(&mut self.last_row, site, self.method, self.status, duration);
         let Some(log) = &live.log else { return };
         let answered = Answered {
@@ -127,18 +127,19 @@ impl Record {
             attempts: self.attempts,
             fault: self.fault.as_ref(),
         };
-        log.write(self.worker.number, ended, &self.front, |line| answered.write(line, &self.back));
+        log.write(self.worker.number, now, &self.front, |line| answered.write(line, &self.back));
     }
 
-    fn write_line(&mut self, client: IpAddr, head: &RequestHead, bytes: &[u8], user_agent: Option<&[u8]>) {
+    fn write_line(&mut self, peer: &Peer, head: &RequestHead, bytes: &[u8], user_agent: Option<&[u8]>) {
         let text = |name| head.fields.find(bytes, name).map(|value| value.of_bytes(bytes));
         let (_, path) = head.path(bytes);
         let path = if path.is_empty() { head.target.of_bytes(bytes) } else { path };
         let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let client = if peer.trusted { Some(forwarding::client(&head.fields, bytes, peer).to_string()) } else { None };
         let asked = Asked {
-            at: SystemTime::now(),
+            at: time_of(self.started),
             id: &self.id,
-            client,
+            client: client.as_deref().unwrap_or(&peer.address_text),
             host: text("host").unwrap_or_default(),
             method: head.method_text.of_bytes(bytes),
             path: if path.is_empty() && head.version.is_some() { b"/" } else { path },
@@ -156,7 +157,23 @@ impl Drop for Record {
             if self.status != CLIENT_GONE {
                 self.client_gone();
             }
-            self.end();
+            self.end(Instant::now());
+        }
+    }
+}
+
+/// The time of day at `now`, which is not before the last `now` of this thread. Looks at one clock, not two.
+fn time_of(now: Instant) -> SystemTime {
+    thread_local! {
+        static SEEN: Cell<Option<(Instant, SystemTime)>> = const { Cell::new(None) };
+    }
+    let fresh = SEEN.get().and_then(|(then, time)| Some((now.checked_duration_since(then)?, time)));
+    match fresh.filter(|(age, _)| *age < WALL_CLOCK_AGE) {
+        Some((age, time)) => time + age,
+        None => {
+            let time = SystemTime::now();
+            SEEN.set(Some((now, time)));
+            time
         }
     }
 }
