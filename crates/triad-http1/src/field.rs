@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::Refusal;
+use crate::limits::CONNECTION_OPTIONS_MAX;
 
 /// A place in a head's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +108,7 @@ pub(crate) struct ConnectionOptions {
     pub upgrade: bool,
     /// It names fields beside these, which concern this connection only.
     pub names_fields: bool,
+    count: usize,
 }
 
 impl Fields {
@@ -173,7 +175,8 @@ impl ConnectionOptions {
     fn add(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for option in elements(value) {
             let is = |known: &str| option.eq_ignore_ascii_case(known.as_bytes());
-            if !option.iter().all(|byte| is_token(*byte)) {
+            self.count += 1;
+            if self.count > CONNECTION_OPTIONS_MAX || !option.iter().all(|byte| is_token(*byte)) {
                 return Err(Refusal::bad("Connection"));
             }
             match option.len() {

@@ -6,6 +6,8 @@ pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Fields of a head; more are refused with 431.
 pub const HEADERS_MAX: usize = 100;
+/// Options in all `Connection` fields of a head: each is compared with each field.
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
 /// Bytes of a method; the longest that is registered has 17.
 pub const METHOD_BYTES_MAX: usize = 24;
 /// Empty lines before a request, which some clients send after a body.

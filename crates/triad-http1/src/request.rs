@@ -12,7 +12,6 @@ use crate::{Fields, Framing, Name, Refusal, Span, Version};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Method {
     /// `GET`.
-    #[default]
     Get,
     /// `HEAD`.
     Head,
@@ -30,7 +29,8 @@ pub enum Method {
     Connect,
     /// `TRACE`, which is refused with 501: it would show a client fields that it must not see.
     Trace,
-    /// Any other.
+    /// Any other, or one that was not understood.
+    #[default]
     Other,
 }
 

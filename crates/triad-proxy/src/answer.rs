@@ -104,7 +104,9 @@ pub(crate) fn outgoing(out: &mut Vec<u8>, head: &RequestHead, bytes: &[u8], peer
         (Framing::None, Some(0)) => writer.content_length(0),
         (framing, _) => writer.framing(framing),
     }
-    let protocol = head.upgrade.map(|protocol| protocol.of_bytes(bytes)).filter(|protocol| !is_http(protocol));
+    // Behind a body it would not be plain which bytes are HTTP, so there the wish is not passed on.
+    let wished = head.upgrade.filter(|_| head.framing == Framing::None);
+    let protocol = wished.map(|protocol| protocol.of_bytes(bytes)).filter(|protocol| !is_http(protocol));
     if let Some(protocol) = protocol {
         writer.field("connection", &[b"upgrade"]);
         writer.field("upgrade", &[protocol]);

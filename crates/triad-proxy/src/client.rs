@@ -23,6 +23,16 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 /// Bytes of that.
 const LINGER_BYTES_MAX: usize = 512 * 1024;
 
+/// Bytes of memory that a connection keeps in each of its buffers between requests.
+const KEPT_BYTES_MAX: usize = 4 * 1024;
+
+/// Gives back what one large request made of a buffer.
+pub(crate) fn trim(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > KEPT_BYTES_MAX {
+        *buffer = Vec::new();
+    }
+}
+
 /// The client's end.
 pub(crate) struct Client {
     pub stream: Stream,
@@ -78,6 +88,7 @@ impl Client {
 
     /// Ends the connection. With `unread`, the client may be sending what nobody will read.
     pub async fn close(mut self, unread: bool) {
+        let unread = unread || !self.input.is_empty();
         let _ = timeout(LINGER_TIME, async {
             self.stream.shutdown().await?;
             let mut left = if unread { LINGER_BYTES_MAX } else { 0 };

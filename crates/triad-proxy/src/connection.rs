@@ -11,7 +11,7 @@ use triad_http::{Body, Fault, Peer, Whose};
 use triad_http1::{BodyReader, Framing, Refusal, RequestHead, ResponseHead};
 
 use crate::answer::{Entrance, Way, file, outgoing, way};
-use crate::client::{Client, HEAD_TIMEOUT, IDLE_TIMEOUT};
+use crate::client::{Client, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
 use crate::exchange::{Exchange, UNTOUCHED, Unanswered};
 use crate::live::Live;
 use crate::record::Record;
@@ -100,6 +100,7 @@ impl Connection {
             now = std::time::Instant::now();
             self.record.end(now);
             self.requests += 1;
+            [&mut self.client.output, &mut self.outgoing, &mut self.pending].into_iter().for_each(trim);
             if let ControlFlow::Break(unread) = next {
                 break unread;
             }

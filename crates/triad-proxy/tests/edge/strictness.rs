@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use triad_proxy::{Edge, EdgePlan};
+use triad_tls::Authority;
 
 use crate::bed::*;
+use crate::proxying::{front_plan, hop_edge};
 
 fn local(address: SocketAddr) -> (Edge, SocketAddr) {
     edge("http", EdgePlan { local: pool(vec![backend("app-1", address, 1)]), ..plan() })
@@ -367,6 +369,28 @@ fn large_bodies_pass_both_ways_in_bounded_memory() {
     }
     sender.join().expect("sent");
     assert!(most.saturating_sub(before) < BYTES / 2, "{} bytes more", most - before);
+}
+
+#[test]
+fn large_bodies_cross_tls_on_both_hops() {
+    const BYTES: usize = 3 * 1024 * 1024;
+    let body: Vec<u8> = (0..BYTES).map(|byte| (byte % 251) as u8).collect();
+    let origin = raw_origin_with_heads(|mut stream, _| {
+        let mut body = vec![0; BYTES];
+        stream.read_exact(&mut body).expect("a body");
+        write!(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{BYTES:x}\r\n").expect("sent");
+        stream.write_all(&body).expect("sent");
+        stream.write_all(b"\r\n0\r\n\r\n").expect("sent");
+    });
+    let authority = Authority::generate("test").expect("an authority");
+    let (_back, hop) = hop_edge(&authority, origin);
+    let (_front, address) = edge("https", front_plan(&authority, hop));
+    let mut client = connect_tls(address, authority.certificate_pem());
+    write!(client, "{}", post_head(&format!("Content-Length: {BYTES}\r\n"))).expect("sent");
+    client.write_all(&body).expect("sent");
+    let reply = read_reply(&mut client);
+    assert_eq!(reply.status, 200);
+    assert!(reply.body == body, "{} bytes came back", reply.body.len());
 }
 
 #[test]
