@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::clock::{Clock, Stall};
@@ -92,9 +92,9 @@ impl Client {
         let _ = timeout(LINGER_TIME, async {
             self.stream.shutdown().await?;
             let mut left = if unread { LINGER_BYTES_MAX } else { 0 };
-            let mut nobody_reads = [0; 4096];
             while left > 0 {
-                match self.stream.read(&mut nobody_reads).await? {
+                self.input.clear();
+                match poll_fn(|context| self.input.poll_fill(&mut self.stream, context)).await? {
                     0 => break,
                     length => left = left.saturating_sub(length),
                 }
