@@ -197,8 +197,8 @@ static BALANCER: &[Key] = &[
         "\"roundrobin\"",
         "How the next backend is chosen. `roundrobin`: by weight, spread evenly; `leastconn`: the fewest requests in \
          flight, by weight; `random`: the less loaded of two drawn by weight; `source`, `uri`, `header`, `cookie`: the \
-         same client address, path and query, header or cookie goes to the same backend, unless that one has a quarter \
-         more than its part of all requests in flight.",
+         same client address, path and query, header or cookie goes to the same backend, unless that one has 16 or more \
+         requests in flight and a quarter more than its part.",
     ),
     optional(
         "hash_on",

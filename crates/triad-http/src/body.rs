@@ -7,19 +7,17 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
 
 /// Why a body ended before its end: the peer went away, or a file could not be read.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body: nothing, bytes in memory, what a peer is sending, or any other stream.
+/// A body: nothing, bytes in memory, or a stream.
 pub struct Body(Source);
 
 enum Source {
     /// Nothing is left.
     Empty,
     Full(Bytes),
-    Incoming(Incoming),
     Stream(UnsyncBoxBody<Bytes, BodyError>),
 }
 
@@ -41,12 +39,6 @@ where
     B::Error: Into<BodyError>,
 {
     Body(Source::Stream(body.map_err(Into::into).boxed_unsync()))
-}
-
-impl From<Incoming> for Body {
-    fn from(incoming: Incoming) -> Self {
-        Body(Source::Incoming(incoming))
-    }
 }
 
 impl Default for Body {
@@ -76,9 +68,6 @@ impl http_body::Body for Body {
                 self.0 = Source::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Source::Incoming(incoming) => {
-                Pin::new(incoming).poll_frame(context).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
-            }
             Source::Stream(stream) => Pin::new(stream).poll_frame(context),
         }
     }
@@ -87,7 +76,6 @@ impl http_body::Body for Body {
         match &self.0 {
             Source::Empty => true,
             Source::Full(_) => false,
-            Source::Incoming(incoming) => incoming.is_end_stream(),
             Source::Stream(stream) => stream.is_end_stream(),
         }
     }
@@ -96,7 +84,6 @@ impl http_body::Body for Body {
         match &self.0 {
             Source::Empty => SizeHint::with_exact(0),
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Incoming(incoming) => incoming.size_hint(),
             Source::Stream(stream) => stream.size_hint(),
         }
     }

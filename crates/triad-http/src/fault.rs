@@ -87,6 +87,7 @@ impl Fault {
     fn advice(&self) -> &'static str {
         match (self.whose, self.status.as_u16()) {
             (Whose::Client, 404) => "There is nothing at this address.",
+            (Whose::Client, 408) => "The request did not arrive in time.",
             (Whose::Client, 421) => "This server does not serve the site you asked for.",
             (Whose::Client, _) => "The request cannot be answered as it was sent.",
             (_, 503) => "The site cannot answer just now. Please try again in a moment.",

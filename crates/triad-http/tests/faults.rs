@@ -1,6 +1,5 @@
 //! The pages of faults, each compared whole with a file. `TRIAD_GOLDEN=write` rewrites the files.
 
-use http::HeaderValue;
 use http_body_util::BodyExt;
 use triad_http::{Fault, RequestId, Whose};
 
@@ -15,7 +14,7 @@ const CASES: [(&str, u16, Whose, &str); 7] = [
 ];
 
 fn answer(fault: &Fault) -> String {
-    let id = RequestId::parse(&HeaderValue::from_static("0123456789abcdef0123456789abcdef")).expect("an id");
+    let id = RequestId::parse(b"0123456789abcdef0123456789abcdef").expect("an id");
     let (head, body) = fault.response(&id).into_parts();
     let mut text = format!("{}\n", head.status);
     for (name, value) in &head.headers {

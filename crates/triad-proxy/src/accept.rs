@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use triad_http::Peer;
 
-use crate::answer::{Connection, Entrance, answer};
+use crate::answer::Entrance;
+use crate::connection::Connection;
 use crate::counters::Ongoing;
 use crate::live::Hop;
 use crate::plan::ListenerSpec;
 use crate::relay::relay;
 use crate::serve::Worker;
+use crate::stream::Stream;
 
 /// HTTP connections a worker keeps open at one time; more are closed at once and counted.
 const CONNECTIONS_MAX: u64 = 8192;
@@ -92,7 +92,7 @@ async fn relayed(worker: Arc<Worker>, stream: TcpStream, _open: Stop) {
     relay(worker.shared.relay.clone(), stream).await;
 }
 
-async fn connection(worker: Arc<Worker>, entrance: Entrance, stream: TcpStream, from: SocketAddr, stop: Stop) {
+async fn connection(worker: Arc<Worker>, entrance: Entrance, stream: TcpStream, from: SocketAddr, mut stop: Stop) {
     let _open = Ongoing::new(worker.counters.clone(), |counters| &counters.connections);
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection was gone before it was served");
@@ -100,43 +100,36 @@ async fn connection(worker: Arc<Worker>, entrance: Entrance, stream: TcpStream, 
     }
     let live = worker.shared.live.load_full();
     let address = from.ip().to_canonical();
-    let peer = |secure, trusted| Peer::new(address, secure, trusted);
-    match (entrance, &live.hop) {
-        (Entrance::Http, _) => serve(worker, entrance, peer(false, false), stream, stop).await,
+    let (stream, secure, trusted) = match (entrance, &live.hop) {
+        (Entrance::Http, _) => (Stream::Plain(stream), false, false),
         (Entrance::Https, _) => {
             let Some(acceptor) = &live.site_tls else { return };
             let Some(stream) = handshake(&worker, acceptor, stream).await else { return };
-            serve(worker, entrance, peer(true, false), stream, stop).await;
+            (stream, true, false)
         }
         (Entrance::Hop, Hop::MutualTls(acceptor)) => {
             let Some(stream) = handshake(&worker, acceptor, stream).await else { return };
-            serve(worker, entrance, peer(true, true), stream, stop).await;
+            (stream, true, true)
         }
-        (Entrance::Hop, Hop::Plain(admitted)) if admitted.contains(&address) => {
-            serve(worker, entrance, peer(false, true), stream, stop).await;
+        (Entrance::Hop, Hop::Plain(admitted)) if admitted.contains(&address) => (Stream::Plain(stream), false, true),
+        (Entrance::Hop, Hop::Plain(_)) => {
+            tracing::warn!(%address, "hop refused: no edge that sends to this server");
+            return;
         }
-        (Entrance::Hop, Hop::Plain(_)) => tracing::warn!(%address, "hop refused: no edge that sends to this server"),
-    }
+    };
+    drop(live);
+    let peer = Peer::new(address, secure, trusted);
+    let stopped = async move { stopped(&mut stop).await };
+    Connection::new(worker, entrance, peer, stream, stopped).serve().await;
 }
 
-async fn handshake(worker: &Worker, acceptor: &TlsAcceptor, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+async fn handshake(worker: &Worker, acceptor: &TlsAcceptor, stream: TcpStream) -> Option<Stream> {
     let failure = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => return Some(stream),
+        Ok(Ok(session)) => return Some(Stream::tls(session)),
         Ok(Err(error)) => error.to_string(),
         Err(_elapsed) => "not done in time".to_owned(),
     };
     worker.counters.handshake_failures.fetch_add(1, Relaxed);
     tracing::debug!(why = failure, "TLS handshake failed");
     None
-}
-
-async fn serve<I>(worker: Arc<Worker>, entrance: Entrance, peer: Peer, io: I, mut stop: Stop)
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let connection = Arc::new(Connection { worker, entrance, peer });
-    let handler = move |request| answer(connection.clone(), request);
-    if let Err(why) = triad_http::serve(io, handler, stopped(&mut stop)).await {
-        tracing::debug!(why, "client connection ended");
-    }
 }

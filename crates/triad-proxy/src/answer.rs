@@ -1,17 +1,15 @@
-//! One request's way through the edge: whose it is, where it goes, what comes back.
+//! Where a request goes, and what a backend gets of it.
 
-use std::sync::Arc;
-
-use http::header::{HOST, LOCATION};
+use http::header::LOCATION;
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use triad_http::{Body, Fault, Peer, RequestId, Switch, Whose, body, forwarding};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
+use triad_http::{Body, Fault, Peer, RequestId, Whose, body, forwarding};
+use triad_http1::{Framing, HeadWriter, Method, Name, RequestHead, Version};
+use triad_web::StaticFiles;
 
-use crate::exchange::{Exchange, mark_untouched};
+use crate::balance::{HashOn, cookie, fingerprint};
+use crate::exchange::Request;
 use crate::live::Live;
-use crate::record::{Record, Recorded};
-use crate::serve::Worker;
 
 /// Which door a connection came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,70 +22,36 @@ pub(crate) enum Entrance {
     Hop,
 }
 
-/// What a connection's requests have in common.
-pub(crate) struct Connection {
-    pub worker: Arc<Worker>,
-    pub entrance: Entrance,
-    pub peer: Peer,
+/// Where a request goes.
+pub(crate) enum Way {
+    /// It is answered here, by what is known of it already.
+    Here(Result<Response<Body>, Fault>),
+    /// It is the site's: a file, or for a backend.
+    Inside { through_balancer: bool },
 }
 
-/// Answers one request, from the plan that is live when it arrives.
-pub(crate) async fn answer(connection: Arc<Connection>, request: Request<Body>) -> Response<Recorded> {
-    let worker = &connection.worker;
-    let live = worker.shared.live.load_full();
-    let (head, body) = request.into_parts();
-    let mut record = Record::begin(live.clone(), worker.counters.clone(), &connection.peer, &head);
-    let response = match route(&connection, &live, Request::from_parts(head, body), &mut record).await {
-        Ok(response) => response,
-        Err(fault) => {
-            let page = fault.response(&record.id());
-            record.failed(fault);
-            page
-        }
-    };
-    record.answered(response)
-}
-
-async fn route(
-    connection: &Connection,
-    live: &Live,
-    request: Request<Body>,
-    record: &mut Record,
-) -> Result<Response<Body>, Fault> {
-    let (head, body) = request.into_parts();
-    let from_world = connection.entrance != Entrance::Hop;
-    if from_world && record.is_check() {
-        return Ok(alive());
+/// Where the request goes whose `head` is in `bytes`.
+pub(crate) fn way(entrance: Entrance, live: &Live, head: &RequestHead, bytes: &[u8], is_check: bool) -> Way {
+    let from_world = entrance != Entrance::Hop;
+    if from_world && is_check {
+        return Way::Here(Ok(alive()));
     }
-    refuse_tunnels(&head)?;
-    let host = triad_http::host(&head)?;
     if from_world {
-        let site = live.site(host).ok_or_else(|| Fault::new(421, Whose::Client, "the request's Host"))?;
-        if connection.entrance == Entrance::Http && live.redirect_to_https {
-            return redirect(site, &head);
+        let Some(site) = head.host.and_then(|host| live.site(host.of_bytes(bytes))) else {
+            return Way::Here(Err(Fault::new(421, Whose::Client, "the request's Host")));
+        };
+        if entrance == Entrance::Http && live.redirect_to_https {
+            return Way::Here(redirect(site, head, bytes));
         }
     }
-    if let Some(response) = static_file(live, &head).await {
-        return Ok(response);
-    }
-    let through_balancer = from_world && live.through_balancer;
-    if !through_balancer && !live.has_local {
-        return Err(Fault::new(404, Whose::Client, "the request's path"));
-    }
-    let (request, switch) = outgoing(Request::from_parts(head, body), &connection.peer, &record.id());
-    let outcome = Exchange::new(connection.worker.clone(), through_balancer, connection.peer.address, request, switch)
-        .run()
-        .await;
-    record.sent(outcome.backend, outcome.attempts);
-    match outcome.answer {
-        Err(fault) if !from_world && !outcome.touched => {
-            let mut page = fault.response(&record.id());
-            record.failed(fault);
-            mark_untouched(&mut page);
-            Ok(page)
-        }
-        answer => answer,
-    }
+    Way::Inside { through_balancer: from_world && live.through_balancer }
+}
+
+/// What a balancer's check gets of an edge that itself passes requests to other servers: whether any of those is up.
+/// Were the check passed on, the death of one application server would take every web server in front of it out.
+pub(crate) fn passes_on(up: bool) -> Way {
+    let nobody = || Fault::new(503, Whose::Upstream, "no application server is up");
+    Way::Here(if up { Ok(alive()) } else { Err(nobody()) })
 }
 
 /// What a name server's check gets. It asks about this edge, so no backend is troubled and no one's turn is used up.
@@ -97,40 +61,92 @@ fn alive() -> Response<Body> {
     response
 }
 
-/// CONNECT would make us an open proxy, TRACE would show a client headers it must not see.
-fn refuse_tunnels(head: &Parts) -> Result<(), Fault> {
-    match head.method {
-        Method::CONNECT | Method::TRACE => Err(Fault::new(501, Whose::Client, "the request's method")),
-        _ => Ok(()),
-    }
-}
-
-fn redirect(site: &str, head: &Parts) -> Result<Response<Body>, Fault> {
-    let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let location = HeaderValue::try_from(format!("https://{site}{path}"));
+fn redirect(site: &str, head: &RequestHead, bytes: &[u8]) -> Result<Response<Body>, Fault> {
+    let (slash, path) = head.path(bytes);
+    let location = HeaderValue::from_bytes(&[b"https://", site.as_bytes(), slash, path].concat());
     let mut response = Response::new(body::empty());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    let location = location.map_err(|_| Fault::new(400, Whose::Client, "the request's path"))?;
+    let location = location.map_err(|_| Fault::new(400, Whose::Client, "the request's target"))?;
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
 }
 
-async fn static_file(live: &Live, head: &Parts) -> Option<Response<Body>> {
-    let statics = live.statics.as_ref().filter(|_| matches!(head.method, Method::GET | Method::HEAD))?;
-    statics.respond(head).await
+/// The answer if the request is for a file here. Some targets that we pass on cannot name one.
+pub(crate) async fn file(
+    files: &StaticFiles,
+    head: &RequestHead,
+    bytes: &[u8],
+    id: RequestId,
+) -> Option<Response<Body>> {
+    let parts = parts(head, bytes, id)?;
+    files.respond(&parts).await
 }
 
-/// The request as a backend shall see it, and the client's end if it asks for another protocol.
-fn outgoing(mut request: Request<Body>, peer: &Peer, id: &RequestId) -> (Request<Body>, Option<(Switch, HeaderValue)>) {
-    let protocol = forwarding::wants_upgrade(request.headers());
-    let switch = protocol.map(|protocol| (Switch::of_request(&mut request), protocol));
-    // A target in absolute form goes before Host (RFC 9112 §3.2.2).
-    if let Some(host) = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
-        request.headers_mut().insert(HOST, host);
+fn parts(head: &RequestHead, bytes: &[u8], id: RequestId) -> Option<Parts> {
+    let method = match head.method {
+        Method::Get => http::Method::GET,
+        Method::Head => http::Method::HEAD,
+        _ => return None,
+    };
+    let (slash, path) = head.path(bytes);
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.uri = Uri::try_from([slash, path].concat()).ok()?;
+    parts.method = method;
+    parts.headers = head.fields.iter(bytes).fold(HeaderMap::new(), |mut headers, (_, name, value)| {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            headers.append(name, value);
+        }
+        headers
+    });
+    parts.extensions.insert(id);
+    Some(parts)
+}
+
+/// Writes the request's head to `out` as a backend shall see it; returns what is needed of it after its bytes are gone.
+pub(crate) fn outgoing(out: &mut Vec<u8>, head: &RequestHead, bytes: &[u8], peer: &Peer, id: &RequestId) -> Request {
+    out.clear();
+    let (slash, path) = head.path(bytes);
+    let mut writer = HeadWriter::request(out, head.method_text.of_bytes(bytes), &[slash, path]);
+    forwarding::forward(&mut writer, &head.fields, bytes, peer, id);
+    match (head.framing, head.content_length) {
+        (Framing::None, Some(0)) => writer.content_length(0),
+        (framing, _) => writer.framing(framing),
     }
-    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    *request.uri_mut() = Uri::from(path);
-    *request.version_mut() = Version::HTTP_11;
-    forwarding::forward(request.headers_mut(), peer, id);
-    (request, switch)
+    // Behind a body it would not be plain which bytes are HTTP, so there the wish is not passed on.
+    let wished = head.upgrade.filter(|_| head.framing == Framing::None);
+    let protocol = wished.map(|protocol| protocol.of_bytes(bytes)).filter(|protocol| !is_http(protocol));
+    if let Some(protocol) = protocol {
+        writer.field("connection", &[b"upgrade"]);
+        writer.field("upgrade", &[protocol]);
+    }
+    writer.finish();
+    Request {
+        method: head.method,
+        version: head.version.unwrap_or(Version::Http11),
+        framing: head.framing,
+        keep_alive: head.keep_alive,
+        trailers: head.fields.has_token(bytes, Name::Te, "trailers"),
+        upgrade: protocol.is_some(),
+        expects_continue: head.expects_continue,
+    }
+}
+
+/// The hash of what the balancer goes by, if the request has it.
+pub(crate) fn key(on: &HashOn, head: &RequestHead, bytes: &[u8], peer: &Peer) -> Option<u64> {
+    let field = |name: &str| head.fields.find(bytes, name).map(|value| value.of_bytes(bytes));
+    match on {
+        HashOn::Source => Some(fingerprint(peer.address.to_string().as_bytes())),
+        HashOn::Uri => Some(fingerprint(head.path(bytes).1)),
+        HashOn::Header(name) => field(name).map(fingerprint),
+        HashOn::Cookie(name) => field("cookie").and_then(|all| cookie(all, name)).map(fingerprint),
+    }
+}
+
+/// Other versions of HTTP are not switched to: requests in them would pass nobody's eyes.
+fn is_http(protocol: &[u8]) -> bool {
+    protocol.split(|byte| *byte == b',').any(|one| {
+        let one = one.trim_ascii();
+        one.len() >= 2
+            && (one[..2].eq_ignore_ascii_case(b"h2") || one.len() >= 4 && one[..4].eq_ignore_ascii_case(b"http"))
+    })
 }

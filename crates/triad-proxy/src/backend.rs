@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use triad_http::Sender;
 use triad_model::{BackendMode, BackendReport, BackendSetting, Health, HealthCheck, Reading, Verdict};
 
 use crate::balance::Share;
 use crate::plan::BackendPlan;
+use crate::stream::Stream;
 
 /// Idle connections kept per backend and worker.
 const IDLE_PER_BACKEND_MAX: usize = 64;
@@ -56,15 +56,10 @@ struct Opinion {
     why: String,
 }
 
+#[derive(Debug)]
 struct Idle {
-    sender: Sender,
+    stream: Stream,
     since: Instant,
-}
-
-impl std::fmt::Debug for Idle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Idle({:?})", self.since)
-    }
 }
 
 impl Backend {
@@ -116,6 +111,7 @@ impl Backend {
     }
 
     /// Ready when it is down.
+    #[cfg(test)]
     pub async fn down(&self) {
         // The sender lives in `self`, so waiting cannot fail.
         let _ = self.verdict.subscribe().wait_for(|verdict| *verdict == Verdict::Down).await;
@@ -146,25 +142,25 @@ impl Backend {
         }
     }
 
-    /// An idle connection that can take a request now.
-    pub fn check_out(&self, worker: usize) -> Option<Sender> {
+    /// An idle connection that can take a request at `now`.
+    pub fn check_out(&self, worker: usize, now: Instant) -> Option<Stream> {
         let mut list = lock(&self.idle[worker]);
-        while let Some(idle) = list.pop_back() {
-            if idle.sender.is_ready() && idle.since.elapsed() < IDLE_TIMEOUT {
-                return Some(idle.sender);
+        while let Some(mut idle) = list.pop_back() {
+            if now.saturating_duration_since(idle.since) < IDLE_TIMEOUT && idle.stream.is_quiet() {
+                return Some(idle.stream);
             }
         }
         None
     }
 
     /// Keeps a connection whose answer was read to its end; beyond the bound the oldest is closed.
-    pub fn check_in(&self, worker: usize, sender: Sender) {
+    pub fn check_in(&self, worker: usize, stream: Stream) {
         let mut list = lock(&self.idle[worker]);
         if list.len() == IDLE_PER_BACKEND_MAX {
             list.pop_front();
         }
         if self.is_up() {
-            list.push_back(Idle { sender, since: Instant::now() });
+            list.push_back(Idle { stream, since: Instant::now() });
         }
     }
 

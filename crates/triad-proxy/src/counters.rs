@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use triad_http1::Method;
 use triad_model::{EdgeReport, LATENCY_BOUNDS_S, LatencyHistogram, RequestCount};
 
 /// Rows of the table of requests. Hosts, methods and codes are closed sets; the bound holds for reloads that bring
@@ -25,7 +25,7 @@ struct Labels {
 /// One worker's counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    requests: Mutex<HashMap<Labels, u64>>,
+    requests: Mutex<HashMap<Labels, Row>>,
     latency: [AtomicU64; LATENCY_BOUNDS_S.len() + 1],
     latency_sum_us: AtomicU64,
     pub in_flight: AtomicU64,
@@ -34,21 +34,46 @@ pub(crate) struct Counters {
     pub handshake_failures: AtomicU64,
 }
 
+/// A row's count, which only its worker adds to.
+type Row = Arc<AtomicU64>;
+
+/// The row a connection counted in last: most requests of a connection have the same labels.
+#[derive(Debug, Default)]
+pub(crate) struct LastRow(Option<(Labels, Row)>);
+
 impl Counters {
-    /// Counts an answered request.
-    pub fn count(&self, site: &Arc<str>, method: &Method, status: StatusCode, duration: Duration) {
-        let mut labels = Labels { site: site.clone(), method: method_label(method), code: status.as_u16() };
+    /// Counts an answered request. Takes a lock only when the labels differ from those in `last`.
+    pub fn count(&self, last: &mut LastRow, site: &Arc<str>, method: Method, status: u16, duration: Duration) {
+        let method = method_label(method);
+        let is_same =
+            |labels: &Labels| Arc::ptr_eq(&labels.site, site) && (labels.method, labels.code) == (method, status);
+        match &last.0 {
+            Some((labels, row)) if is_same(labels) => add(row, 1),
+            _ => {
+                let labels = Labels { site: site.clone(), method, code: status };
+                let row = self.row(labels.clone());
+                add(&row, 1);
+                last.0 = Some((labels, row));
+            }
+        }
+        let seconds = duration.as_secs_f64();
+        let bucket = LATENCY_BOUNDS_S.partition_point(|bound| *bound < seconds);
+        add(&self.latency[bucket], 1);
+        add(&self.latency_sum_us, duration.as_micros() as u64);
+    }
+
+    fn row(&self, mut labels: Labels) -> Row {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         if requests.len() >= ROWS_MAX && !requests.contains_key(&labels) {
             labels.site = OTHER_SITE.into();
         }
-        *requests.entry(labels).or_default() += 1;
-        drop(requests);
-        let seconds = duration.as_secs_f64();
-        let bucket = LATENCY_BOUNDS_S.partition_point(|bound| *bound < seconds);
-        self.latency[bucket].fetch_add(1, Relaxed);
-        self.latency_sum_us.fetch_add(duration.as_micros() as u64, Relaxed);
+        requests.entry(labels).or_default().clone()
     }
+}
+
+/// Adds to a number that no other thread changes: cheaper than an atomic addition.
+fn add(number: &AtomicU64, more: u64) {
+    number.store(number.load(Relaxed).wrapping_add(more), Relaxed);
 }
 
 /// The sum over all workers; what workers do not count is left at zero.
@@ -60,7 +85,7 @@ pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Counters>) -> EdgeReport
     let mut requests: HashMap<Labels, u64> = HashMap::new();
     for worker in workers {
         for (labels, count) in worker.requests.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            *requests.entry(labels.clone()).or_default() += count;
+            *requests.entry(labels.clone()).or_default() += count.load(Relaxed);
         }
         for (total, bucket) in report.latency.buckets.iter_mut().zip(&worker.latency) {
             *total += bucket.load(Relaxed);
@@ -89,18 +114,18 @@ fn rows(requests: HashMap<Labels, u64>) -> Vec<RequestCount> {
 }
 
 /// The methods of RFC 9110 §9 and PATCH; the world may send any other.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        Method::PATCH => "PATCH",
-        Method::CONNECT => "CONNECT",
-        Method::TRACE => "TRACE",
-        _ => "OTHER",
+fn method_label(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Options => "OPTIONS",
+        Method::Patch => "PATCH",
+        Method::Connect => "CONNECT",
+        Method::Trace => "TRACE",
+        Method::Other => "OTHER",
     }
 }
 
@@ -127,18 +152,18 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use http::{Method, StatusCode};
+    use triad_http1::Method;
 
-    use super::{Counters, ROWS_MAX, sum};
+    use super::{Counters, LastRow, ROWS_MAX, sum};
 
     #[test]
     fn workers_are_added_up_by_label() {
         let workers = [Counters::default(), Counters::default()];
         let site: Arc<str> = "www.foobar.com".into();
-        let brew = Method::from_bytes(b"BREW").expect("a method");
-        workers[0].count(&site, &Method::GET, StatusCode::OK, Duration::from_micros(900));
-        workers[1].count(&site, &Method::GET, StatusCode::OK, Duration::from_secs(11));
-        workers[1].count(&site, &brew, StatusCode::IM_A_TEAPOT, Duration::from_millis(1));
+        let mut last = [LastRow::default(), LastRow::default()];
+        workers[0].count(&mut last[0], &site, Method::Get, 200, Duration::from_micros(900));
+        workers[1].count(&mut last[1], &site, Method::Get, 200, Duration::from_secs(11));
+        workers[1].count(&mut last[1], &site, Method::Other, 418, Duration::from_millis(1));
         let report = sum(workers.iter());
         let rows: Vec<_> = report.requests.iter().map(|row| (row.method.as_str(), row.code, row.count)).collect();
         assert_eq!(rows, [("GET", 200, 2), ("OTHER", 418, 1)]);
@@ -149,8 +174,9 @@ mod tests {
     #[test]
     fn the_table_is_bounded() {
         let counters = Counters::default();
+        let mut last = LastRow::default();
         for host in 0..2 * ROWS_MAX {
-            counters.count(&format!("{host}.foobar.com").into(), &Method::GET, StatusCode::OK, Duration::ZERO);
+            counters.count(&mut last, &format!("{host}.foobar.com").into(), Method::Get, 200, Duration::ZERO);
         }
         let report = sum(std::iter::once(&counters));
         assert_eq!(report.requests.len(), ROWS_MAX + 1);

@@ -3,64 +3,98 @@
 //! Invariants: a request of which a backend may have seen a byte is sent again only if it is idempotent and has no
 //! body (RFC 9110 §9.2.2); at most [`ATTEMPTS_MAX`] times; bodies stream both ways and are never held whole.
 
-use std::net::IpAddr;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
-use triad_http::{Body, BodyError, Fault, SendError, Sender, Switch, Whose, body, forwarding};
+use tokio::time::Instant;
+use triad_http::{Fault, Whose};
+use triad_http1::{Framing, HeadWriter, Method, Refusal, ResponseHead, Version};
 
 use crate::backend::Backend;
-use crate::balance::{HashOn, cookie, fingerprint};
+use crate::client::Client;
+use crate::clock::{Stall, TICK};
 use crate::counters::Ongoing;
 use crate::plan::Target;
+use crate::record::Record;
 use crate::serve::Worker;
-use crate::upstream::Lease;
+use crate::stream::{Buffer, Stream};
+use crate::transfer::{Upload, UploadError};
 
 /// Times a request is sent, the first included.
 const ATTEMPTS_MAX: u32 = 3;
-/// Time a backend has for an answer's head once it has the request; with a body, since it last took some of it.
+/// Time a backend has for an answer's head once it has the request; with a body, since it last took some of it. Also
+/// the time a client has for the next part of its body before the answer has begun.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Interim answers passed on for one request.
+const INTERIM_MAX: u32 = 16;
 
 /// Set on an answer to another edge that says: no application has seen a byte of this request, ask elsewhere. It never
 /// leaves the design.
-const UNTOUCHED: HeaderName = HeaderName::from_static("triad-untouched");
+pub(crate) const UNTOUCHED: &str = "triad-untouched";
 
-/// What became of a request.
-pub(crate) struct Outcome {
-    pub answer: Result<Response<Body>, Fault>,
-    /// The backend that answered, or the last that did not.
-    pub backend: Option<Arc<str>>,
-    pub attempts: u32,
-    /// Whether a backend may have seen some of it.
-    pub touched: bool,
-}
-
-/// Marks an answer to another edge for a request that no application has seen.
-pub(crate) fn mark_untouched(response: &mut Response<Body>) {
-    response.headers_mut().insert(UNTOUCHED, HeaderValue::from_static("1"));
+/// What of a request's head is needed after its bytes are gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub method: Method,
+    pub version: Version,
+    pub framing: Framing,
+    pub keep_alive: bool,
+    /// Whether the client reads trailers.
+    pub trailers: bool,
+    /// Whether it was passed on with the wish to switch protocols.
+    pub upgrade: bool,
+    pub expects_continue: bool,
 }
 
 /// A request on its way.
-pub(crate) struct Exchange {
-    worker: Arc<Worker>,
-    through_balancer: bool,
-    /// The client.
-    source: IpAddr,
-    head: Parts,
-    /// `None` once a backend may have acted on the request, so that it must not be sent again.
-    body: Option<Body>,
-    /// The client's end and the protocol, if it asks for another one.
-    switch: Option<(Switch, HeaderValue)>,
+pub(crate) struct Exchange<'a> {
+    pub worker: &'a Arc<Worker>,
+    pub client: &'a mut Client,
+    pub record: &'a mut Record,
+    /// The answer's head, used again for every answer of the connection.
+    pub answer_head: &'a mut ResponseHead,
+    pub request: Request,
+    /// The head as backends get it.
+    pub head: &'a [u8],
+    pub through_balancer: bool,
+    /// The hash of what the balancer goes by.
+    pub key: Option<u64>,
+    pub upload: Upload,
     tried: Vec<Arc<Backend>>,
     attempts: u32,
+    interim: u32,
+    /// A backend may have seen some of what was sent last.
+    sent: bool,
     touched: bool,
+}
+
+/// A backend's answer whose head is whole and still stands at the start of `bytes`.
+pub(crate) struct Reply {
+    pub stream: Stream,
+    pub bytes: Buffer,
+    pub head_length: usize,
+    pub backend: Arc<Backend>,
+    pub attempts: u32,
+    /// The request counts as in flight at each backend it was balanced over.
+    pub _in_flight: [Option<Ongoing<Arc<Backend>>>; 2],
+}
+
+/// What becomes of a request without an answer.
+pub(crate) enum Unanswered {
+    /// The client is told.
+    Fault {
+        fault: Fault,
+        /// The last backend that did not answer.
+        backend: Option<Arc<str>>,
+        attempts: u32,
+        /// Whether a backend may have seen some of it.
+        touched: bool,
+    },
+    /// Nobody is there to be told.
+    Gone,
 }
 
 /// Where an attempt goes: a backend, and the balancer's entry for this server if the way leads over it.
@@ -80,88 +114,83 @@ enum Failure {
     Down,
     /// No head in time.
     Timeout,
-    /// The client broke off its own body.
-    Client,
+    /// The client broke off its own body, or its framing is broken.
+    Client(Refusal),
+    /// The client went away.
+    Gone,
 }
 
-impl Exchange {
-    /// A request whose headers are already fit to be passed on.
+impl<'a> Exchange<'a> {
+    /// A request whose `head` is already fit to be passed on, and of whose body nothing was read.
     pub fn new(
-        worker: Arc<Worker>,
-        through_balancer: bool,
-        source: IpAddr,
-        request: Request<Body>,
-        switch: Option<(Switch, HeaderValue)>,
+        worker: &'a Arc<Worker>,
+        client: &'a mut Client,
+        record: &'a mut Record,
+        answer_head: &'a mut ResponseHead,
+        head: &'a [u8],
+        request: Request,
+        memory: Vec<u8>,
     ) -> Self {
-        let (mut head, body) = request.into_parts();
-        if let Some((_, protocol)) = &switch {
-            forwarding::set_upgrade(&mut head.headers, protocol.clone());
-        }
         Self {
             worker,
-            through_balancer,
-            source,
+            client,
+            record,
+            answer_head,
+            request,
             head,
-            body: Some(body),
-            switch,
+            through_balancer: false,
+            key: None,
+            upload: Upload::new(request.framing, request.expects_continue, memory),
             tried: Vec::new(),
             attempts: 0,
+            interim: 0,
+            sent: false,
             touched: false,
         }
     }
 
     /// Sends the request until it is answered, may not be sent again, or nobody is left to ask.
-    pub async fn run(mut self) -> Outcome {
+    pub async fn run(&mut self) -> Result<Reply, Unanswered> {
         let mut failed: Option<(Fault, Arc<str>)> = None;
         while self.attempts < ATTEMPTS_MAX
             && let Some(route) = self.choose()
         {
-            let name = route.backend.name.clone();
+            let name = &route.backend.name;
             let failure = match self.attempt(&route).await {
-                Ok(response) => return self.answered(response, name),
+                Ok(reply) => return Ok(reply),
+                Err(Failure::Gone) => return Err(Unanswered::Gone),
                 Err(failure) => failure,
             };
             tracing::debug!(backend = %name, why = failure.why(), "request got no answer");
             self.touched |= !matches!(failure, Failure::Unsent(_) | Failure::Untouched);
-            if !matches!(failure, Failure::Client) {
+            if !matches!(failure, Failure::Client(_)) {
                 route.backends().for_each(|backend| _ = backend.failures.fetch_add(1, Relaxed));
             }
-            failed = Some((failure.fault(&name), name));
-            if matches!(failure, Failure::Timeout) || self.body.is_none() {
+            failed = Some((failure.fault(name), name.clone()));
+            if matches!(failure, Failure::Timeout | Failure::Client(_)) || !self.may_repeat() {
                 break;
             }
             self.tried.push(route.backend);
         }
         let (fault, backend) = failed.map_or_else(|| (self.nobody(), None), |(fault, name)| (fault, Some(name)));
-        Outcome { answer: Err(fault), backend, attempts: self.attempts, touched: self.touched }
+        Err(Unanswered::Fault { fault, backend, attempts: self.attempts, touched: self.touched })
     }
 
-    fn is_idempotent(&self) -> bool {
-        [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(&self.head.method)
-    }
-
-    /// The hash of what the balancer goes by.
-    fn key(&self, on: &HashOn) -> Option<u64> {
-        let header = |name: &str| self.head.headers.get(name).map(HeaderValue::as_bytes);
-        match on {
-            HashOn::Source => Some(fingerprint(self.source.to_string().as_bytes())),
-            HashOn::Uri => self.head.uri.path_and_query().map(|path| fingerprint(path.as_str().as_bytes())),
-            HashOn::Header(name) => header(name).map(fingerprint),
-            HashOn::Cookie(name) => header("cookie").and_then(|all| cookie(all, name)).map(fingerprint),
-        }
+    fn may_repeat(&self) -> bool {
+        !self.sent || (self.request.framing == Framing::None && self.request.method.is_idempotent())
     }
 
     fn choose(&mut self) -> Option<Route> {
         let local = &self.worker.shared.local;
         if !self.through_balancer {
-            return local.pick(&self.tried, |_| None).map(|backend| Route { over: None, backend });
+            return local.pick(&self.tried, None).map(|backend| Route { over: None, backend });
         }
         loop {
-            let backend = self.worker.shared.balancer.pick(&self.tried, |on| self.key(on))?;
+            let backend = self.worker.shared.balancer.pick(&self.tried, self.key)?;
             if backend.plan.target != Target::ThisServer {
                 return Some(Route { over: None, backend });
             }
-            match local.pick(&self.tried, |_| None) {
+            match local.pick(&self.tried, None) {
                 Some(instance) => return Some(Route { over: Some(backend), backend: instance }),
                 None => self.tried.push(backend),
             }
@@ -169,14 +198,14 @@ impl Exchange {
     }
 
     /// One attempt: over an idle connection first; if that turns out closed, over a new one.
-    async fn attempt(&mut self, route: &Route) -> Result<Response<Body>, Failure> {
+    async fn attempt(&mut self, route: &Route) -> Result<Reply, Failure> {
         self.attempts += 1;
         route.backends().for_each(|backend| _ = backend.requests.fetch_add(1, Relaxed));
-        if let Some(sender) = route.backend.check_out(self.worker.number) {
-            match self.send(sender, route).await {
+        if let Some(stream) = route.backend.check_out(self.worker.number, self.record.started) {
+            match self.send(stream, route).await {
                 // The backend closed it while it was idle. That says nothing about a new one.
                 Err(Failure::Unsent(_)) => {}
-                Err(Failure::Broken(_)) if self.body.is_some() => {}
+                Err(Failure::Broken(_)) if self.may_repeat() => {}
                 other => return other,
             }
         }
@@ -184,72 +213,125 @@ impl Exchange {
         self.send(opened.map_err(Failure::Unsent)?, route).await
     }
 
-    async fn send(&mut self, mut sender: Sender, route: &Route) -> Result<Response<Body>, Failure> {
-        let in_flight = route.backends().map(|backend| Ongoing::new(backend.clone(), |b| &b.in_flight)).collect();
-        let (request, upload) = self.request();
-        let sent = tokio::select! {
-            biased;
-            sent = sender.send(request) => sent,
-            () = route.backend.down() => return Err(Failure::Down),
-            () = too_long(upload.as_deref()) => return Err(Failure::Timeout),
+    async fn send(&mut self, stream: Stream, route: &Route) -> Result<Reply, Failure> {
+        let count = |backend: &Arc<Backend>| Ongoing::new(backend.clone(), |b: &Arc<Backend>| &b.in_flight);
+        let mut reply = Reply {
+            stream,
+            bytes: Buffer::default(),
+            head_length: 0,
+            backend: route.backend.clone(),
+            attempts: self.attempts,
+            _in_flight: [route.over.as_ref().map(count), Some(count(&route.backend))],
         };
-        let response = sent.map_err(|error| match error {
-            SendError::Unsent(request) => {
-                self.body = Some(request.into_body());
-                Failure::Unsent("the connection was closed".to_owned())
-            }
-            SendError::Broken(_) if upload.as_ref().is_some_and(|upload| upload.broke.load(Relaxed)) => Failure::Client,
-            SendError::Broken(why) => Failure::Broken(why),
-        })?;
-        if response.headers().contains_key(UNTOUCHED) && route.backend.plan.target.is_edge() {
-            self.body = upload.is_none().then(body::empty);
+        self.sent = false;
+        *self.answer_head = ResponseHead::reusing(self.answer_head);
+        self.upload.begin(self.head, &self.client.input);
+        // The first attempt begins with the request, as good as.
+        let now = if self.attempts == 1 { self.record.started.into() } else { Instant::now() };
+        let mut wait = Wait { stall: Stall::new(now, HEAD_TIMEOUT), tick: now + TICK };
+        let answered = poll_fn(|context| self.poll_reply(context, &mut reply, &mut wait)).await;
+        self.sent |= self.upload.moved > 0;
+        reply.head_length = answered?;
+        let untouched = route.backend.plan.target.is_edge()
+            && self.answer_head.fields.find(reply.bytes.bytes(), UNTOUCHED).is_some();
+        if untouched {
+            // Whoever got the head alone did not act on it; a body is spent all the same.
+            self.sent = self.request.framing != Framing::None;
             return Err(Failure::Untouched);
         }
-        let lease = Lease { sender, backend: route.backend.clone(), worker: self.worker.number, _in_flight: in_flight };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(response);
-        }
-        Ok(response.map(|body| lease.carry(body)))
+        Ok(reply)
     }
 
-    /// The request as it is sent, and what its body moves. An idempotent one without a body may be sent again.
-    fn request(&mut self) -> (Request<Body>, Option<Arc<Progress>>) {
-        let body = self.body.take().unwrap_or_default();
-        if body.is_end_stream() {
-            self.body = self.is_idempotent().then(body::empty);
-            return (Request::from_parts(self.head.clone(), body), None);
-        }
-        let progress = Arc::new(Progress::default());
-        let body = body::stream(Upload { body, progress: progress.clone() });
-        (Request::from_parts(self.head.clone(), body), Some(progress))
-    }
-
-    /// The backend's answer, made fit for the client.
-    fn answered(mut self, mut response: Response<Body>, backend: Arc<str>) -> Outcome {
-        forwarding::remove_hop_by_hop(response.headers_mut());
-        response.headers_mut().remove(UNTOUCHED);
-        *response.version_mut() = http::Version::HTTP_11;
-        let answer = match (response.status(), self.switch.take()) {
-            (StatusCode::SWITCHING_PROTOCOLS, Some((client, protocol))) => {
-                Ok(self.switched(response, client, protocol))
+    /// Sends, and reads the answer's head; ready with the head's length.
+    fn poll_reply(
+        &mut self,
+        context: &mut Context<'_>,
+        reply: &mut Reply,
+        wait: &mut Wait,
+    ) -> Poll<Result<usize, Failure>> {
+        if !self.upload.is_over()
+            && let Poll::Ready(Err(error)) = self.upload.poll(context, self.client, &mut reply.stream)
+        {
+            match error {
+                UploadError::Client(refusal) => return Poll::Ready(Err(Failure::Client(refusal))),
+                UploadError::Backend(error) if self.upload.moved == 0 => {
+                    return Poll::Ready(Err(Failure::Unsent(error.to_string())));
+                }
+                // It may have answered before it stopped reading.
+                UploadError::Backend(_) => self.upload.stop(),
             }
-            (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Fault::new(502, Whose::Upstream, part(&backend))),
-            _ => Ok(response),
-        };
-        Outcome { answer, backend: Some(backend), attempts: self.attempts, touched: true }
+        }
+        if let Poll::Ready(head) = self.poll_answer_head(context, reply) {
+            return Poll::Ready(head);
+        }
+        if let Poll::Ready(Err(_)) = self.client.poll_output(context) {
+            return Poll::Ready(Err(Failure::Gone));
+        }
+        if let Poll::Ready(Err(_)) = self.client.stream.poll_push(context) {
+            return Poll::Ready(Err(Failure::Gone));
+        }
+        if self.is_client_gone(context) {
+            return Poll::Ready(Err(Failure::Gone));
+        }
+        wait.poll(context, self.client, &reply.backend, &self.upload)
     }
 
-    fn switched(&self, mut response: Response<Body>, client: Switch, protocol: HeaderValue) -> Response<Body> {
-        let backend = Switch::of_response(&mut response);
-        forwarding::set_upgrade(response.headers_mut(), protocol);
-        let connection = self.worker.stop.subscribe();
-        tokio::spawn(async move {
-            let _counts_as_open = connection;
-            if let Err(error) = client.join(backend).await {
-                tracing::debug!(%error, "switched connection ended");
+    fn poll_answer_head(&mut self, context: &mut Context<'_>, reply: &mut Reply) -> Poll<Result<usize, Failure>> {
+        loop {
+            match reply.bytes.poll_fill(&mut reply.stream, context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(Failure::Broken("the connection was closed".to_owned())));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Broken(error.to_string()))),
+                Poll::Ready(Ok(_)) => {}
             }
-        });
-        response
+            while let Some(length) =
+                self.answer_head.parse(reply.bytes.bytes()).map_err(|refusal| Failure::Broken(refusal.to_string()))?
+            {
+                if !self.answer_head.is_interim() {
+                    return Poll::Ready(self.accept(length));
+                }
+                self.pass_interim(&reply.bytes.bytes()[..length])?;
+                reply.bytes.consume(length);
+            }
+        }
+    }
+
+    /// A switch of protocols that nobody asked for is no answer.
+    fn accept(&self, length: usize) -> Result<usize, Failure> {
+        match self.answer_head.status == 101 && !self.request.upgrade {
+            true => Err(Failure::Broken("101 without being asked".to_owned())),
+            false => Ok(length),
+        }
+    }
+
+    /// Passes 103 and the like on; 100 is between us and the backend, and HTTP/1.0 knows none of them.
+    fn pass_interim(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.interim += 1;
+        if self.interim > INTERIM_MAX {
+            return Err(Failure::Broken("too many interim answers".to_owned()));
+        }
+        let head = &*self.answer_head;
+        if head.status != 100 && self.request.version == Version::Http11 {
+            let reason = head.reason.of_bytes(bytes);
+            let mut writer = HeadWriter::response(&mut self.client.output, head.status, reason);
+            writer.pass(&head.fields, bytes, |_, _| true);
+            writer.finish();
+        }
+        Ok(())
+    }
+
+    /// Whether a client that has sent its request has gone. What it sends already of the next one is kept.
+    fn is_client_gone(&mut self, context: &mut Context<'_>) -> bool {
+        while self.upload.is_done() && !self.client.input.is_full() {
+            match self.client.input.poll_fill(&mut self.client.stream, context) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0) | Err(_)) => return true,
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        false
     }
 
     fn nobody(&self) -> Fault {
@@ -261,6 +343,36 @@ impl Exchange {
     }
 }
 
+/// How long an answer may take.
+struct Wait {
+    stall: Stall,
+    /// When to look next.
+    tick: Instant,
+}
+
+impl Wait {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Client,
+        backend: &Backend,
+        upload: &Upload,
+    ) -> Poll<Result<usize, Failure>> {
+        while client.clock.poll_passed(context, self.tick) {
+            let now = Instant::now();
+            if !backend.is_up() {
+                return Poll::Ready(Err(Failure::Down));
+            }
+            if self.stall.is_stuck(now, upload.moved) {
+                let is_slow = upload.waits_for_client && !upload.is_over();
+                return Poll::Ready(Err(if is_slow { Failure::slow_body() } else { Failure::Timeout }));
+            }
+            self.tick = now + TICK;
+        }
+        Poll::Pending
+    }
+}
+
 impl Route {
     /// Every entry that counts the request.
     fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
@@ -269,106 +381,28 @@ impl Route {
 }
 
 impl Failure {
+    fn slow_body() -> Self {
+        Self::Client(Refusal { status: 408, clause: "the request's body" })
+    }
+
     fn why(&self) -> &str {
         match self {
             Failure::Unsent(why) | Failure::Broken(why) => why,
             Failure::Untouched => "nobody there to answer it",
             Failure::Down => "taken out by its health check",
             Failure::Timeout => "no answer in time",
-            Failure::Client => "the client broke off its request",
+            Failure::Client(refusal) => refusal.clause,
+            Failure::Gone => "the client went away",
         }
     }
 
     fn fault(&self, backend: &str) -> Fault {
         let status = match self {
-            Failure::Client => return Fault::new(400, Whose::Client, "the request's body"),
+            Failure::Client(refusal) => return Fault::new(refusal.status, Whose::Client, refusal.clause),
             Failure::Timeout => 504,
             Failure::Untouched => 503,
             _ => 502,
         };
-        Fault::new(status, Whose::Upstream, part(backend))
-    }
-}
-
-fn part(backend: &str) -> String {
-    format!("backend {backend}")
-}
-
-/// Ready when a backend took too long: [`HEAD_TIMEOUT`] in which it took nothing of the body either.
-async fn too_long(upload: Option<&Progress>) {
-    let moved = || upload.map_or(0, |upload| upload.moved.load(Relaxed));
-    loop {
-        let before = moved();
-        tokio::time::sleep(HEAD_TIMEOUT).await;
-        if moved() == before {
-            return;
-        }
-    }
-}
-
-/// How far a request's body got.
-#[derive(Default)]
-struct Progress {
-    /// Pieces the backend took.
-    moved: AtomicU64,
-    /// The client did not send all it promised.
-    broke: AtomicBool,
-}
-
-/// A request's body that notes how far it got.
-struct Upload {
-    body: Body,
-    progress: Arc<Progress>,
-}
-
-impl http_body::Body for Upload {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        self.progress.moved.fetch_add(1, Relaxed);
-        if matches!(frame, Some(Err(_))) {
-            self.progress.broke.store(true, Relaxed);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::Ordering::Relaxed;
-
-    use tokio::time::{Instant, sleep};
-
-    use super::{HEAD_TIMEOUT, Progress, too_long};
-
-    #[tokio::test(start_paused = true)]
-    async fn the_time_for_an_answer_starts_when_the_body_is_through() {
-        let start = Instant::now();
-        too_long(None).await;
-        assert_eq!(start.elapsed(), HEAD_TIMEOUT);
-
-        let progress = Arc::new(Progress::default());
-        let upload = progress.clone();
-        tokio::spawn(async move {
-            sleep(HEAD_TIMEOUT / 2).await;
-            upload.moved.fetch_add(1, Relaxed);
-        });
-        let start = Instant::now();
-        too_long(Some(&progress)).await;
-        assert_eq!(start.elapsed(), 2 * HEAD_TIMEOUT);
+        Fault::new(status, Whose::Upstream, format!("backend {backend}"))
     }
 }

@@ -3,20 +3,22 @@
 //!
 //! A dead link is seen within interval + fall × timeout: 1.5 s with 500 ms, 500 ms and 2.
 
+use std::future::poll_fn;
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::header::{HOST, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use triad_http::{body, forwarding};
+use triad_http::forwarding;
+use triad_http1::{HeadWriter, ResponseHead};
 use triad_model::{CHECK_USER_AGENT, Reading, Verdict};
 
 use crate::backend::{Backend, RAMP_STEPS};
 use crate::plan::Target;
 use crate::pool::Pool;
 use crate::serve::Shared;
+use crate::stream::Buffer;
 
 /// Time between two looks at this server's own pool, which costs nothing.
 const OWN_POOL_INTERVAL: Duration = Duration::from_millis(20);
@@ -72,23 +74,41 @@ async fn read(backend: &Backend, shared: &Shared) -> Option<(Reading, String)> {
     let limit = Duration::from_millis(backend.check.timeout_ms.into());
     let outcome = timeout(limit, ask(backend, shared)).await;
     Some(match outcome {
-        Ok(Ok(status)) if status.as_u16() < 400 => (Reading::Pass, format!("answered {}", status.as_u16())),
-        Ok(Ok(status)) => (Reading::Fail, format!("answered {}", status.as_u16())),
+        Ok(Ok(status)) if status < 400 => (Reading::Pass, format!("answered {status}")),
+        Ok(Ok(status)) => (Reading::Fail, format!("answered {status}")),
         Ok(Err(error)) => (Reading::Fail, error),
         Err(_elapsed) => (Reading::Fail, format!("no answer within {} ms", limit.as_millis())),
     })
 }
 
 /// Asks over a new connection, the way a request would go.
-async fn ask(backend: &Backend, shared: &Shared) -> Result<StatusCode, String> {
-    let mut sender = shared.dialer.open(&backend.plan.target).await?;
-    let mut request = Request::new(body::empty());
-    *request.uri_mut() = backend.check.path.parse().map_err(|error| format!("health path: {error}"))?;
-    request.headers_mut().insert(forwarding::X_FORWARDED_PROTO, HeaderValue::from_static("https"));
-    request.headers_mut().insert(HOST, shared.live.load().canonical_host.clone());
-    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(CHECK_USER_AGENT));
-    let response = sender.send(request).await.map_err(|error| error.to_string())?;
-    Ok(response.status())
+async fn ask(backend: &Backend, shared: &Shared) -> Result<u16, String> {
+    let mut stream = shared.dialer.open(&backend.plan.target).await?;
+    let host = shared.live.load().canonical_host.clone();
+    let mut question = Vec::new();
+    let mut writer = HeadWriter::request(&mut question, b"GET", &[backend.check.path.as_bytes()]);
+    writer.field("host", &[host.as_bytes()]);
+    writer.field("user-agent", &[CHECK_USER_AGENT.as_bytes()]);
+    writer.field(forwarding::X_FORWARDED_PROTO, &[b"https"]);
+    writer.field("connection", &[b"close"]);
+    writer.finish();
+    stream.write_all(&question).await.map_err(|error| error.to_string())?;
+    let mut head = ResponseHead::default();
+    let mut answer = Buffer::default();
+    loop {
+        let read = poll_fn(|context| answer.poll_fill(&mut stream, context)).await;
+        if read.map_err(|error| error.to_string())? == 0 {
+            return Err("the connection was closed".to_owned());
+        }
+        while let Some(length) =
+            head.parse(answer.bytes()).map_err(|refusal| format!("answered with {}", refusal.clause))?
+        {
+            if !head.is_interim() {
+                return Ok(head.status);
+            }
+            answer.consume(length);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +140,7 @@ mod tests {
             relay: None,
             access_log: None,
         };
-        let live = Live::build(&plan, None, &Arc::default()).expect("a plan without files");
+        let live = Live::build(&plan, 1, None, &Arc::default()).expect("a plan without files");
         Arc::new(Shared::new(live, Arc::default()))
     }
 

@@ -1,11 +1,13 @@
 //! The edge: listeners, routing, balancing, health checks, connections to backends, and the relay to the database.
 //!
-//! One request's way, file by file: `accept` takes the connection, `answer` decides where the request goes,
-//! `exchange` sends it to a backend that `pool` and `balance` pick and `upstream` connects to, `record`
-//! counts and `log` writes it. `health` decides who may be picked. `plan` says what all of that works from.
+//! One request's way, file by file: `accept` takes the connection, `connection` reads heads and sees to it that each
+//! is answered, `answer` decides where the request goes, `exchange` sends it to a backend that `pool` and `balance` pick
+//! and `upstream` connects to, `reply` sends the answer back while `transfer` streams both bodies, `respond` sends
+//! answers of our own, `record` counts and `log` writes it. `health` decides who may be picked. `plan` says what all of
+//! that works from. What HTTP/1.1 is, is `triad-http1`'s to know.
 //!
 //! Invariants: workers share no lock that is held across a wait; every queue, pool and retry has a bound; a client
-//! never learns an address of a backend.
+//! never learns an address of a backend; nothing that was not understood whole goes on.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +15,9 @@ mod accept;
 mod answer;
 mod backend;
 mod balance;
+mod client;
+mod clock;
+mod connection;
 mod counters;
 mod exchange;
 mod health;
@@ -20,9 +25,15 @@ mod live;
 mod log;
 pub mod plan;
 mod pool;
+mod progress;
 mod record;
 mod relay;
+mod reply;
+mod respond;
 mod serve;
+mod stream;
+mod switch;
+mod transfer;
 mod upstream;
 
 pub use live::EdgeError;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use http::HeaderValue;
 use rustls::ClientConfig;
 use tokio_rustls::TlsAcceptor;
 use triad_tls::TlsError;
 use triad_web::StaticFiles;
 
+use crate::balance::HashOn;
 use crate::counters::OTHER_SITE;
 use crate::log::Log;
 use crate::plan::EdgePlan;
@@ -59,13 +59,17 @@ pub(crate) struct Live {
     /// Labels of the site's hosts, lower case.
     sites: Vec<Arc<str>>,
     pub other_site: Arc<str>,
-    pub canonical_host: HeaderValue,
+    pub canonical_host: String,
     /// Addresses whose checks are nobody's traffic.
     pub checked_from: Vec<IpAddr>,
     pub redirect_to_https: bool,
     pub through_balancer: bool,
+    /// What the balancer goes by, if it hashes.
+    pub hash_on: Option<HashOn>,
     /// Whether there is anything behind static files.
     pub has_local: bool,
+    /// Whether that is on other servers.
+    pub passes_on: bool,
     pub statics: Option<StaticFiles>,
     pub site_tls: Option<TlsAcceptor>,
     pub hop: Hop,
@@ -84,17 +88,27 @@ pub(crate) enum Hop {
 
 impl Live {
     /// Makes `plan` ready. The log of `before` goes on if its path is the same; `log_dropped` counts for all logs.
-    pub fn build(plan: &EdgePlan, before: Option<&Live>, log_dropped: &Arc<AtomicU64>) -> Result<Self, EdgeError> {
+    pub fn build(
+        plan: &EdgePlan,
+        workers: usize,
+        before: Option<&Live>,
+        log_dropped: &Arc<AtomicU64>,
+    ) -> Result<Self, EdgeError> {
         let canonical = plan.hosts.first().map_or("", String::as_str);
-        let canonical_host = HeaderValue::from_str(canonical).ok().filter(|host| !host.is_empty());
+        let is_host = !canonical.is_empty() && canonical.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_host {
+            return Err(EdgeError::Host(canonical.to_owned()));
+        }
         Ok(Self {
             sites: plan.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
             other_site: OTHER_SITE.into(),
-            canonical_host: canonical_host.ok_or_else(|| EdgeError::Host(canonical.to_owned()))?,
+            canonical_host: canonical.to_owned(),
             checked_from: plan.checked_from.clone(),
             redirect_to_https: plan.redirect_to_https,
             through_balancer: plan.balancer.is_some(),
+            hash_on: plan.balancer.as_ref().and_then(|pool| HashOn::of(pool.algorithm, pool.hash_on.as_deref())),
             has_local: plan.local.is_some(),
+            passes_on: plan.local.as_ref().is_some_and(|pool| pool.backends.iter().all(|it| it.target.is_edge())),
             statics: plan.root.as_deref().map(open_root).transpose()?,
             site_tls: plan.site_certificate.as_ref().map(triad_tls::site_server_config).transpose()?.map(Into::into),
             hop: match &plan.identity {
@@ -102,13 +116,14 @@ impl Live {
                 None => Hop::Plain(plan.hop_from.clone()),
             },
             hop_client: plan.identity.as_ref().map(triad_tls::mutual_client_config).transpose()?,
-            log: open_log(plan.access_log.as_deref(), before, log_dropped)?,
+            log: open_log(plan.access_log.as_deref(), workers, before, log_dropped)?,
         })
     }
 
-    /// The label of the site `host` belongs to.
-    pub fn site(&self, host: &str) -> Option<&Arc<str>> {
-        self.sites.iter().find(|site| site.eq_ignore_ascii_case(host))
+    /// The label of the site `host` belongs to, which may end in a dot.
+    pub fn site(&self, host: &[u8]) -> Option<&Arc<str>> {
+        let host = host.strip_suffix(b".").unwrap_or(host);
+        self.sites.iter().find(|site| site.as_bytes().eq_ignore_ascii_case(host))
     }
 }
 
@@ -118,6 +133,7 @@ fn open_root(path: &Path) -> Result<StaticFiles, EdgeError> {
 
 fn open_log(
     path: Option<&Path>,
+    workers: usize,
     before: Option<&Live>,
     dropped: &Arc<AtomicU64>,
 ) -> Result<Option<Arc<Log>>, EdgeError> {
@@ -126,6 +142,6 @@ fn open_log(
     if let Some(log) = kept {
         return Ok(Some(log.clone()));
     }
-    let opened = Log::open(path, dropped.clone());
+    let opened = Log::open(path, workers, dropped.clone());
     opened.map(|log| Some(Arc::new(log))).map_err(|source| EdgeError::AccessLog { path: path.to_owned(), source })
 }

@@ -1,28 +1,23 @@
 //! The access log: one JSON object a line, written by a thread of its own.
 //!
-//! Invariants: a worker never waits for the disk (a line that does not fit the queue is dropped and counted); the log
+//! Invariants: a worker never waits for the disk (a line for which there is no room is dropped and counted); the log
 //! never takes more than [`FILES_KEPT`] + 1 files of about [`FILE_BYTES_MAX`]; no value in a line is longer than
 //! [`VALUE_CHARS_MAX`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderValue, Method, StatusCode, Uri, Version};
-use serde::Serialize;
 use triad_http::{Fault, RequestId};
+use triad_http1::write_number;
 
-/// Lines that may wait for the disk.
-const QUEUE_LINES_MAX: usize = 8192;
-/// Lines written with one call.
-const BATCH_LINES_MAX: usize = 512;
-/// How long lines gather before they are written; at 8192 waiting lines, room for 400,000 requests a second.
+/// Bytes of lines that may wait for the disk, for each worker: about 3000 lines.
+const WAITING_BYTES_MAX: usize = 1024 * 1024;
+/// How long lines gather before they are written: room for 150,000 requests a second and worker.
 const GATHER_TIME: Duration = Duration::from_millis(20);
 /// Size at which the file is put aside, in bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -31,45 +26,47 @@ const FILES_KEPT: u32 = 4;
 /// Longest value a line holds, in characters.
 const VALUE_CHARS_MAX: usize = 512;
 
-/// What is known of a request when its answer has ended. Cheap to make: the texts share the request's memory.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub at: SystemTime,
-    pub id: RequestId,
-    pub client: IpAddr,
-    pub host: Option<HeaderValue>,
-    pub method: Method,
-    pub uri: Uri,
-    pub version: Version,
-    pub status: StatusCode,
-    pub bytes: u64,
-    pub duration: Duration,
-    pub backend: Option<Arc<str>>,
-    pub attempts: u32,
-    pub fault: Option<Fault>,
-    pub user_agent: Option<HeaderValue>,
-    pub referer: Option<HeaderValue>,
+/// Lines of one worker that the thread has not taken yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// When each line's request ended, and the line's length.
+    lines: Vec<(Instant, usize)>,
 }
 
-/// The queue to the writing thread. Dropping it writes what waits and ends the thread.
+/// What workers and the writing thread share.
+#[derive(Debug)]
+struct Queue {
+    /// One per worker, whose lock only the thread's short visits contend for.
+    workers: Vec<Mutex<Waiting>>,
+    ended: AtomicBool,
+    /// Whether the thread sleeps until there is a line.
+    idle: AtomicBool,
+}
+
+/// The log. Dropping it writes what waits and ends the thread.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
-    queue: Option<SyncSender<Box<Entry>>>,
+    queue: Arc<Queue>,
     dropped: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Log {
     /// Opens the file at `path` for appending and starts the thread; `dropped` counts lines that were lost.
-    pub fn open(path: &Path, dropped: Arc<AtomicU64>) -> io::Result<Self> {
+    pub fn open(path: &Path, workers: usize, dropped: Arc<AtomicU64>) -> io::Result<Self> {
         let writer = Writer::open(path)?;
-        let (queue, lines) = sync_channel(QUEUE_LINES_MAX);
-        let lost = dropped.clone();
+        let queue = Arc::new(Queue {
+            workers: (0..workers).map(|_| Mutex::default()).collect(),
+            ended: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
+        });
+        let (lines, lost) = (queue.clone(), dropped.clone());
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || write_all(writer, &lines, &lost))?;
-        Ok(Self { path: path.to_owned(), queue: Some(queue), dropped, thread: Some(thread) })
+        Ok(Self { path: path.to_owned(), queue, dropped, thread: Some(thread) })
     }
 
     /// Where it writes.
@@ -77,18 +74,36 @@ impl Log {
         &self.path
     }
 
-    /// Queues a line, or counts it as dropped. Never waits.
-    pub fn write(&self, entry: Box<Entry>) {
-        let queued = self.queue.as_ref().is_some_and(|queue| queue.try_send(entry).is_ok());
-        if !queued {
+    /// Queues a line of a worker for a request that `ended`, or counts it as dropped. Never waits for the disk.
+    pub fn write(&self, worker: usize, ended: Instant, front: &[u8], write_rest: impl FnOnce(&mut Vec<u8>)) {
+        let Some(waiting) = self.queue.workers.get(worker) else { return };
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.bytes.len() >= WAITING_BYTES_MAX {
             self.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        let before = waiting.bytes.len();
+        waiting.bytes.extend_from_slice(front);
+        write_rest(&mut waiting.bytes);
+        let length = waiting.bytes.len() - before;
+        waiting.lines.push((ended, length));
+        drop(waiting);
+        if self.queue.idle.load(Acquire) && self.queue.idle.swap(false, AcqRel) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
         }
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.queue.take();
+        self.queue.ended.store(true, Relaxed);
+        self.wake();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -97,29 +112,73 @@ impl Drop for Log {
     }
 }
 
-/// The thread: takes what waits, writes it with one call, lets more gather, until the queue's other end is gone. Were it
-/// to wait for each line, every request would wake it and cost a write of its own.
-fn write_all(mut writer: Writer, lines: &Receiver<Box<Entry>>, dropped: &AtomicU64) {
+/// The thread: takes what waits, writes it, lets more gather. Were it to wait for each line, every request would wake
+/// it and cost a write of its own.
+fn write_all(mut writer: Writer, queue: &Queue, dropped: &AtomicU64) {
+    let mut taken: Vec<Waiting> = queue.workers.iter().map(|_| Waiting::default()).collect();
     let mut batch = Vec::new();
     let mut failing = false;
-    while let Ok(first) = lines.recv() {
-        batch.clear();
-        let mut count = 0;
-        for entry in std::iter::once(first).chain(lines.try_iter()).take(BATCH_LINES_MAX) {
-            append_line(&mut batch, &entry);
-            count += 1;
+    loop {
+        let ended = queue.ended.load(Relaxed);
+        queue.take(&mut taken);
+        let lines = merge(&mut taken, &mut batch);
+        if lines > 0 {
+            write_batch(&mut writer, &batch, lines, dropped, &mut failing);
         }
-        match writer.write(&batch) {
-            Ok(()) => failing = false,
-            Err(error) => {
-                dropped.fetch_add(count, Relaxed);
-                if !std::mem::replace(&mut failing, true) {
-                    tracing::error!(path = %writer.path.display(), %error, "the access log cannot be written");
-                }
-            }
+        if ended {
+            return;
         }
-        if count < BATCH_LINES_MAX as u64 {
+        if lines > 0 {
             std::thread::sleep(GATHER_TIME);
+        } else if queue.idle.swap(true, AcqRel) {
+            std::thread::park();
+        }
+        // Else it looks once more: a line may have come before the flag was seen.
+    }
+}
+
+impl Queue {
+    /// Takes what waits, of all workers at one moment, so that no line is written before one that ended earlier.
+    fn take(&self, taken: &mut [Waiting]) {
+        let mut workers: Vec<_> =
+            self.workers.iter().map(|worker| worker.lock().unwrap_or_else(PoisonError::into_inner)).collect();
+        for (waiting, taken) in workers.iter_mut().zip(taken) {
+            std::mem::swap(&mut **waiting, taken);
+        }
+    }
+}
+
+/// Empties `taken` into `batch` in the order in which requests ended; returns the number of lines.
+fn merge(taken: &mut [Waiting], batch: &mut Vec<u8>) -> u64 {
+    batch.clear();
+    let mut next = vec![(0, 0); taken.len()];
+    let mut count = 0;
+    let earliest = |next: &[(usize, usize)]| {
+        let heads = taken.iter().zip(next).enumerate();
+        heads.filter_map(|(worker, (waiting, (line, _)))| Some((waiting.lines.get(*line)?.0, worker))).min()
+    };
+    while let Some((_, worker)) = earliest(&next) {
+        let (line, start) = next[worker];
+        let end = start + taken[worker].lines[line].1;
+        batch.extend_from_slice(&taken[worker].bytes[start..end]);
+        next[worker] = (line + 1, end);
+        count += 1;
+    }
+    for waiting in taken {
+        waiting.bytes.clear();
+        waiting.lines.clear();
+    }
+    count
+}
+
+fn write_batch(writer: &mut Writer, batch: &[u8], lines: u64, dropped: &AtomicU64, failing: &mut bool) {
+    match writer.write(batch) {
+        Ok(()) => *failing = false,
+        Err(error) => {
+            dropped.fetch_add(lines, Relaxed);
+            if !std::mem::replace(failing, true) {
+                tracing::error!(path = %writer.path.display(), %error, "the access log cannot be written");
+            }
         }
     }
 }
@@ -167,115 +226,199 @@ fn rotate(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A line as it stands in the file; the order of the fields is the order in it.
-#[derive(Serialize)]
-struct Line<'a> {
-    ts: String,
-    request_id: &'a str,
-    client: IpAddr,
-    host: &'a str,
-    method: &'a str,
-    path: &'a str,
-    protocol: String,
-    status: u16,
-    bytes: u64,
-    duration_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backend: Option<&'a str>,
-    attempts: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    referer: Option<&'a str>,
+/// What is known of a request when its head was read.
+pub(crate) struct Asked<'a> {
+    pub at: SystemTime,
+    pub id: &'a RequestId,
+    pub client: &'a str,
+    pub host: &'a [u8],
+    pub method: &'a [u8],
+    /// Without query, which may hold what nobody should read in a log.
+    pub path: &'a [u8],
+    pub protocol: &'static str,
+    pub user_agent: Option<&'a [u8]>,
+    pub referer: Option<&'a [u8]>,
 }
 
-fn append_line(batch: &mut Vec<u8>, entry: &Entry) {
-    let at = jiff::Timestamp::try_from(entry.at).unwrap_or_default();
-    let line = Line {
-        ts: format!("{at:.3}"),
-        request_id: entry.id.as_str(),
-        client: entry.client,
-        host: text(&entry.host).unwrap_or_default(),
-        method: bounded(entry.method.as_str()),
-        path: bounded(entry.uri.path()),
-        protocol: format!("{:?}", entry.version),
-        status: entry.status.as_u16(),
-        bytes: entry.bytes,
-        duration_ms: entry.duration.as_micros() as f64 / 1000.0,
-        backend: entry.backend.as_deref(),
-        attempts: entry.attempts,
-        fault: entry.fault.as_ref().map(|fault| format!("{} ({})", fault.part, fault.whose.as_str())),
-        user_agent: text(&entry.user_agent),
-        referer: text(&entry.referer),
-    };
-    serde_json::to_writer(&mut *batch, &line).expect("a line of texts and numbers is JSON");
-    batch.push(b'\n');
+/// What is known of a request when its answer has ended.
+pub(crate) struct Answered<'a> {
+    pub status: u16,
+    pub bytes: u64,
+    pub duration: Duration,
+    pub backend: Option<&'a str>,
+    pub attempts: u32,
+    pub fault: Option<&'a Fault>,
 }
 
-fn text(value: &Option<HeaderValue>) -> Option<&str> {
-    Some(bounded(value.as_ref()?.to_str().ok()?))
+impl Asked<'_> {
+    /// The line up to what the answer decides, and what follows that. Written out by hand: it is done for every
+    /// request, and the fields are few.
+    pub fn write(&self, front: &mut Vec<u8>, back: &mut Vec<u8>) {
+        front.extend_from_slice(b"{\"ts\":\"");
+        write_time(front, self.at);
+        front.extend_from_slice(b"\",\"request_id\":\"");
+        front.extend_from_slice(self.id.as_str().as_bytes());
+        front.extend_from_slice(b"\",\"client\":\"");
+        front.extend_from_slice(self.client.as_bytes());
+        front.push(b'"');
+        write_text(front, "host", self.host);
+        write_text(front, "method", self.method);
+        write_text(front, "path", self.path);
+        write_text(front, "protocol", self.protocol.as_bytes());
+        for (name, value) in [("user_agent", self.user_agent), ("referer", self.referer)] {
+            if let Some(value) = value.filter(|value| is_text(value)) {
+                write_text(back, name, value);
+            }
+        }
+    }
 }
 
-/// The first [`VALUE_CHARS_MAX`] characters.
-fn bounded(text: &str) -> &str {
-    text.char_indices().nth(VALUE_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
+impl Answered<'_> {
+    /// What stands between the two parts, and the end.
+    pub fn write(&self, line: &mut Vec<u8>, back: &[u8]) {
+        let micros = self.duration.as_micros() as u64;
+        line.extend_from_slice(b",\"status\":");
+        write_number(line, self.status.into(), 1);
+        line.extend_from_slice(b",\"bytes\":");
+        write_number(line, self.bytes, 1);
+        line.extend_from_slice(b",\"duration_ms\":");
+        write_number(line, micros / 1000, 1);
+        line.push(b'.');
+        write_number(line, micros % 1000, 3);
+        if let Some(backend) = self.backend {
+            write_text(line, "backend", backend.as_bytes());
+        }
+        line.extend_from_slice(b",\"attempts\":");
+        write_number(line, self.attempts.into(), 1);
+        if let Some(fault) = self.fault {
+            write_text(line, "fault", format!("{} ({})", fault.part, fault.whose.as_str()).as_bytes());
+        }
+        line.extend_from_slice(back);
+        line.extend_from_slice(b"}\n");
+    }
+}
+
+/// A time as RFC 3339 writes it, to the millisecond. The text of a second is made once.
+fn write_time(line: &mut Vec<u8>, at: SystemTime) {
+    thread_local! {
+        static SECOND: std::cell::RefCell<(u64, String)> = const { std::cell::RefCell::new((u64::MAX, String::new())) };
+    }
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != since.as_secs() {
+            let whole = jiff::Timestamp::from_second(since.as_secs() as i64).unwrap_or_default();
+            *text = whole.to_string().trim_end_matches('Z').to_owned();
+            *second = since.as_secs();
+        }
+        line.extend_from_slice(text.as_bytes());
+    });
+    line.push(b'.');
+    write_number(line, since.subsec_millis().into(), 3);
+    line.push(b'Z');
+}
+
+/// Whether a value can stand in a line: visible ASCII and blanks.
+fn is_text(value: &[u8]) -> bool {
+    value.iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t'))
+}
+
+/// Writes `,"name":"value"` with the first [`VALUE_CHARS_MAX`] characters; what is no text becomes empty.
+fn write_text(line: &mut Vec<u8>, name: &str, value: &[u8]) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":\"");
+    let value = if is_text(value) { &value[..value.len().min(VALUE_CHARS_MAX)] } else { b"" };
+    let mut rest = value;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\t')) {
+        line.extend_from_slice(&rest[..at]);
+        line.extend_from_slice(if rest[at] == b'\t' { b"\\t" } else { b"\\" });
+        if rest[at] != b'\t' {
+            line.push(rest[at]);
+        }
+        rest = &rest[at + 1..];
+    }
+    line.extend_from_slice(rest);
+    line.push(b'"');
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::time::{Duration, SystemTime};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::time::{Duration, Instant, SystemTime};
 
-    use http::{HeaderValue, Method, StatusCode, Uri, Version};
     use triad_http::{Fault, RequestId, Whose};
 
-    use super::{Entry, FILE_BYTES_MAX, FILES_KEPT, VALUE_CHARS_MAX, Writer, append_line};
+    use super::{Answered, Asked, FILE_BYTES_MAX, FILES_KEPT, Log, VALUE_CHARS_MAX, WAITING_BYTES_MAX, Writer};
 
-    fn entry() -> Entry {
-        let id = HeaderValue::from_static("0123456789abcdef0123456789abcdef");
-        Entry {
+    fn line(user_agent: &str) -> String {
+        let id = RequestId::parse(b"0123456789abcdef0123456789abcdef").expect("an id");
+        let asked = Asked {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-            id: RequestId::parse(&id).expect("an id"),
-            client: "2001:db8::7".parse().expect("an address"),
-            host: Some(HeaderValue::from_static("www.foobar.com")),
-            method: Method::GET,
-            uri: Uri::from_static("/entries.json?after=7"),
-            version: Version::HTTP_11,
-            status: StatusCode::BAD_GATEWAY,
-            bytes: 512,
-            duration: Duration::from_micros(12_345),
-            backend: Some("srv2".into()),
-            attempts: 2,
-            fault: Some(Fault::new(502, Whose::Upstream, "backend srv2")),
-            user_agent: Some(HeaderValue::from_static("curl/8 \"quoted\"")),
+            id: &id,
+            client: "2001:db8::7",
+            host: b"www.foobar.com",
+            method: b"GET",
+            path: b"/entries.json",
+            protocol: "HTTP/1.1",
+            user_agent: Some(user_agent.as_bytes()),
             referer: None,
-        }
-    }
-
-    fn line(entry: &Entry) -> String {
-        let mut batch = Vec::new();
-        append_line(&mut batch, entry);
-        String::from_utf8(batch).expect("text")
+        };
+        let answered = Answered {
+            status: 502,
+            bytes: 512,
+            duration: Duration::from_micros(12_045),
+            backend: Some("srv2"),
+            attempts: 2,
+            fault: Some(&Fault::new(502, Whose::Upstream, "backend srv2")),
+        };
+        let (mut line, mut back) = (Vec::new(), Vec::new());
+        asked.write(&mut line, &mut back);
+        answered.write(&mut line, &back);
+        String::from_utf8(line).expect("text")
     }
 
     #[test]
     fn a_line_is_one_json_object() {
         assert_eq!(
-            line(&entry()),
+            line("curl/8 \"quoted\""),
             "{\"ts\":\"2023-11-14T22:13:20.123Z\",\"request_id\":\"0123456789abcdef0123456789abcdef\",\
              \"client\":\"2001:db8::7\",\"host\":\"www.foobar.com\",\"method\":\"GET\",\"path\":\"/entries.json\",\
-             \"protocol\":\"HTTP/1.1\",\"status\":502,\"bytes\":512,\"duration_ms\":12.345,\"backend\":\"srv2\",\
+             \"protocol\":\"HTTP/1.1\",\"status\":502,\"bytes\":512,\"duration_ms\":12.045,\"backend\":\"srv2\",\
              \"attempts\":2,\"fault\":\"backend srv2 (upstream)\",\"user_agent\":\"curl/8 \\\"quoted\\\"\"}\n"
         );
     }
 
     #[test]
+    fn what_a_client_sends_cannot_break_a_line() {
+        let agent = "a\"b\\c\td";
+        let value: serde_json::Value = serde_json::from_str(&line(agent)).expect("an object");
+        assert_eq!(value["user_agent"], agent);
+        assert!(!line("\u{e4}").contains("user_agent"), "no text, no field");
+    }
+
+    #[test]
     fn long_values_are_cut() {
-        let long = Entry { user_agent: HeaderValue::try_from("a".repeat(4000)).ok(), ..entry() };
-        let line = line(&long);
+        let line = line(&"a".repeat(4000));
         assert!(line.contains(&format!("\"{}\"", "a".repeat(VALUE_CHARS_MAX))), "{line}");
+    }
+
+    #[test]
+    fn lines_are_written_in_order_and_dropped_beyond_the_bound() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("access.log");
+        let dropped = Arc::new(AtomicU64::new(0));
+        let log = Log::open(&path, 2, dropped.clone()).expect("a log");
+        for number in 0..1000 {
+            log.write(number % 2, Instant::now(), b"", |line| line.extend(format!("{number}\n").bytes()));
+        }
+        log.write(0, Instant::now(), &vec![b'x'; WAITING_BYTES_MAX], |line| line.push(b'\n'));
+        log.write(0, Instant::now(), b"", |line| line.push(b'\n'));
+        drop(log);
+        let text = std::fs::read_to_string(&path).expect("a log");
+        assert!(text.lines().take(1000).enumerate().all(|(number, line)| line == number.to_string()));
+        assert_eq!(text.lines().count() as u64 + dropped.load(Relaxed), 1002);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use triad_model::{Algorithm, BackendReport};
 
 use crate::backend::{Backend, RAMP_STEPS};
-use crate::balance::{Chooser, HashOn, Pick, Share, fingerprint, spread};
+use crate::balance::{Chooser, Pick, Share, fingerprint, spread};
 use crate::plan::PoolPlan;
 
 /// A pool. It lives as long as the edge; reloads change its members.
@@ -29,7 +29,6 @@ pub(crate) struct Pool {
 struct Members {
     backends: Vec<Arc<Backend>>,
     algorithm: Algorithm,
-    hash_on: Option<HashOn>,
     chooser: Chooser,
     /// Whether any of them can be picked.
     up: bool,
@@ -44,7 +43,7 @@ pub(crate) struct NextMembers {
 }
 
 impl Members {
-    fn new(backends: Vec<Arc<Backend>>, algorithm: Algorithm, hash_on: Option<HashOn>) -> Self {
+    fn new(backends: Vec<Arc<Backend>>, algorithm: Algorithm) -> Self {
         // Weights are multiplied only while somebody has a part of its own: a long cycle is less evenly spread.
         let all_full = backends.iter().all(|backend| backend.ramp() == RAMP_STEPS);
         let share = |backend: &Arc<Backend>| {
@@ -54,7 +53,7 @@ impl Members {
         };
         let shares: Vec<(u64, Share)> = backends.iter().map(share).collect();
         let up = shares.iter().any(|(_, share)| share.up);
-        Self { chooser: Chooser::new(algorithm, &shares), backends, algorithm, hash_on, up }
+        Self { chooser: Chooser::new(algorithm, &shares), backends, algorithm, up }
     }
 }
 
@@ -87,9 +86,8 @@ impl Pool {
             let setting = plan.settings.iter().find(|setting| setting.backend == backend.plan.name);
             backend.set(setting, plan.slow_start_ms);
         }
-        let hash_on = HashOn::of(plan.algorithm, plan.hash_on.as_deref());
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.members.store(Arc::new(Members::new(backends, plan.algorithm, hash_on)));
+        self.members.store(Arc::new(Members::new(backends, plan.algorithm)));
     }
 
     /// Has no members from now on.
@@ -102,20 +100,15 @@ impl Pool {
     pub fn refresh(&self) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let members = self.members.load();
-        let Members { backends, algorithm, hash_on, .. } = &**members;
-        self.members.store(Arc::new(Members::new(backends.clone(), *algorithm, hash_on.clone())));
+        let next = Members::new(members.backends.clone(), members.algorithm);
+        self.members.store(Arc::new(next));
     }
 
-    /// The next backend that is not among `tried`; `key` is asked for the hash of what the design names, if it names
-    /// something.
-    pub fn pick(&self, tried: &[Arc<Backend>], key: impl FnOnce(&HashOn) -> Option<u64>) -> Option<Arc<Backend>> {
+    /// The next backend that is not among `tried`; `key` is the hash of what the design names, if it names something.
+    pub fn pick(&self, tried: &[Arc<Backend>], key: Option<u64>) -> Option<Arc<Backend>> {
         let members = self.members.load();
         let turn = self.turn.fetch_add(1, Relaxed);
-        let pick = Pick {
-            turn,
-            random: spread(self.seed.wrapping_add(turn as u64)),
-            key: members.hash_on.as_ref().and_then(key),
-        };
+        let pick = Pick { turn, random: spread(self.seed.wrapping_add(turn as u64)), key };
         let excluded = |position: usize| tried.iter().any(|backend| Arc::ptr_eq(backend, &members.backends[position]));
         let in_flight = |position: usize| members.backends[position].in_flight.load(Relaxed);
         members.chooser.pick(pick, in_flight, excluded).map(|position| members.backends[position].clone())

@@ -1,174 +1,179 @@
 //! What is counted and logged of a request, from its head to the last byte of its answer.
 //!
-//! A record is written when it is dropped, so a request whose client went away is counted like any other.
+//! A connection has one record, used again for each request. If it is dropped while a request is under way, that is
+//! counted like any other: the client went away, or the edge was ended.
 
-use std::pin::Pin;
+use std::cell::Cell;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use http::header::{HOST, HeaderName, REFERER, USER_AGENT};
-use http::request::Parts;
-use http::{Method, Response, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
-use triad_http::{Body, BodyError, Client, Fault, Peer, RequestId, Whose, forwarding};
+use triad_http::{Fault, Peer, RequestId, Whose, forwarding};
+use triad_http1::{Method, RequestHead};
 use triad_model::CHECK_USER_AGENT;
 
-use crate::counters::{Counters, Ongoing};
+use crate::counters::LastRow;
 use crate::live::Live;
-use crate::log::Entry;
+use crate::log::{Answered, Asked};
+use crate::serve::Worker;
 
 /// Status of a request whose client left before there was an answer; nginx's number for it, never sent.
 const CLIENT_GONE: u16 = 499;
+/// How long the wall clock is taken from the steady one before it is looked at again.
+const WALL_CLOCK_AGE: Duration = Duration::from_secs(1);
 
-/// One request's record.
+/// The record of the request under way.
 pub(crate) struct Record {
-    /// Gone only while the record is dropped.
-    entry: Option<Box<Entry>>,
-    site: Arc<str>,
+    worker: Arc<Worker>,
+    /// The plan it is answered from; `None` between requests.
+    live: Option<Arc<Live>>,
+    /// The request's id.
+    pub id: RequestId,
     /// A check of another edge: nobody's traffic.
-    is_check: bool,
-    started: Instant,
-    live: Arc<Live>,
-    counters: Arc<Counters>,
-    _in_flight: Ongoing<Arc<Counters>>,
+    pub is_check: bool,
+    /// Bytes sent of the answer's body.
+    pub bytes: u64,
+    site: Option<Arc<str>>,
+    method: Method,
+    /// When its head was whole.
+    pub started: Instant,
+    status: u16,
+    backend: Option<Arc<str>>,
+    attempts: u32,
+    fault: Option<Fault>,
+    /// The log's line up to what the answer decides, and what follows that.
+    front: Vec<u8>,
+    back: Vec<u8>,
+    last_row: LastRow,
 }
 
 impl Record {
-    /// Starts the clock.
-    pub fn begin(live: Arc<Live>, counters: Arc<Counters>, peer: &Peer, head: &Parts) -> Self {
-        let site = triad_http::host(head).ok().and_then(|host| live.site(host)).unwrap_or(&live.other_site).clone();
+    /// No request yet.
+    pub fn new(worker: Arc<Worker>) -> Self {
         Self {
-            entry: Some(Box::new(entry(peer, head))),
-            site,
-            is_check: is_check(&live, peer, head),
+            worker,
+            live: None,
+            id: RequestId::default(),
+            is_check: false,
+            bytes: 0,
+            site: None,
+            method: Method::Get,
             started: Instant::now(),
-            live,
-            _in_flight: Ongoing::new(counters.clone(), |counters| &counters.in_flight),
-            counters,
+            status: CLIENT_GONE,
+            backend: None,
+            attempts: 0,
+            fault: None,
+            front: Vec::new(),
+            back: Vec::new(),
+            last_row: LastRow::default(),
         }
     }
 
-    /// Whether it is a check of the design's own, and nobody's traffic.
-    pub fn is_check(&self) -> bool {
-        self.is_check
-    }
-
-    /// The request's id.
-    pub fn id(&self) -> RequestId {
-        self.entry.as_ref().map(|entry| entry.id.clone()).unwrap_or_default()
+    /// Starts the clock for the request whose head, as far as it was understood, is in `bytes`.
+    pub fn begin(&mut self, live: Arc<Live>, peer: &Peer, head: &RequestHead, bytes: &[u8]) {
+        self.started = Instant::now();
+        self.id = forwarding::request_id(&head.fields, bytes, peer);
+        let host = head.host.map(|host| host.of_bytes(bytes));
+        self.site = Some(host.and_then(|host| live.site(host)).unwrap_or(&live.other_site).clone());
+        self.method = head.method;
+        (self.status, self.bytes, self.attempts) = (CLIENT_GONE, 0, 0);
+        (self.backend, self.fault) = (None, None);
+        self.front.clear();
+        self.back.clear();
+        let user_agent = head.fields.find(bytes, "user-agent").map(|value| value.of_bytes(bytes));
+        self.is_check = user_agent == Some(CHECK_USER_AGENT.as_bytes())
+            && (peer.trusted || live.checked_from.contains(&peer.address));
+        if live.log.is_some() && !self.is_check {
+            self.write_line(peer, head, bytes, user_agent);
+        }
+        self.worker.counters.in_flight.fetch_add(1, Relaxed);
+        self.live = Some(live);
     }
 
     /// Notes where the request went.
     pub fn sent(&mut self, backend: Option<Arc<str>>, attempts: u32) {
-        if let Some(entry) = &mut self.entry {
-            (entry.backend, entry.attempts) = (backend, attempts);
-        }
+        (self.backend, self.attempts) = (backend, attempts);
     }
 
     /// Notes what went wrong; what went wrong first counts.
     pub fn failed(&mut self, fault: Fault) {
-        if let Some(entry) = &mut self.entry {
-            entry.fault.get_or_insert(fault);
-        }
+        self.fault.get_or_insert(fault);
     }
 
-    /// The answer, which carries the record with it to its last byte.
-    pub fn answered(mut self, mut response: Response<Body>) -> Response<Recorded> {
-        response.headers_mut().insert(forwarding::X_REQUEST_ID, self.id().header_value());
-        let mut has_body = !response.body().is_end_stream();
-        if let Some(entry) = &mut self.entry {
-            entry.status = response.status();
-            has_body &= entry.method != Method::HEAD;
-        }
-        response.map(|body| {
-            let expected_bytes = body.size_hint().exact();
-            Recorded { body, expected_bytes, sent_bytes: 0, complete: !has_body, record: self }
-        })
+    /// Notes the status of the answer that is being sent.
+    pub fn answered(&mut self, status: u16) {
+        self.status = status;
     }
-}
 
-fn is_check(live: &Live, peer: &Peer, head: &Parts) -> bool {
-    let says_so = head.headers.get(USER_AGENT).is_some_and(|agent| agent == CHECK_USER_AGENT);
-    says_so && (peer.trusted || live.checked_from.contains(&peer.address))
-}
+    /// The answer broke off because its reader is gone.
+    pub fn client_gone(&mut self) {
+        self.failed(Fault::new(CLIENT_GONE, Whose::Client, "the client went away"));
+    }
 
-fn entry(peer: &Peer, head: &Parts) -> Entry {
-    let header = |name: HeaderName| head.headers.get(name).cloned();
-    Entry {
-        at: SystemTime::now(),
-        id: forwarding::request_id(&head.headers, peer),
-        client: Client::of(&head.headers, peer).address,
-        host: header(HOST),
-        method: head.method.clone(),
-        uri: head.uri.clone(),
-        version: head.version,
-        status: StatusCode::from_u16(CLIENT_GONE).expect("a number of three digits"),
-        bytes: 0,
-        duration: Duration::ZERO,
-        backend: None,
-        attempts: 0,
-        fault: None,
-        user_agent: header(USER_AGENT),
-        referer: header(REFERER),
+    /// The answer has ended at `now`: counts and logs it.
+    pub fn end(&mut self, now: Instant) {
+        let Some(live) = self.live.take() else { return };
+        let counters = &self.worker.counters;
+        counters.in_flight.fetch_sub(1, Relaxed);
+        let Some(site) = self.site.as_ref().filter(|_| !self.is_check) else { return };
+        let duration = now.saturating_duration_since(self.started);
+        counters.count(&mut self.last_row, site, self.method, self.status, duration);
+        let Some(log) = &live.log else { return };
+        let answered = Answered {
+            status: self.status,
+            bytes: self.bytes,
+            duration,
+            backend: self.backend.as_deref(),
+            attempts: self.attempts,
+            fault: self.fault.as_ref(),
+        };
+        log.write(self.worker.number, now, &self.front, |line| answered.write(line, &self.back));
+    }
+
+    fn write_line(&mut self, peer: &Peer, head: &RequestHead, bytes: &[u8], user_agent: Option<&[u8]>) {
+        let text = |name| head.fields.find(bytes, name).map(|value| value.of_bytes(bytes));
+        let (_, path) = head.path(bytes);
+        let path = if path.is_empty() { head.target.of_bytes(bytes) } else { path };
+        let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let client = if peer.trusted { Some(forwarding::client(&head.fields, bytes, peer).to_string()) } else { None };
+        let asked = Asked {
+            at: time_of(self.started),
+            id: &self.id,
+            client: client.as_deref().unwrap_or(&peer.address_text),
+            host: text("host").unwrap_or_default(),
+            method: head.method_text.of_bytes(bytes),
+            path: if path.is_empty() && head.version.is_some() { b"/" } else { path },
+            protocol: head.version.map_or("", |version| version.as_str()),
+            user_agent,
+            referer: text("referer"),
+        };
+        asked.write(&mut self.front, &mut self.back);
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let Some(mut entry) = self.entry.take().filter(|_| !self.is_check) else { return };
-        entry.duration = self.started.elapsed();
-        self.counters.count(&self.site, &entry.method, entry.status, entry.duration);
-        if let Some(log) = &self.live.log {
-            log.write(entry);
+        if self.live.is_some() {
+            if self.status != CLIENT_GONE {
+                self.client_gone();
+            }
+            self.end(Instant::now());
         }
     }
 }
 
-/// An answer's body with its request's record.
-pub(crate) struct Recorded {
-    body: Body,
-    expected_bytes: Option<u64>,
-    sent_bytes: u64,
-    complete: bool,
-    record: Record,
-}
-
-impl http_body::Body for Recorded {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        match &frame {
-            None => self.complete = true,
-            Some(Ok(frame)) => self.sent_bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(_)) => self.record.failed(Fault::new(502, Whose::Upstream, "the answer broke off")),
-        }
-        Poll::Ready(frame)
+/// The time of day at `now`, which is not before the last `now` of this thread. Looks at one clock, not two.
+fn time_of(now: Instant) -> SystemTime {
+    thread_local! {
+        static SEEN: Cell<Option<(Instant, SystemTime)>> = const { Cell::new(None) };
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Recorded {
-    fn drop(&mut self) {
-        let complete = self.complete || self.expected_bytes == Some(self.sent_bytes) || self.body.is_end_stream();
-        if !complete {
-            self.record.failed(Fault::new(CLIENT_GONE, Whose::Client, "the client went away"));
-        }
-        if let Some(entry) = &mut self.record.entry {
-            entry.bytes = self.sent_bytes;
+    let fresh = SEEN.get().and_then(|(then, time)| Some((now.checked_duration_since(then)?, time)));
+    match fresh.filter(|(age, _)| *age < WALL_CLOCK_AGE) {
+        Some((age, time)) => time + age,
+        None => {
+            let time = SystemTime::now();
+            SEEN.set(Some((now, time)));
+            time
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub(crate) struct Worker {
     pub counters: Arc<Counters>,
     /// When everything must have ended, once that is decided. Every open connection holds a receiver.
     pub stop: watch::Sender<Option<Instant>>,
+    /// Whether it is decided: cheaper to ask for every request.
+    stopping: AtomicBool,
 }
 
 /// A running edge. Its methods block: call them where no async runtime is entered. Dropping it cuts all connections.
@@ -61,8 +63,8 @@ impl Edge {
     /// Returns when it serves. On an error nothing runs.
     pub fn start(plan: EdgePlan, sockets: Vec<(String, Vec<TcpListener>)>) -> Result<Self, EdgeError> {
         let log_dropped = Arc::new(AtomicU64::new(0));
-        let live = Live::build(&plan, None, &log_dropped)?;
         let shares = share_out(sockets)?;
+        let live = Live::build(&plan, shares.len(), None, &log_dropped)?;
         let shared = Arc::new(Shared::new(live, log_dropped));
         let workers = (0..shares.len()).map(|number| Arc::new(Worker::new(number, shared.clone()))).collect();
         let mut edge = Self { shared, workers, threads: Vec::new(), checks: Checks::start()? };
@@ -76,7 +78,7 @@ impl Edge {
     /// Works from `plan` from now on: requests and connections that begin later see the new one. Sockets, open
     /// connections, counters and what is known of unchanged backends stay. On an error everything stays as it was.
     pub fn reload(&self, plan: EdgePlan) -> Result<(), EdgeError> {
-        let next = Live::build(&plan, Some(&self.shared.live.load()), &self.shared.log_dropped)?;
+        let next = Live::build(&plan, self.workers.len(), Some(&self.shared.live.load()), &self.shared.log_dropped)?;
         self.shared.dialer.hop.store(next.hop_client.clone());
         self.adopt(&plan);
         self.shared.live.store(Arc::new(next));
@@ -130,6 +132,7 @@ impl Edge {
     fn stop(&mut self, deadline: Duration) -> usize {
         let end = Instant::now() + deadline;
         for worker in &self.workers {
+            worker.stopping.store(true, Relaxed);
             worker.stop.send_replace(Some(end));
         }
         let cut = self.threads.drain(..).map(|thread| thread.join().unwrap_or_default()).sum();
@@ -166,7 +169,18 @@ impl Shared {
 
 impl Worker {
     fn new(number: usize, shared: Arc<Shared>) -> Self {
-        Self { number, shared, counters: Arc::default(), stop: watch::Sender::new(None) }
+        Self {
+            number,
+            shared,
+            counters: Arc::default(),
+            stop: watch::Sender::new(None),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether no more requests are wanted.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
     }
 }
 

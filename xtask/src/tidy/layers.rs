@@ -48,10 +48,12 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("triad-lab", &["triad-api", "triad-golden", "triad-model", "triad-tls"]),
     // Between agents, always over mutual TLS.
     ("triad-api", &["triad-model", "triad-tls"]),
-    // Services. They do not know each other; the edge's three are one service in layers.
-    ("triad-proxy", &["triad-http", "triad-model", "triad-tls", "triad-web"]),
+    // Services. They do not know each other; the edge's are one service in layers.
+    ("triad-proxy", &["triad-http", "triad-http1", "triad-model", "triad-tls", "triad-web"]),
     ("triad-web", &["triad-golden", "triad-http", "triad-model"]),
-    ("triad-http", &["triad-golden", "triad-model"]),
+    ("triad-http", &["triad-golden", "triad-http1", "triad-model"]),
+    // A parser for strangers' bytes: it knows nothing of Triad.
+    ("triad-http1", &[]),
     ("triad-dns", &["triad-golden", "triad-model"]),
     ("triad-app", &["triad-model"]),
     ("triad-database", &["triad-golden", "triad-model"]),

@@ -14,6 +14,9 @@ use super::tier::{tier, weight};
 /// The most a backend may have of all requests in flight, in per cent of its part by weight. The paper's trade: the
 /// nearer to 100, the more even, and the more keys leave their backend.
 const BOUND_PERCENT: u64 = 125;
+/// A backend with fewer requests in flight is never passed over: a quarter of a few requests is none, and the requests
+/// that one page makes at once are to stay together.
+const BOUND_MIN: u64 = 16;
 
 /// Picks by a key's hash.
 #[derive(Clone, Debug)]
@@ -56,10 +59,10 @@ impl ConsistentHash {
     }
 }
 
-/// The most requests that a backend of `weight` may have of `all`; at least one.
+/// The most requests that a backend of `weight` may have of `all`.
 fn bound(all: u64, weight: u64, weights: u64) -> u64 {
     let scaled = u128::from(all) * u128::from(weight) * u128::from(BOUND_PERCENT);
-    u64::try_from(scaled.div_ceil(u128::from(weights) * 100)).unwrap_or(u64::MAX)
+    u64::try_from(scaled.div_ceil(u128::from(weights) * 100)).unwrap_or(u64::MAX).max(BOUND_MIN)
 }
 
 /// Spreads what is close together over 64 bits (SplitMix64's finalizer): numbers that differ stay different.
@@ -74,7 +77,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::tier::tests::{all_up, is_allowed, shares, up};
-    use super::{ConsistentHash, Share, bound, weight};
+    use super::{BOUND_MIN, ConsistentHash, Share, bound, weight};
 
     const KEYS: u64 = 4_000;
 
@@ -102,6 +105,16 @@ mod tests {
         }
         assert!(loads.iter().all(|load| *load <= 313), "{loads:?}");
         assert_eq!(loads.iter().sum::<u64>(), 1_000);
+    }
+
+    #[test]
+    fn a_few_requests_at_once_stay_together() {
+        let balance = ConsistentHash::new(&numbered(&[up(1); 4]));
+        let mut loads = [0u64; 4];
+        for _ in 0..BOUND_MIN {
+            loads[balance.pick(7, |position| loads[position], |_| false).expect("somebody is up")] += 1;
+        }
+        assert_eq!(loads.iter().max(), Some(&BOUND_MIN), "{loads:?}");
     }
 
     proptest! {

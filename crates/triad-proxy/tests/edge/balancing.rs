@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering::SeqCst;
 
-use triad_model::CHECK_USER_AGENT;
 use triad_model::Verdict::{Down, Up};
+use triad_model::{Algorithm, BackendMode, BackendSetting, CHECK_USER_AGENT};
 use triad_proxy::{BackendPlan, Edge, EdgePlan, Target};
 
 use crate::bed::*;
@@ -154,4 +154,64 @@ fn what_no_application_has_seen_goes_to_another_server() {
     let reply = post("this body is spent");
     assert_eq!((reply.status, reply.header("triad-untouched")), (503, None));
     assert!(reply.text().contains("What failed: backend srv2.<br>"), "{}", reply.text());
+}
+
+#[test]
+fn a_drained_backend_gets_nothing_new_and_comes_back_ready() {
+    let (one, two) = (Origin::start("srv2"), Origin::start("srv3"));
+    let plan_with = |mode, weight| {
+        let mut pool = pool(vec![backend("srv2", one.address, 1), backend("srv3", two.address, 1)]).expect("a pool");
+        pool.settings = vec![BackendSetting { backend: "srv2".to_owned(), mode, weight }];
+        EdgePlan { balancer: Some(pool), ..plan() }
+    };
+    let (edge, address) = edge("http", plan_with(BackendMode::Ready, None));
+    let names = || (0..4).map(|_| get(address, "/").name()).collect::<Vec<_>>();
+    assert!(names().contains(&"srv2".to_owned()));
+    for (mode, weight) in [(BackendMode::Drain, None), (BackendMode::Maintenance, None), (BackendMode::Ready, Some(0))]
+    {
+        edge.reload(plan_with(mode, weight)).expect("a plan");
+        assert_eq!(names(), ["srv3"; 4], "{mode}, {weight:?}");
+        let report = edge.report().backends.into_iter().find(|backend| backend.name == "srv2").expect("listed");
+        assert_eq!((report.mode, report.verdict), (mode, Up), "it is well, only not wanted");
+    }
+    edge.reload(plan_with(BackendMode::Ready, Some(3))).expect("a plan");
+    assert_eq!((0..4).filter(|_| get(address, "/").name() == "srv2").count(), 3);
+}
+
+#[test]
+fn a_hash_keeps_a_client_and_a_path_at_their_backends() {
+    let origins = ["srv2", "srv3", "srv4"].map(Origin::start);
+    let plan_by = |algorithm, hash_on: Option<&str>| {
+        let backends = origins.iter().zip(["srv2", "srv3", "srv4"]).map(|(it, name)| backend(name, it.address, 1));
+        let mut pool = pool(backends.collect()).expect("a pool");
+        (pool.algorithm, pool.hash_on) = (algorithm, hash_on.map(str::to_owned));
+        EdgePlan { balancer: Some(pool), ..plan() }
+    };
+    let (edge, address) = edge("http", plan_by(Algorithm::Source, None));
+    let distinct = |names: Vec<String>| names.into_iter().collect::<std::collections::BTreeSet<_>>().len();
+    assert_eq!(distinct((0..6).map(|_| get(address, "/").name()).collect()), 1, "one client");
+    edge.reload(plan_by(Algorithm::Uri, None)).expect("a plan");
+    assert_eq!(distinct((0..6).map(|_| get(address, "/a").name()).collect()), 1, "one path");
+    assert!(distinct((0..20).map(|n| get(address, &format!("/{n}")).name()).collect()) > 1, "many paths");
+    edge.reload(plan_by(Algorithm::Cookie, Some("session"))).expect("a plan");
+    let ask = |cookie: &str| {
+        let request = format!("GET / HTTP/1.1\nHost: {HOST}\nCookie: a=b; session={cookie}\nConnection: close\n\n");
+        exchange(&mut connect(address), &request).name()
+    };
+    assert_eq!(distinct((0..6).map(|_| ask("x")).collect()), 1, "one session");
+    assert!(distinct((0..20).map(|n| ask(&n.to_string())).collect()) > 1, "many sessions");
+}
+
+#[test]
+fn an_edge_that_passes_requests_on_answers_its_balancers_checks_itself() {
+    let app = Origin::start("app1");
+    let target = Target::Plain(app.address);
+    let local = pool(vec![BackendPlan { name: "app1".to_owned(), target, weight: 1, backup: false }]);
+    let (edge, address) = edge("hop", EdgePlan { local, hop_from: vec![Ipv4Addr::LOCALHOST.into()], ..plan() });
+    let check = format!("GET /up HTTP/1.1\nHost: {HOST}\nUser-Agent: {CHECK_USER_AGENT}\nConnection: close\n\n");
+    let ask = || exchange(&mut connect(address), &check).status;
+    assert_eq!(ask(), 204);
+    app.kill();
+    until_backend(&edge, "app1", Down);
+    assert_eq!(ask(), 503);
 }

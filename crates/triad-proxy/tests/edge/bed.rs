@@ -1,5 +1,6 @@
 //! What the tests stand on: real origins, real clients, real sockets, all on 127.0.0.1.
 
+use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -7,6 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use socket2::{Domain, Socket, Type};
 use tokio::sync::Notify;
@@ -39,7 +44,7 @@ fn reuse_port(address: SocketAddr) -> TcpListener {
 }
 
 /// Waits until `condition` holds.
-pub fn until(what: &str, condition: impl Fn() -> bool) {
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "not in time: {what}");
@@ -176,8 +181,11 @@ async fn origin(listener: TcpListener, state: Arc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
         let state = state.clone();
         let fresh = Arc::new(AtomicBool::new(true));
-        let handler = move |request| act(state.clone(), fresh.clone(), request);
-        tokio::spawn(triad_http::serve(stream, handler, std::future::pending()));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = act(state.clone(), fresh.clone(), request.map(body::stream));
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
 
@@ -211,6 +219,11 @@ fn head_text(request: &Request<Body>) -> String {
 
 /// An origin of bytes: it answers checks with 200, then does what `act` says with any other request's connection.
 pub fn raw_origin(act: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
+    raw_origin_with_heads(move |stream, _| act(stream))
+}
+
+/// The same, with the request's head.
+pub fn raw_origin_with_heads(act: impl Fn(TcpStream, String) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
     std::thread::spawn(move || {
@@ -220,7 +233,7 @@ pub fn raw_origin(act: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
             if head.starts_with("GET /up ") {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             } else {
-                act(stream);
+                act(stream, head);
             }
         }
     });

@@ -5,3 +5,4 @@ mod bed;
 mod life;
 mod proxying;
 mod relaying;
+mod strictness;

@@ -21,7 +21,7 @@ const FOLDER: &str = "drills";
 /// control was caught, 1 when not, 2 when a scenario or a design is unusable.
 #[derive(Args)]
 pub struct Drill {
-    /// Scenario files, or folders of them [default: ./drills]
+    /// Scenario files, or folders of them [default: ./drills]; with --survival, rows of the table [default: all]
     scenarios: Vec<PathBuf>,
     /// Drill this design, not the scenarios' own
     #[arg(long, value_name = "FILE")]
@@ -34,7 +34,7 @@ pub struct Drill {
         value_parser = clap::value_parser!(u64).range(1..=9))]
     monkey: Option<u64>,
     /// Drill every row of the design's survival table that a lab can produce, in place of scenarios
-    #[arg(long, requires = "design", conflicts_with_all = ["scenarios", "monkey"])]
+    #[arg(long, requires = "design", conflicts_with = "monkey")]
     survival: bool,
     /// Which random faults: the same seed, the same faults
     #[arg(long, default_value_t = 1, requires = "monkey")]
@@ -112,7 +112,15 @@ impl Drill {
     fn survival_table(&self) -> Option<Vec<Task>> {
         let loaded = super::load(self.design.as_deref()).ok()?;
         let mut tasks = Vec::new();
-        for row in triad_drill::rows(&loaded.folder.display().to_string(), &loaded.design) {
+        let rows = triad_drill::rows(&loaded.folder.display().to_string(), &loaded.design);
+        let unknown = self.scenarios.iter().find(|wanted| !rows.iter().any(|row| Path::new(&row.id) == *wanted));
+        if let Some(unknown) = unknown {
+            eprintln!("triad: the survival table has no row {}; `triad check` prints it", unknown.display());
+            return None;
+        }
+        let wanted =
+            |row: &triad_drill::Row| self.scenarios.is_empty() || self.scenarios.contains(&PathBuf::from(&row.id));
+        for row in rows.into_iter().filter(wanted) {
             match row.scenario {
                 Ok(text) => tasks.push(Task { scenario: made(&row.id, &text)?, loaded: loaded.clone() }),
                 Err(why) => eprintln!("  {:<6}  {}: {why}", "not", row.id),

@@ -1,0 +1,277 @@
+//! One client connection, from accept to close: heads in, answers out.
+
+use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::time::Instant;
+use triad_http::{Body, Fault, Peer, Whose};
+use triad_http1::{BodyReader, Framing, Refusal, RequestHead, ResponseHead};
+
+use crate::answer::{Entrance, Way, file, key, outgoing, passes_on, way};
+use crate::client::{Client, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
+use crate::exchange::{Exchange, UNTOUCHED, Unanswered};
+use crate::live::Live;
+use crate::record::Record;
+use crate::reply::{Relayed, relay};
+use crate::respond::respond;
+use crate::serve::Worker;
+use crate::stream::Stream;
+use crate::switch;
+
+/// Whether the connection can take another request; `Break` says whether the client may be sending what is not read.
+type Next = ControlFlow<Unread>;
+type Unread = bool;
+
+/// A client connection.
+pub(crate) struct Connection {
+    pub worker: Arc<Worker>,
+    pub entrance: Entrance,
+    pub peer: Peer,
+    client: Client,
+    live: Arc<Live>,
+    record: Record,
+    head: RequestHead,
+    answer_head: ResponseHead,
+    /// The head of a request as backends get it.
+    outgoing: Vec<u8>,
+    /// What is on its way to a backend.
+    pending: Vec<u8>,
+    /// Ready when the worker stops; it also counts the connection as open.
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Whether this task is woken by `stop`.
+    hears_stop: bool,
+    requests: u64,
+}
+
+/// What came of waiting for a head.
+enum Arrival {
+    /// A head of this length.
+    Head(usize),
+    Refused(Refusal),
+    /// The client closed the connection, or the worker stops, or nothing came in time.
+    Nothing,
+}
+
+/// What came of waiting for bytes.
+enum Read {
+    More,
+    End,
+    TimedOut,
+}
+
+impl Connection {
+    /// A connection that was accepted, its TLS handshake done.
+    pub fn new(
+        worker: Arc<Worker>,
+        entrance: Entrance,
+        peer: Peer,
+        stream: Stream,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        Self {
+            entrance,
+            peer,
+            client: Client::new(stream),
+            live: worker.shared.live.load_full(),
+            record: Record::new(worker.clone()),
+            head: RequestHead::default(),
+            answer_head: ResponseHead::default(),
+            outgoing: Vec::new(),
+            pending: Vec::new(),
+            stop: Box::pin(stop),
+            hears_stop: false,
+            requests: 0,
+            worker,
+        }
+    }
+
+    /// Answers requests until the connection ends.
+    pub async fn serve(mut self) {
+        let mut now = std::time::Instant::now();
+        let unread = loop {
+            let next = match self.arrival(now.into()).await {
+                Arrival::Head(length) => self.answer(length).await,
+                Arrival::Refused(refusal) => self.refuse(refusal).await,
+                Arrival::Nothing => break false,
+            };
+            now = std::time::Instant::now();
+            self.record.end(now);
+            self.requests += 1;
+            [&mut self.client.output, &mut self.outgoing, &mut self.pending].into_iter().for_each(trim);
+            if let ControlFlow::Break(unread) = next {
+                break unread;
+            }
+        };
+        self.client.close(unread).await;
+    }
+
+    /// Waits from `now` on for the next head.
+    async fn arrival(&mut self, now: Instant) -> Arrival {
+        let mut due = now + if self.requests == 0 { HEAD_TIMEOUT } else { IDLE_TIMEOUT };
+        let mut begun = false;
+        loop {
+            if !self.client.input.is_empty() {
+                match self.head.parse(self.client.input.bytes()) {
+                    Ok(Some(length)) => return Arrival::Head(length),
+                    Ok(None) => {}
+                    Err(refusal) => return Arrival::Refused(refusal),
+                }
+                if !std::mem::replace(&mut begun, true) {
+                    due = due.min(Instant::now() + HEAD_TIMEOUT);
+                }
+            }
+            match self.read(due, begun).await {
+                Read::More => {}
+                Read::TimedOut if begun => {
+                    return Arrival::Refused(Refusal { status: 408, clause: "the request's head" });
+                }
+                Read::End | Read::TimedOut => return Arrival::Nothing,
+            }
+        }
+    }
+
+    async fn read(&mut self, due: Instant, begun: bool) -> Read {
+        poll_fn(|context| {
+            let client = &mut self.client;
+            match client.input.poll_fill(&mut client.stream, context) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Read::End),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Read::More),
+                Poll::Pending => {}
+            }
+            // Polled once, it wakes this task whenever it comes to pass.
+            if !std::mem::replace(&mut self.hears_stop, true) {
+                let _ = self.stop.as_mut().poll(context);
+            }
+            if self.worker.is_stopping() && !begun {
+                return Poll::Ready(Read::End);
+            }
+            if client.clock.poll_passed(context, due) { Poll::Ready(Read::TimedOut) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Takes the plan that is live now.
+    fn refresh(&mut self) {
+        let live = self.worker.shared.live.load();
+        if !Arc::ptr_eq(&live, &self.live) {
+            self.live = live.clone();
+        }
+    }
+
+    /// Answers the request whose head is the first `length` bytes, from the plan that is live when it arrives.
+    async fn answer(&mut self, length: usize) -> Next {
+        self.refresh();
+        let bytes = &self.client.input.bytes()[..length];
+        self.record.begin(self.live.clone(), &self.peer, &self.head, bytes);
+        let way = match self.record.is_check && self.entrance == Entrance::Hop && self.live.passes_on {
+            true => passes_on(self.worker.shared.local.is_up() == Some(true)),
+            false => way(self.entrance, &self.live, &self.head, bytes, self.record.is_check),
+        };
+        let has_local = self.live.has_local;
+        let file = match (&way, &self.live.statics) {
+            (Way::Inside { .. }, Some(statics)) => file(statics, &self.head, bytes, self.record.id).await,
+            _ => None,
+        };
+        match (file, way) {
+            (Some(response), _) | (None, Way::Here(Ok(response))) => {
+                self.client.input.consume(length);
+                self.respond(response, BodyReader::new(self.head.framing)).await
+            }
+            (None, Way::Here(Err(fault))) => {
+                self.client.input.consume(length);
+                self.fail(fault, BodyReader::new(self.head.framing), false).await
+            }
+            (None, Way::Inside { through_balancer }) if through_balancer || has_local => {
+                self.pass_on(length, through_balancer).await
+            }
+            (None, Way::Inside { .. }) => {
+                self.client.input.consume(length);
+                let fault = Fault::new(404, Whose::Client, "the request's path");
+                self.fail(fault, BodyReader::new(self.head.framing), false).await
+            }
+        }
+    }
+
+    /// Answers what was not understood, and ends the connection.
+    async fn refuse(&mut self, refusal: Refusal) -> Next {
+        self.refresh();
+        self.record.begin(self.live.clone(), &self.peer, &self.head, self.client.input.bytes());
+        self.head.keep_alive = false;
+        let fault = Fault::new(refusal.status, Whose::Client, refusal.clause);
+        let _ = self.fail(fault, BodyReader::new(Framing::None), false).await;
+        ControlFlow::Break(true)
+    }
+
+    async fn fail(&mut self, fault: Fault, body: BodyReader, untouched: bool) -> Next {
+        let mut response = fault.response(&self.record.id);
+        if untouched {
+            response.headers_mut().insert(UNTOUCHED, http::HeaderValue::from_static("1"));
+        }
+        self.record.failed(fault);
+        self.respond(response, body).await
+    }
+
+    /// Sends an answer of ours. What is left of the request's `body` is read over if it is here already.
+    async fn respond(&mut self, response: http::Response<Body>, mut body: BodyReader) -> Next {
+        let whole = read_over(&mut body, &mut self.client);
+        let keep = self.head.keep_alive && whole && !self.worker.is_stopping();
+        match respond(&mut self.client, &mut self.record, &self.head, response, keep).await {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(!whole),
+        }
+    }
+
+    /// Passes a request on, and its answer back.
+    async fn pass_on(&mut self, length: usize, through_balancer: bool) -> Next {
+        let bytes = &self.client.input.bytes()[..length];
+        let hash_on = self.live.hash_on.as_ref().filter(|_| through_balancer);
+        let key = hash_on.and_then(|on| key(on, &self.head, bytes, &self.peer));
+        let request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, &self.record.id);
+        self.client.input.consume(length);
+        let memory = std::mem::take(&mut self.pending);
+        let mut exchange = Exchange::new(
+            &self.worker,
+            &mut self.client,
+            &mut self.record,
+            &mut self.answer_head,
+            &self.outgoing,
+            request,
+            memory,
+        );
+        exchange.through_balancer = through_balancer;
+        exchange.key = key;
+        let outcome = match exchange.run().await {
+            Ok(reply) => Ok(relay(&mut exchange, reply).await),
+            Err(unanswered) => Err(unanswered),
+        };
+        let (body, memory) = exchange.upload.into_parts();
+        self.pending = memory;
+        match outcome {
+            Ok(Relayed::Kept) => ControlFlow::Continue(()),
+            Ok(Relayed::Closed { unread }) => ControlFlow::Break(unread),
+            Ok(Relayed::Refused(fault)) => self.fail(fault, body, false).await,
+            Ok(Relayed::Switched(stream, rest)) => {
+                self.record.end(std::time::Instant::now());
+                switch::join(&mut self.client, stream, rest).await;
+                ControlFlow::Break(false)
+            }
+            Err(Unanswered::Gone) => ControlFlow::Break(false),
+            Err(Unanswered::Fault { fault, backend, attempts, touched }) => {
+                self.record.sent(backend, attempts);
+                self.fail(fault, body, self.entrance == Entrance::Hop && !touched).await
+            }
+        }
+    }
+}
+
+/// Reads over what is left of a request's body, as far as it is here; returns whether that was all of it.
+fn read_over(body: &mut BodyReader, client: &mut Client) -> bool {
+    while !body.is_done() && !client.input.is_empty() {
+        let Ok(piece) = body.next(client.input.bytes()) else { return false };
+        client.input.consume(piece.consumed);
+    }
+    body.is_done()
+}

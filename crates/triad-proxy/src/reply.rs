@@ -1,0 +1,157 @@
+//! A backend's answer on its way back: its head made fit for the client, its body streamed.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use http::StatusCode;
+use tokio::time::Instant;
+use triad_http::{Fault, Whose, forwarding};
+use triad_http1::{Framing, HeadWriter, Name, Version};
+
+use crate::client::IDLE_TIMEOUT;
+use crate::clock::Stall;
+use crate::exchange::{Exchange, Reply, UNTOUCHED};
+use crate::respond::{write_connection, write_date};
+use crate::stream::{Buffer, Stream};
+use crate::transfer::{Download, DownloadError, Mode, UploadError};
+
+/// What became of the client's connection.
+pub(crate) enum Relayed {
+    /// It can take the next request.
+    Kept,
+    /// It ends; the client may still be sending a body that nobody reads.
+    Closed { unread: bool },
+    /// Nothing of the answer was sent: it was broken from the start.
+    Refused(Fault),
+    /// It speaks another protocol now, with this backend, of which some bytes are here already.
+    Switched(Stream, Buffer),
+}
+
+/// How an answer goes on.
+struct Shape {
+    framing: Framing,
+    mode: Mode,
+    keep: bool,
+}
+
+/// Sends a backend's answer on, while the request's body may still be on its way.
+pub(crate) async fn relay(exchange: &mut Exchange<'_>, mut reply: Reply) -> Relayed {
+    let before = exchange.client.output.len();
+    let shape = write_head(exchange, &reply);
+    let status = exchange.answer_head.status;
+    exchange.record.sent(Some(reply.backend.name.clone()), reply.attempts);
+    exchange.record.answered(status);
+    exchange.upload.forget_continue();
+    reply.bytes.consume(reply.head_length);
+    if status == 101 {
+        return match exchange.client.send_output().await {
+            Ok(()) => Relayed::Switched(reply.stream, reply.bytes),
+            Err(_) => gone(exchange),
+        };
+    }
+    let mut download = Download::new(shape.framing, shape.mode);
+    if download.beside_head(&mut reply.bytes, &mut exchange.client.output).is_err() {
+        exchange.client.output.truncate(before);
+        return Relayed::Refused(Fault::new(502, Whose::Upstream, format!("backend {}", reply.backend.name)));
+    }
+    let sent = stream(exchange, &mut reply, &mut download).await;
+    exchange.record.bytes = download.bytes;
+    match sent {
+        Ok(()) => finish(exchange, reply, &shape),
+        Err(DownloadError::Client) => gone(exchange),
+        Err(DownloadError::Backend) => {
+            exchange.record.failed(Fault::new(502, Whose::Upstream, "the answer broke off"));
+            Relayed::Closed { unread: false }
+        }
+    }
+}
+
+fn gone(exchange: &mut Exchange<'_>) -> Relayed {
+    exchange.record.client_gone();
+    Relayed::Closed { unread: false }
+}
+
+/// The answer is through. The backend's connection is free for the next request if both ends agree where this one ended.
+fn finish(exchange: &mut Exchange<'_>, reply: Reply, shape: &Shape) -> Relayed {
+    let uploaded = exchange.upload.is_done();
+    let whole = shape.framing != Framing::UntilClose && reply.bytes.is_empty();
+    if uploaded && whole && exchange.answer_head.keep_alive {
+        reply.backend.check_in(exchange.worker.number, reply.stream);
+    }
+    if shape.keep && uploaded { Relayed::Kept } else { Relayed::Closed { unread: !uploaded } }
+}
+
+/// Writes the answer's head, as the client shall see it, to the client's output.
+fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
+    let (head, request) = (&*exchange.answer_head, &exchange.request);
+    let bytes = &reply.bytes.bytes()[..reply.head_length];
+    let framing = head.framing(request.method);
+    let is_current = request.version == Version::Http11;
+    let unknown_length = matches!(framing, Framing::Chunked | Framing::UntilClose);
+    let by_close = unknown_length && !is_current;
+    let keep = request.keep_alive && !by_close && !exchange.worker.is_stopping();
+    let reason = match head.reason.of_bytes(bytes) {
+        b"" => StatusCode::from_u16(head.status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or_default()
+            .as_bytes(),
+        reason => reason,
+    };
+    let mut writer = HeadWriter::response(&mut exchange.client.output, head.status, reason);
+    let mut has_date = false;
+    writer.pass(&head.fields, bytes, |kind, name| {
+        has_date |= kind == Name::Date;
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        !is(forwarding::X_REQUEST_ID) && !is(UNTOUCHED)
+    });
+    writer.field(forwarding::X_REQUEST_ID, &[exchange.record.id.as_str().as_bytes()]);
+    if !has_date {
+        write_date(&mut writer);
+    }
+    match (framing, head.content_length) {
+        (Framing::Chunked | Framing::UntilClose, _) if is_current => writer.framing(Framing::Chunked),
+        (Framing::Length(_) | Framing::None, Some(length)) if head.status >= 200 && head.status != 204 => {
+            writer.content_length(length);
+        }
+        _ => {}
+    }
+    match head.upgrade(bytes).filter(|_| head.status == 101) {
+        Some(protocol) => {
+            writer.field("connection", &[b"upgrade"]);
+            writer.field("upgrade", &[protocol]);
+        }
+        None => write_connection(&mut writer, request.version, keep),
+    }
+    writer.finish();
+    let mode = if unknown_length && is_current { Mode::Chunks { trailers: request.trailers } } else { Mode::Raw };
+    Shape { framing, mode, keep }
+}
+
+/// Both bodies, side by side, until the answer is through.
+async fn stream(exchange: &mut Exchange<'_>, reply: &mut Reply, download: &mut Download) -> Result<(), DownloadError> {
+    let Reply { stream: backend, bytes: answer, .. } = reply;
+    let mut stall = None;
+    poll_fn(|context| {
+        let (client, upload) = (&mut *exchange.client, &mut exchange.upload);
+        if !upload.is_over()
+            && let Poll::Ready(Err(error)) = upload.poll(context, client, backend)
+        {
+            match error {
+                UploadError::Client(_) => return Poll::Ready(Err(DownloadError::Client)),
+                UploadError::Backend(_) => upload.stop(),
+            }
+        }
+        if let Poll::Ready(sent) = download.poll(context, client, backend, answer) {
+            return Poll::Ready(sent);
+        }
+        let moves = client.moves + upload.moved + download.moves;
+        let stall = stall.get_or_insert_with(|| Stall::new(Instant::now(), IDLE_TIMEOUT));
+        match stall.poll_stuck(&mut client.clock, context, moves) {
+            true if client.output.is_empty() && answer.is_empty() => Poll::Ready(Err(DownloadError::Backend)),
+            true => Poll::Ready(Err(DownloadError::Client)),
+            false => Poll::Pending,
+        }
+    })
+    .await
+}

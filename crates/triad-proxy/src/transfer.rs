@@ -1,0 +1,356 @@
+//! Bodies on their way: the request's to the backend, the answer's to the client. Both are pumps that are polled side by
+//! side; each holds at most one buffer of what its reader has not taken yet, and reads no more before that is taken.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+use triad_http::forwarding;
+use triad_http1::{BodyReader, Framing, Refusal, trailer_lines, write_chunk, write_last_chunk};
+
+use crate::client::Client;
+use crate::stream::{Buffer, Stream};
+
+/// Bytes of chunks that are gathered before they are written.
+const GATHERED_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a body that are copied behind its head, to go with it in one write.
+const BESIDE_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Why a request's body does not get through.
+pub(crate) enum UploadError {
+    /// The backend takes no more; it may have answered already.
+    Backend(io::Error),
+    /// The client broke off, or its framing is broken.
+    Client(Refusal),
+}
+
+/// A request on its way to a backend.
+pub(crate) struct Upload {
+    reader: BodyReader,
+    framing: Framing,
+    /// The head, or chunks.
+    pending: Vec<u8>,
+    written: usize,
+    /// Bytes at the start of the client's input that are a copy in `pending`, and belong to the body.
+    beside_head: usize,
+    /// The body's end is in `pending`, or written.
+    ended: bool,
+    /// The backend takes no more.
+    stopped: bool,
+    /// The client waits for 100 before it sends the body.
+    awaits_continue: bool,
+    /// Bytes the backend took.
+    pub moved: u64,
+    /// Whether the next move is the client's.
+    pub waits_for_client: bool,
+}
+
+impl Upload {
+    /// A request whose body has `framing`; `memory` is used again.
+    pub fn new(framing: Framing, awaits_continue: bool, memory: Vec<u8>) -> Self {
+        Self {
+            reader: BodyReader::new(framing),
+            framing,
+            pending: memory,
+            written: 0,
+            beside_head: 0,
+            ended: false,
+            stopped: false,
+            awaits_continue,
+            moved: 0,
+            waits_for_client: false,
+        }
+    }
+
+    /// At the start again, for another backend: possible while none has taken any of the body.
+    pub fn begin(&mut self, head: &[u8], input: &Buffer) {
+        self.pending.clear();
+        self.pending.extend_from_slice(head);
+        (self.written, self.moved, self.beside_head) = (0, 0, 0);
+        (self.stopped, self.ended) = (false, self.framing == Framing::None);
+        if let Framing::Length(length) = self.framing {
+            let there = input.bytes();
+            self.beside_head = (length.min(BESIDE_HEAD_BYTES_MAX as u64) as usize).min(there.len());
+            self.pending.extend_from_slice(&there[..self.beside_head]);
+        }
+    }
+
+    /// Whether the backend has all of it.
+    pub fn is_done(&self) -> bool {
+        self.ended && self.written == self.pending.len() && !self.stopped
+    }
+
+    /// Whether no more will be sent.
+    pub fn is_over(&self) -> bool {
+        self.stopped || self.is_done()
+    }
+
+    /// Gives up: the backend has answered without reading on.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// The client gets no 100 any more.
+    pub fn forget_continue(&mut self) {
+        self.awaits_continue = false;
+    }
+
+    /// What of the request's body has not been read, and the memory.
+    pub fn into_parts(self) -> (BodyReader, Vec<u8>) {
+        (self.reader, self.pending)
+    }
+
+    /// Moves on; ready when the backend has all of it.
+    pub fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Client,
+        backend: &mut Stream,
+    ) -> Poll<Result<(), UploadError>> {
+        loop {
+            self.waits_for_client = false;
+            ready!(self.poll_pending(context, client, backend)).map_err(UploadError::Backend)?;
+            if self.ended {
+                return backend.poll_push(context).map_err(UploadError::Backend);
+            }
+            if client.input.is_empty() {
+                if let Poll::Ready(Err(error)) = backend.poll_push(context) {
+                    return Poll::Ready(Err(UploadError::Backend(error)));
+                }
+                ready!(self.poll_client(context, client)).map_err(UploadError::Client)?;
+                continue;
+            }
+            match self.framing {
+                Framing::Chunked => self.gather(&mut client.input).map_err(UploadError::Client)?,
+                _ => ready!(self.poll_direct(context, client, backend)).map_err(UploadError::Backend)?,
+            }
+        }
+    }
+
+    fn poll_pending(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Client,
+        backend: &mut Stream,
+    ) -> Poll<io::Result<()>> {
+        while self.written < self.pending.len() {
+            let written = ready!(poll_write(backend, context, &self.pending[self.written..]))?;
+            self.written += written;
+            self.moved += written as u64;
+            if self.beside_head > 0 {
+                // Only now that the backend has some of it the body is spent.
+                self.take(&mut client.input, self.beside_head);
+                self.beside_head = 0;
+            }
+        }
+        if !self.pending.is_empty() && !self.ended {
+            self.pending.clear();
+            self.written = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_direct(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Client,
+        backend: &mut Stream,
+    ) -> Poll<io::Result<()>> {
+        let there = client.input.bytes();
+        let length = self.reader.remaining().map_or(there.len(), |left| left.min(there.len() as u64) as usize);
+        let written = ready!(poll_write(backend, context, &there[..length]))?;
+        self.moved += written as u64;
+        self.take(&mut client.input, written);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_client(&mut self, context: &mut Context<'_>, client: &mut Client) -> Poll<Result<(), Refusal>> {
+        if std::mem::take(&mut self.awaits_continue) {
+            client.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        self.waits_for_client = true;
+        match ready!(client.input.poll_fill(&mut client.stream, context)) {
+            Ok(0) | Err(_) => Poll::Ready(self.reader.end_of_input()),
+            Ok(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Decodes what is there, and writes it anew: what the backend reads is our framing, not the client's.
+    fn gather(&mut self, input: &mut Buffer) -> Result<(), Refusal> {
+        while !input.is_empty() && !self.reader.is_done() && self.pending.len() < GATHERED_BYTES_MAX {
+            let piece = self.reader.next(input.bytes())?;
+            write_chunk(&mut self.pending, &input.bytes()[piece.payload]);
+            input.consume(piece.consumed);
+        }
+        if self.reader.is_done() {
+            let lines = trailer_lines(self.reader.trailers());
+            let passing = lines.filter(|(name, _)| forwarding::passes_as_trailer(name));
+            write_last_chunk(&mut self.pending, passing.map(|(_, line)| line));
+            self.ended = true;
+        }
+        Ok(())
+    }
+
+    /// Of a body with a length, `length` bytes have gone on.
+    fn take(&mut self, input: &mut Buffer, length: usize) {
+        let piece = self.reader.next(&input.bytes()[..length]);
+        debug_assert!(piece.is_ok_and(|piece| piece.consumed == length));
+        input.consume(length);
+        self.ended = self.reader.is_done();
+    }
+}
+
+/// How an answer's body is told to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// As it comes: by its length, or by the end of the connection.
+    Raw,
+    /// In chunks of ours.
+    Chunks {
+        /// Whether the client reads trailers.
+        trailers: bool,
+    },
+}
+
+/// Why an answer does not get through.
+pub(crate) enum DownloadError {
+    /// The backend broke off, or its framing is broken.
+    Backend,
+    /// The client takes no more.
+    Client,
+}
+
+/// An answer on its way to the client, whose head is in the client's output.
+pub(crate) struct Download {
+    reader: BodyReader,
+    mode: Mode,
+    /// The body's end is in the client's output, or sent.
+    ended: bool,
+    /// Bytes of payload that went on.
+    pub bytes: u64,
+    /// Grows with everything that is read, or written but for the client's output.
+    pub moves: u64,
+}
+
+impl Download {
+    /// An answer whose body arrives with `framing` and leaves in `mode`.
+    pub fn new(framing: Framing, mode: Mode) -> Self {
+        let reader = BodyReader::new(framing);
+        let ended = reader.is_done();
+        Self { reader, mode, ended, bytes: 0, moves: 0 }
+    }
+
+    /// Puts what is there of a small body behind the head.
+    pub fn beside_head(&mut self, answer: &mut Buffer, output: &mut Vec<u8>) -> Result<(), DownloadError> {
+        if self.mode != Mode::Raw {
+            return self.gather(answer, output);
+        }
+        let length = answer.bytes().len().min(BESIDE_HEAD_BYTES_MAX);
+        let piece = self.reader.next(&answer.bytes()[..length]).map_err(|_| DownloadError::Backend)?;
+        output.extend_from_slice(&answer.bytes()[piece.payload.clone()]);
+        self.note(answer, piece.consumed, piece.payload.len());
+        Ok(())
+    }
+
+    /// Moves on; ready when the client has all of it.
+    pub fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Client,
+        backend: &mut Stream,
+        answer: &mut Buffer,
+    ) -> Poll<Result<(), DownloadError>> {
+        loop {
+            ready!(client.poll_output(context)).map_err(|_| DownloadError::Client)?;
+            if self.ended {
+                return client.stream.poll_push(context).map_err(|_| DownloadError::Client);
+            }
+            if answer.is_empty() {
+                if let Poll::Ready(Err(_)) = client.stream.poll_push(context) {
+                    return Poll::Ready(Err(DownloadError::Client));
+                }
+                let read = ready!(answer.poll_fill(backend, context));
+                self.moves += 1;
+                if matches!(read, Ok(0) | Err(_)) {
+                    self.end_of_answer(read.is_ok(), &mut client.output)?;
+                }
+                continue;
+            }
+            match self.mode {
+                Mode::Chunks { .. } => self.gather(answer, &mut client.output)?,
+                Mode::Raw => ready!(self.poll_direct(context, client, answer))?,
+            }
+        }
+    }
+
+    fn poll_direct(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Client,
+        answer: &mut Buffer,
+    ) -> Poll<Result<(), DownloadError>> {
+        let there = answer.bytes();
+        match self.reader.remaining() {
+            // In chunks, for a client that knows none.
+            None if self.reader.is_chunked() => {
+                let piece = self.reader.next(there).map_err(|_| DownloadError::Backend)?;
+                client.output.extend_from_slice(&there[piece.payload.clone()]);
+                self.note(answer, piece.consumed, piece.payload.len());
+            }
+            left => {
+                let length = left.map_or(there.len(), |left| left.min(there.len() as u64) as usize);
+                let written = poll_write(&mut client.stream, context, &there[..length]);
+                let written = ready!(written).map_err(|_| DownloadError::Client)?;
+                self.reader.next(&there[..written]).map_err(|_| DownloadError::Backend)?;
+                self.note(answer, written, written);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn gather(&mut self, answer: &mut Buffer, output: &mut Vec<u8>) -> Result<(), DownloadError> {
+        while !answer.is_empty() && !self.reader.is_done() && output.len() < GATHERED_BYTES_MAX {
+            let piece = self.reader.next(answer.bytes()).map_err(|_| DownloadError::Backend)?;
+            write_chunk(output, &answer.bytes()[piece.payload.clone()]);
+            self.note(answer, piece.consumed, piece.payload.len());
+        }
+        if self.reader.is_done() {
+            self.write_end(output);
+        }
+        Ok(())
+    }
+
+    fn write_end(&mut self, output: &mut Vec<u8>) {
+        let Mode::Chunks { trailers } = self.mode else { return };
+        let lines = trailer_lines(self.reader.trailers()).filter(|_| trailers);
+        write_last_chunk(output, lines.map(|(_, line)| line));
+        self.ended = true;
+    }
+
+    fn end_of_answer(&mut self, orderly: bool, output: &mut Vec<u8>) -> Result<(), DownloadError> {
+        if !orderly || self.reader.end_of_input().is_err() {
+            return Err(DownloadError::Backend);
+        }
+        self.write_end(output);
+        self.ended = true;
+        Ok(())
+    }
+
+    fn note(&mut self, answer: &mut Buffer, consumed: usize, payload: usize) {
+        answer.consume(consumed);
+        self.moves += 1;
+        self.bytes += payload as u64;
+        if self.mode == Mode::Raw {
+            self.ended = self.reader.is_done();
+        }
+    }
+}
+
+/// A write that takes something.
+fn poll_write(stream: &mut Stream, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    match ready!(Pin::new(stream).poll_write(context, bytes))? {
+        0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        written => Poll::Ready(Ok(written)),
+    }
+}
