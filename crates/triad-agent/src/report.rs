@@ -172,6 +172,7 @@ mod tests {
             tls: None,
             firewall: None,
             monitor: None,
+            limits: None,
             check: Vec::new(),
         }
     }

@@ -22,6 +22,7 @@ pub(crate) struct File {
     pub(crate) app: Option<App>,
     pub(crate) database: Option<Database>,
     pub(crate) tls: Option<Tls>,
+    pub(crate) limits: Option<Limits>,
     pub(crate) firewall: Option<Firewall>,
     pub(crate) monitor: Option<Monitor>,
     pub(crate) allowed: Vec<Allowed>,
@@ -119,6 +120,16 @@ pub(crate) struct Tls {
     pub(crate) key_file: Field<PathBuf>,
 }
 
+/// `[limits]`
+pub(crate) struct Limits {
+    pub(crate) at: Range<usize>,
+    /// 0 where it is not given, which no value is.
+    pub(crate) requests_per_s: u32,
+    pub(crate) burst: u32,
+    pub(crate) connections: u32,
+    pub(crate) exempt: Field<Vec<Spanned<String>>>,
+}
+
 /// `[firewall]`
 pub(crate) struct Firewall {
     pub(crate) ssh_from: Field<Vec<Spanned<String>>>,
@@ -150,6 +161,7 @@ impl File {
             app: root.section("app").map(|table| App::read(&table)),
             database: root.section("database").map(|table| Database::read(&table)),
             tls: root.section("tls").map(|table| Tls::read(&table)),
+            limits: root.section("limits").map(|table| Limits::read(&table)),
             firewall: root.section("firewall").map(|table| Firewall::read(&table)),
             monitor: root.section("monitor").map(|table| Monitor { metrics_from: table.list("metrics_from") }),
             allowed: root.section_or_defaults("check").tables("allow").iter().map(Allowed::read).collect(),
@@ -252,6 +264,18 @@ impl Tls {
             certificate: table.parsed("certificate"),
             certificate_file: table.parsed("certificate_file"),
             key_file: table.parsed("key_file"),
+        }
+    }
+}
+
+impl Limits {
+    fn read(table: &Table<'_>) -> Self {
+        Self {
+            at: table.at(),
+            requests_per_s: table.integer("requests_per_s"),
+            burst: table.integer("burst"),
+            connections: table.integer("connections"),
+            exempt: table.list("exempt"),
         }
     }
 }

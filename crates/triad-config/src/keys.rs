@@ -120,6 +120,13 @@ pub(crate) static ROOT: &[Key] = &[
         "HTTPS for the site's hosts, and encryption between servers. Without this section, everything is plain.",
     ),
     optional(
+        "limits",
+        Kind::Table(LIMITS),
+        "{ requests_per_s = 50 }",
+        "What one client may do on each front server, a client being an IPv4 address or an IPv6 network of 64 bits. \
+         Requests beyond it are answered 429, connections closed. Without this section, no limits.",
+    ),
+    optional(
         "firewall",
         Kind::Table(FIREWALL),
         "{ ssh_from = [\"198.51.100.0/24\"] }",
@@ -413,6 +420,35 @@ static FIREWALL: &[Key] = &[
         Presence::Integer(22),
         "22",
         "The port sshd listens on.",
+    ),
+];
+
+static LIMITS: &[Key] = &[
+    optional(
+        "requests_per_s",
+        Kind::Integer { min: 1, max: 1_000_000 },
+        "50",
+        "Requests a second in the long run. A page with its pictures is many requests.",
+    ),
+    default(
+        "burst",
+        Kind::Integer { min: 1, max: 1_000_000 },
+        Presence::Derived("twice `requests_per_s`"),
+        "100",
+        "Requests that may come at once.",
+    ),
+    optional(
+        "connections",
+        Kind::Integer { min: 1, max: 1_000_000 },
+        "100",
+        "Connections open at once. Many users of one network may share an address.",
+    ),
+    default(
+        "exempt",
+        Kind::List { of: Format::Network, min: 0 },
+        Presence::EmptyList,
+        "[\"198.51.100.0/24\"]",
+        "Networks that are not limited: your own, and whoever watches the site.",
     ),
 ];
 

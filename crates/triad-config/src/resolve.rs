@@ -2,8 +2,8 @@
 
 use toml::Spanned;
 use triad_model::{
-    Allowed, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, IpNet, Monitor, Server,
-    ServerName, Site, Tls, Web,
+    Allowed, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, IpNet, Limits, Monitor,
+    Server, ServerName, Site, Tls, Web,
 };
 
 use crate::file;
@@ -25,6 +25,7 @@ pub(crate) fn resolve(file: &File) -> Option<Design> {
         app: optional(&file.app, app)?,
         database: optional(&file.database, |it| database(it, &site.domain))?,
         tls: optional(&file.tls, tls)?,
+        limits: optional(&file.limits, limits)?,
         firewall: optional(&file.firewall, firewall)?,
         monitor: optional(&file.monitor, |monitor| Some(Monitor { metrics_from: networks(&monitor.metrics_from)? }))?,
         check: file.allowed.iter().map(allowed).collect::<Option<_>>()?,
@@ -142,6 +143,17 @@ fn tls(tls: &file::Tls) -> Option<Tls> {
         _ => Certificate::Internal,
     };
     Some(Tls { certificate })
+}
+
+fn limits(limits: &file::Limits) -> Option<Limits> {
+    let given = |number: u32| (number > 0).then_some(number);
+    let requests_per_s = given(limits.requests_per_s);
+    Some(Limits {
+        requests_per_s,
+        burst: given(limits.burst).unwrap_or(2 * requests_per_s.unwrap_or(1)),
+        connections: given(limits.connections),
+        exempt: networks(&limits.exempt)?,
+    })
 }
 
 fn firewall(firewall: &file::Firewall) -> Option<Firewall> {

@@ -33,6 +33,7 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
     }
     check_backends(file, mistakes);
     check_algorithm(file, mistakes);
+    check_limits(file, mistakes);
     check_allowed(file, mistakes);
     check_database(file, mistakes);
     check_certificate(file, mistakes);
@@ -271,6 +272,14 @@ fn check_backends(file: &File, mistakes: &mut Mistakes<'_>) {
         );
     }
     check_backends_carry(file, mistakes);
+}
+
+fn check_limits(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(limits) = &file.limits else { return };
+    if limits.requests_per_s == 0 && limits.connections == 0 {
+        let help = "write requests_per_s = 50, or connections = 100, or remove the section";
+        mistakes.add(limits.at.clone(), "limits", "[limits] limits nothing", help);
+    }
 }
 
 fn check_algorithm(file: &File, mistakes: &mut Mistakes<'_>) {

@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::{Body, RequestId, body};
 
 /// Seconds after which a client should ask again when nobody can serve it: one health check brings a backend back.
-const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
+const RETRY_AFTER_S: u32 = 2;
 
 /// Who is to blame; it decides where an operator looks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +42,21 @@ pub struct Fault {
     pub part: Cow<'static, str>,
     /// Who is to blame.
     pub whose: Whose,
+    /// When a client may ask again, in seconds.
+    pub retry_after_s: Option<u32>,
 }
 
 impl Fault {
     /// A fault with a status that `http` knows to be one, from 400 to 599.
     pub fn new(status: u16, whose: Whose, part: impl Into<Cow<'static, str>>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, part: part.into(), whose }
+        let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S);
+        Self { status, part: part.into(), whose, retry_after_s }
+    }
+
+    /// A client that has asked for too much, and may ask again after so many seconds (RFC 6585 section 4).
+    pub fn too_many(retry_after_s: u32) -> Self {
+        Self { retry_after_s: Some(retry_after_s), ..Self::new(429, Whose::Client, "too many requests") }
     }
 
     /// The answer: a small page that names the part and the request's id.
@@ -58,8 +66,8 @@ impl Fault {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -88,6 +96,7 @@ impl Fault {
         match (self.whose, self.status.as_u16()) {
             (Whose::Client, 404) => "There is nothing at this address.",
             (Whose::Client, 408) => "The request did not arrive in time.",
+            (Whose::Client, 429) => "You have asked for a lot in a short time. Please try again in a moment.",
             (Whose::Client, 421) => "This server does not serve the site you asked for.",
             (Whose::Client, _) => "The request cannot be answered as it was sent.",
             (_, 503) => "The site cannot answer just now. Please try again in a moment.",

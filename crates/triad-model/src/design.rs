@@ -27,6 +27,9 @@ pub struct Design {
     pub database: Option<Database>,
     /// HTTPS, and encryption behind the balancer.
     pub tls: Option<Tls>,
+    /// What one client may do; without this section, as much as it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
     /// Firewalls on every server; without this section there are none.
     pub firewall: Option<Firewall>,
     /// Monitoring agents on every server; without this section there are none.
@@ -293,6 +296,19 @@ pub enum Certificate {
         /// Its private key.
         key: PathBuf,
     },
+}
+
+/// What one client may do on each front server: an IPv4 address, or an IPv6 network of 64 bits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Requests a second in the long run.
+    pub requests_per_s: Option<u32>,
+    /// Requests at once that are not counted against the rate.
+    pub burst: u32,
+    /// Connections open at once.
+    pub connections: Option<u32>,
+    /// Networks that are not limited.
+    pub exempt: Vec<IpNet>,
 }
 
 /// What the firewalls admit beside what the design itself needs.

@@ -18,7 +18,7 @@ mod times;
 
 pub use design::{
     Algorithm, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, InvalidServerName,
-    Monitor, Role, Server, ServerName, Site, Tls, Web,
+    Limits, Monitor, Role, Server, ServerName, Site, Tls, Web,
 };
 pub use finding::{Allowed, Code, Finding, Severity, UnknownCode};
 pub use flow::{Flow, Origin, Protocol, flows};

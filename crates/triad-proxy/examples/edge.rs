@@ -39,6 +39,7 @@ fn plan(listen: SocketAddr, origin: SocketAddr, access_log: PathBuf) -> EdgePlan
         root: None,
         balancer: None,
         local: Some(PoolPlan::new(vec![backend], check)),
+        limits: None,
         relay: None,
         access_log: Some(access_log),
     }

@@ -83,7 +83,20 @@ fn admit(worker: &Arc<Worker>, door: Door, stream: TcpStream, from: SocketAddr) 
                 tracing::warn!(refused, limit = CONNECTIONS_MAX, "too many connections, new ones are closed");
             }
         }
-        Door::Web(entrance) => drop(tokio::spawn(connection(worker.clone(), entrance, stream, from, stop))),
+        Door::Web(entrance) => {
+            let live = worker.shared.live.load();
+            let limiter = live.limiter.as_ref().filter(|_| entrance != Entrance::Hop);
+            let admitted = limiter.map(|limiter| limiter.connect(from.ip(), std::time::Instant::now()));
+            if matches!(admitted, Some(None)) {
+                worker.counters.connections_refused.fetch_add(1, Relaxed);
+                return;
+            }
+            let connection = connection(worker.clone(), entrance, stream, from, stop);
+            tokio::spawn(async move {
+                let _counts = admitted;
+                connection.await;
+            });
+        }
     }
 }
 

@@ -153,6 +153,13 @@ impl Connection {
         .await
     }
 
+    /// Whether the client has asked for too much: after how many seconds it may ask again.
+    fn too_many(&self) -> Option<u32> {
+        let limited = self.entrance != Entrance::Hop && !self.record.is_check;
+        let limiter = self.live.limiter.as_ref().filter(|_| limited)?;
+        limiter.request(self.peer.address, self.record.started).err()
+    }
+
     /// Takes the plan that is live now.
     fn refresh(&mut self) {
         let live = self.worker.shared.live.load();
@@ -169,6 +176,10 @@ impl Connection {
         let way = match self.record.is_check && self.entrance == Entrance::Hop && self.live.passes_on {
             true => passes_on(self.worker.shared.local.is_up() == Some(true)),
             false => way(self.entrance, &self.live, &self.head, bytes, self.record.is_check),
+        };
+        let way = match self.too_many() {
+            Some(retry_after_s) => Way::Here(Err(Fault::too_many(retry_after_s))),
+            None => way,
         };
         let has_local = self.live.has_local;
         let file = match (&way, &self.live.statics) {

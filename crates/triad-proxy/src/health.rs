@@ -137,6 +137,7 @@ mod tests {
             root: None,
             balancer: None,
             local: None,
+            limits: None,
             relay: None,
             access_log: None,
         };

@@ -21,6 +21,7 @@ mod connection;
 mod counters;
 mod exchange;
 mod health;
+mod limit;
 mod live;
 mod log;
 pub mod plan;

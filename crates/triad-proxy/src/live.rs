@@ -8,11 +8,13 @@ use std::sync::atomic::AtomicU64;
 
 use rustls::ClientConfig;
 use tokio_rustls::TlsAcceptor;
+use triad_model::Limits;
 use triad_tls::TlsError;
 use triad_web::StaticFiles;
 
 use crate::balance::HashOn;
 use crate::counters::OTHER_SITE;
+use crate::limit::Limiter;
 use crate::log::Log;
 use crate::plan::EdgePlan;
 
@@ -76,6 +78,8 @@ pub(crate) struct Live {
     /// How we speak to other edges.
     pub hop_client: Option<Arc<ClientConfig>>,
     pub log: Option<Arc<Log>>,
+    /// What clients may do.
+    pub limiter: Option<Arc<Limiter>>,
 }
 
 /// Whom the hop is open to.
@@ -116,6 +120,7 @@ impl Live {
                 None => Hop::Plain(plan.hop_from.clone()),
             },
             hop_client: plan.identity.as_ref().map(triad_tls::mutual_client_config).transpose()?,
+            limiter: plan.limits.as_ref().map(|limits| limiter(limits, before)),
             log: open_log(plan.access_log.as_deref(), workers, before, log_dropped)?,
         })
     }
@@ -125,6 +130,12 @@ impl Live {
         let host = host.strip_suffix(b".").unwrap_or(host);
         self.sites.iter().find(|site| site.as_bytes().eq_ignore_ascii_case(host))
     }
+}
+
+/// The limiter of `before` goes on if the limits are the same: a reload forgives nobody.
+fn limiter(limits: &Limits, before: Option<&Live>) -> Arc<Limiter> {
+    let same = before.and_then(|live| live.limiter.as_ref()).filter(|limiter| limiter.is_by(limits));
+    same.cloned().unwrap_or_else(|| Arc::new(Limiter::new(limits.clone())))
 }
 
 fn open_root(path: &Path) -> Result<StaticFiles, EdgeError> {

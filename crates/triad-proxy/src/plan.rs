@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use triad_model::{
     Algorithm, BackendSetting, DATABASE, Design, HOP, HTTP, HTTPS, HealthCheck, INSTANCE_CHECK_MS, INSTANCE_FIRST,
-    Role, ServerName,
+    Limits, Role, ServerName,
 };
 use triad_tls::{Identity, KeyPair, internal_name};
 
@@ -66,6 +66,8 @@ pub struct EdgePlan {
     pub balancer: Option<PoolPlan>,
     /// Where all other requests go.
     pub local: Option<PoolPlan>,
+    /// What one client may do, on front servers.
+    pub limits: Option<Limits>,
     /// Where the relay leads.
     pub relay: Option<RelayTarget>,
     /// Where the access log goes.
@@ -196,6 +198,7 @@ impl EdgePlan {
             root: root.map(|root| inputs.folder.join(root)),
             balancer: balancer_pool(design, server),
             local: local_pool(design, server),
+            limits: design.limits.clone().filter(|_| design.fronts().contains(&server)),
             relay: relay_target(design, server, inputs.database_socket),
             site_certificate: inputs.site_certificate.filter(|_| encrypted),
             identity: encrypted.then_some(inputs.identity),

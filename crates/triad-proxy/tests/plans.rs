@@ -82,6 +82,7 @@ fn design(servers: Vec<Server>) -> Design {
         tls: None,
         firewall: None,
         monitor: None,
+        limits: None,
         check: Vec::new(),
     }
 }

@@ -35,6 +35,7 @@ pub fn design(addresses: &[&str], primary: &str, replicas: &[&str]) -> Design {
         tls: None,
         firewall: None,
         monitor: None,
+        limits: None,
         check: Vec::new(),
     }
 }

@@ -36,6 +36,7 @@ pub fn secured() -> Design {
         tls: None,
         firewall: None,
         monitor: None,
+        limits: None,
         check: Vec::new(),
     }
 }

@@ -81,6 +81,7 @@ fn empty(servers: Vec<Server>) -> Design {
         tls: None,
         firewall: None,
         monitor: None,
+        limits: None,
         check: Vec::new(),
     }
 }

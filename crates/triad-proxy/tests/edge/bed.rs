@@ -64,6 +64,7 @@ pub fn plan() -> EdgePlan {
         root: None,
         balancer: None,
         local: None,
+        limits: None,
         relay: None,
         access_log: None,
     }

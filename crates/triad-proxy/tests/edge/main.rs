@@ -3,6 +3,7 @@
 mod balancing;
 mod bed;
 mod life;
+mod limits;
 mod proxying;
 mod relaying;
 mod strictness;

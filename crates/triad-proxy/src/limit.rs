@@ -1,0 +1,227 @@
+//! What one client may do: requests a second, connections at once. A client is an IPv4 address, or an IPv6 network of
+//! 64 bits, which is what one customer gets (RFC 6177).
+//!
+//! Requests go by the generic cell rate algorithm (ITU-T I.371): one number a client, the time at which it will have
+//! nothing to its debit. All workers share the table, since a client's connections go to any of them; it is cut into
+//! shards whose locks are held for a look-up. Its size is bounded: when a shard is full, who has nothing to its debit
+//! goes, then anybody without connections.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use triad_model::{IpNet, Limits};
+
+const SHARDS: usize = 16;
+/// Clients known at one time in a shard.
+const CLIENTS_PER_SHARD_MAX: usize = 4_096;
+
+/// The limits of a site and who has used how much of them.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    limits: Limits,
+    began: Instant,
+    shards: [Mutex<HashMap<u64, Client>>; SHARDS],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Client {
+    /// When it has nothing to its debit, in microseconds since the limiter began.
+    even_at_us: u64,
+    connections: u32,
+}
+
+/// A connection that counts as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Admitted(Option<(Arc<Limiter>, u64)>);
+
+impl Limiter {
+    /// Nobody has used anything yet.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, began: Instant::now(), shards: Default::default() }
+    }
+
+    /// Whether it works by `limits`.
+    pub fn is_by(&self, limits: &Limits) -> bool {
+        self.limits == *limits
+    }
+
+    /// Counts a request of `address`; an error is the seconds after which it may ask again.
+    pub fn request(&self, address: IpAddr, now: Instant) -> Result<(), u32> {
+        let Some(rate) = self.limits.requests_per_s.filter(|_| !self.is_exempt(address)) else { return Ok(()) };
+        let now_us = self.since_us(now);
+        let interval_us = 1_000_000 / u64::from(rate.max(1));
+        let credit_us = interval_us * u64::from(self.limits.burst.max(1));
+        let mut clients = self.shard(key(address));
+        let client = entry(&mut clients, key(address), now_us);
+        let even_at_us = client.even_at_us.max(now_us) + interval_us;
+        let debit_us = even_at_us - now_us;
+        if debit_us > credit_us {
+            let wait_us = debit_us - credit_us;
+            return Err(u32::try_from(wait_us.div_ceil(1_000_000)).unwrap_or(u32::MAX));
+        }
+        client.even_at_us = even_at_us;
+        Ok(())
+    }
+
+    /// Counts a connection of `address`; `None` if it has as many as it may.
+    pub fn connect(self: &Arc<Self>, address: IpAddr, now: Instant) -> Option<Admitted> {
+        let Some(max) = self.limits.connections.filter(|_| !self.is_exempt(address)) else {
+            return Some(Admitted(None));
+        };
+        let mut clients = self.shard(key(address));
+        let client = entry(&mut clients, key(address), self.since_us(now));
+        if client.connections >= max {
+            return None;
+        }
+        client.connections += 1;
+        Some(Admitted(Some((self.clone(), key(address)))))
+    }
+
+    fn is_exempt(&self, address: IpAddr) -> bool {
+        self.limits.exempt.iter().any(|network: &IpNet| network.contains(&address))
+    }
+
+    fn since_us(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.began).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Client>> {
+        // The low bits of an IPv4 address, those of the network of an IPv6 one: both differ between neighbours.
+        let shard = &self.shards[(key ^ key >> 16) as usize % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let Some((limiter, key)) = self.0.take() else { return };
+        if let Some(client) = limiter.shard(key).get_mut(&key) {
+            client.connections = client.connections.saturating_sub(1);
+        }
+    }
+}
+
+/// A client's number: an IPv4 address, or the upper half of an IPv6 one, whose lowest networks are not in use.
+fn key(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+    }
+}
+
+fn entry(clients: &mut HashMap<u64, Client>, key: u64, now_us: u64) -> &mut Client {
+    if clients.len() >= CLIENTS_PER_SHARD_MAX && !clients.contains_key(&key) {
+        clients.retain(|_, client| client.connections > 0 || client.even_at_us > now_us);
+        let idle = clients.iter().find(|(_, client)| client.connections == 0).map(|(key, _)| *key);
+        if clients.len() >= CLIENTS_PER_SHARD_MAX
+            && let Some(idle) = idle
+        {
+            clients.remove(&idle);
+        }
+    }
+    clients.entry(key).or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use triad_model::Limits;
+
+    use super::{CLIENTS_PER_SHARD_MAX, Limiter, SHARDS};
+
+    fn limiter(requests_per_s: u32, burst: u32, connections: u32) -> Arc<Limiter> {
+        Arc::new(Limiter::new(Limits {
+            requests_per_s: Some(requests_per_s),
+            burst,
+            connections: Some(connections),
+            exempt: vec!["198.51.100.0/24".parse().expect("a network")],
+        }))
+    }
+
+    fn client(last: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, last).into()
+    }
+
+    #[test]
+    fn a_burst_passes_then_the_rate() {
+        let limiter = limiter(10, 5, 1);
+        let at = |ms| limiter.began + Duration::from_millis(ms);
+        for _ in 0..5 {
+            assert_eq!(limiter.request(client(1), at(0)), Ok(()));
+        }
+        assert_eq!(limiter.request(client(1), at(0)), Err(1));
+        assert_eq!(limiter.request(client(2), at(0)), Ok(()), "another client");
+        assert_eq!(limiter.request(client(1), at(100)), Ok(()), "a tenth of a second brings one request back");
+        assert_eq!(limiter.request(client(1), at(100)), Err(1));
+        assert_eq!(
+            (0..9).filter(|_| limiter.request(client(1), at(60_000)).is_ok()).count(),
+            5,
+            "no more than a burst"
+        );
+    }
+
+    #[test]
+    fn connections_count_while_they_are_open() {
+        let limiter = limiter(1, 1, 2);
+        let connect = |address| limiter.connect(address, limiter.began);
+        let (first, second) = (connect(client(1)), connect(client(1)));
+        assert!(first.is_some() && second.is_some() && connect(client(1)).is_none());
+        drop(first);
+        assert!(connect(client(1)).is_some());
+        let exempt = Ipv4Addr::new(198, 51, 100, 9).into();
+        assert!((0..9).map(|_| connect(exempt)).all(|admitted| admitted.is_some()));
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_client() {
+        let limiter = limiter(1, 1, 1);
+        let address = |network, host| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, network, 0, 0, 0, host));
+        assert_eq!(limiter.request(address(1, 1), limiter.began), Ok(()));
+        assert!(limiter.request(address(1, 2), limiter.began).is_err());
+        assert_eq!(limiter.request(address(2, 1), limiter.began), Ok(()));
+        let mapped = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().into();
+        assert_eq!(limiter.request(mapped, limiter.began), Ok(()));
+        assert!(limiter.request(client(1), limiter.began).is_err(), "the same, however it is written");
+    }
+
+    #[test]
+    fn a_flood_of_addresses_is_bounded_and_forgets_nobody_who_is_connected() {
+        let limiter = limiter(1, 1, 1);
+        let _open = limiter.connect(client(1), limiter.began).expect("admitted");
+        for number in 0..4 * (SHARDS * CLIENTS_PER_SHARD_MAX) as u32 {
+            let _ = limiter.request(Ipv4Addr::from_bits(0x0a00_0000 + number).into(), limiter.began);
+        }
+        let known: usize = limiter.shards.iter().map(|shard| shard.lock().expect("free").len()).sum();
+        assert!(known <= SHARDS * CLIENTS_PER_SHARD_MAX, "{known}");
+        assert!(limiter.connect(client(1), limiter.began).is_none());
+    }
+
+    proptest! {
+        /// However requests come, in any time no more pass than a burst and what the rate gives in it.
+        #[test]
+        fn no_more_pass_than_burst_and_rate(
+            gaps_ms in prop::collection::vec(0u64..200, 1..200), rate in 1u32..50, burst in 1u32..20,
+        ) {
+            let limiter = limiter(rate, burst, 1);
+            let (mut at_ms, mut passed) = (0, Vec::new());
+            for gap_ms in gaps_ms {
+                at_ms += gap_ms;
+                if limiter.request(client(1), limiter.began + Duration::from_millis(at_ms)).is_ok() {
+                    passed.push(at_ms);
+                }
+            }
+            for (index, from_ms) in passed.iter().enumerate() {
+                for (count, to_ms) in passed[index..].iter().enumerate() {
+                    let due = f64::from(burst) + (to_ms - from_ms) as f64 / 1_000.0 * f64::from(rate);
+                    prop_assert!((count + 1) as f64 <= due + 1.0, "{} in {} ms", count + 1, to_ms - from_ms);
+                }
+            }
+        }
+    }
+}
