@@ -44,15 +44,15 @@ pub fn exchange(io: &mut (impl Read + Write), request: &[u8], buffer: &mut [u8])
 
 /// An answer's head.
 #[derive(Debug, PartialEq)]
-struct Head {
+pub struct Head {
     /// Its length.
-    bytes: usize,
+    pub bytes: usize,
     /// The length of what follows.
-    body_bytes: u64,
+    pub body_bytes: u64,
 }
 
-/// The head that `bytes` starts with, if it is complete.
-fn head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
+/// The head that `bytes` starts with, if it is complete. It must be that of a 200 with a Content-Length.
+pub fn head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let text = std::str::from_utf8(&bytes[..end]).context("a head is no text")?;
     let mut lines = text.split("\r\n");

@@ -1,5 +1,5 @@
 //! Load for `cargo xtask bench edge` where wrk is not enough: TLS 1.3 only, full handshakes, a constant rate, idle
-//! connections. One blocking thread a connection: simple, and precise to the timer.
+//! connections.
 //!
 //! It opens its connections and prints `ready connections=N`. Then each line on its input, a number of seconds, makes
 //! it load for that long and print one line of figures, `requests=N seconds=S bytes=B`, at a rate also `p50_us=L
@@ -7,6 +7,7 @@
 
 mod client;
 mod http;
+mod rate;
 mod run;
 
 use std::io::{self, BufRead, Write};
@@ -33,7 +34,7 @@ enum Work {
     KeepAlive(Target),
     /// A connection with one request each time; with a certificate, a full handshake.
     Connect(Target),
-    /// Requests on kept connections at a constant rate; latency counts from when a request was due.
+    /// Requests on kept plain connections at a constant rate; latency counts from when a request was due.
     Rate {
         #[command(flatten)]
         target: Target,
@@ -61,8 +62,6 @@ struct Target {
 }
 
 fn main() -> anyhow::Result<()> {
-    // The kernel else wakes sleepers up to 50 us late, which would count as latency. Threads inherit this.
-    nix::sys::prctl::set_timerslack(1)?;
     match Command::parse().work {
         Work::KeepAlive(target) => {
             let client = Client::new(target.address, &target.path, target.certificate.as_deref())?;
@@ -76,7 +75,7 @@ fn main() -> anyhow::Result<()> {
         Work::Rate { target, rate } => {
             let client = Client::new(target.address, &target.path, target.certificate.as_deref())?;
             let mut open = client.open_all(target.connections)?;
-            serve(open.len(), |time| run::rate(&client, &mut open, rate, time))
+            serve(open.len(), |time| rate::run(&client, &mut open, rate, time))
         }
         Work::Idle(target) => {
             let client = Client::new(target.address, &target.path, target.certificate.as_deref())?;

@@ -1,26 +1,25 @@
-//! The kinds of load, each for some time on many threads.
+//! The kinds of load that need no clock: each for some time, on one blocking thread a connection.
 
 use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 
 use crate::client::{BUFFER_BYTES, Client, Connection};
 use crate::http;
 
-/// How late a run at a constant rate may end: a proxy that falls back further does not bear the rate.
-const LATE_MAX: Duration = Duration::from_secs(1);
-
 /// What came of a run.
 #[derive(Debug, Default)]
 pub struct Figures {
-    requests: u64,
+    /// Answered.
+    pub requests: u64,
     /// Of bodies.
-    bytes: u64,
-    took: Duration,
+    pub bytes: u64,
+    /// From the start to the last answer.
+    pub took: Duration,
     /// From when each request was due to its answer's end; measured at a constant rate alone.
-    latencies: Vec<Duration>,
+    pub latencies: Vec<Duration>,
 }
 
 impl Figures {
@@ -83,32 +82,6 @@ pub fn connect(client: &Client, connections: usize, time: Duration) -> anyhow::R
 /// So that it is the proxy that closes first. How it does that, with or without TLS's notice, is not measured.
 fn wait_for_end(connection: &mut Connection, buffer: &mut [u8]) {
     let _ = std::io::Read::read(connection, buffer);
-}
-
-/// Requests on `open` at `rate` a second, spread evenly. Each connection has its own due times; a request that is due
-/// while the last one is unanswered waits, and its waiting counts.
-pub fn rate(client: &Client, open: &mut [Connection], rate: f64, time: Duration) -> anyhow::Result<Figures> {
-    let start = Instant::now();
-    let gap_s = open.len() as f64 / rate;
-    on_threads(open.iter_mut().enumerate(), |(index, connection)| {
-        let mut figures = Figures::default();
-        let mut buffer = vec![0; BUFFER_BYTES];
-        for number in 0.. {
-            let after = Duration::from_secs_f64(index as f64 / rate + f64::from(number) * gap_s);
-            if after >= time {
-                break;
-            }
-            let due = start + after;
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            figures.bytes += http::exchange(connection, &client.request, &mut buffer)?;
-            figures.requests += 1;
-            figures.latencies.push(due.elapsed());
-            if start.elapsed() > time + LATE_MAX {
-                bail!("{rate:.0} requests a second are too many");
-            }
-        }
-        Ok(figures)
-    })
 }
 
 /// Runs `work` on a thread for each of `items`, and adds up what they did.
