@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         });
         let spec = work.spec();
         if !samples.is_empty() {
-            println!("\n{}\n{}", spec.title, table::table(spec.columns, spec.goals, &samples));
+            print!("\n{}\n{}", spec.title, table::table(spec.columns, spec.goals, &samples));
         }
         if work == Work::KeepAlive {
             let maximum = |subject| Some((subject, table::median(&samples, subject, RATE_COLUMN)?));
