@@ -3,8 +3,11 @@
 mod cpu;
 mod edge;
 mod load;
+mod memory;
 mod process;
 mod subject;
+mod table;
+mod work;
 
 use clap::Subcommand;
 
@@ -17,7 +20,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum What {
-    /// CPU per request of our edge against HAProxy, nginx, and HAProxy in front of nginx.
+    /// CPU, latency and memory of our edge against HAProxy, nginx, HAProxy in front of nginx, and a raw TCP relay.
     Edge(edge::Args),
 }
 

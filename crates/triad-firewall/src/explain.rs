@@ -68,6 +68,7 @@ fn action(action: Action) -> String {
     match action {
         Action::Accept => "accept".to_owned(),
         Action::Drop(_) => "drop".to_owned(),
+        Action::Reset => "reset".to_owned(),
         Action::Log => "log".to_owned(),
         Action::Jump(chain) => format!("see {chain}"),
     }
@@ -79,6 +80,7 @@ fn traffic(rule: &Rule) -> String {
         Traffic::Loopback => "loopback".to_owned(),
         Traffic::Known => "known connections".to_owned(),
         Traffic::Invalid => "invalid packets".to_owned(),
+        Traffic::Midstream => "TCP of no connection".to_owned(),
         Traffic::Icmp => "ICMP, ICMPv6".to_owned(),
         Traffic::Ping(Family::V4) => "ping".to_owned(),
         Traffic::Ping(Family::V6) => "ping IPv6".to_owned(),

@@ -77,6 +77,8 @@ pub enum Traffic {
     Known,
     /// What connection tracking cannot place.
     Invalid,
+    /// TCP packets that neither open a connection nor end one.
+    Midstream,
     /// ICMP and ICMPv6.
     Icmp,
     /// Echo requests.
@@ -136,6 +138,8 @@ pub enum Action {
     Accept,
     /// Drops it and counts it.
     Drop(Reason),
+    /// Drops it and tells the sender that there is no such connection (RFC 9293 section 3.5.2).
+    Reset,
     /// Writes a line to the kernel's log and goes on with the next rule.
     Log,
     /// Goes through a chain, and on with the next rule if that one does not decide.
@@ -204,11 +208,17 @@ fn input(design: &Design, firewall: &Firewall, server: &Server) -> Chain {
     let mut rules = vec![
         Rule::new(Traffic::Icmp, Action::Jump(CONTROL), "before known connections, or one endless ping is not limited"),
         Rule::new(Traffic::Known, Action::Accept, "answers to what this server opened, and the rest of what it let in"),
+    ];
+    // Otherwise a peer whose connection ended here while the network was cut waits for it, in the worst case for a
+    // quarter of an hour; a primary's MariaDB then takes no replica.
+    let forgotten = Rule::new(Traffic::Midstream, Action::Reset, "its connection has ended here: it is to know");
+    rules.extend(peers(design, server).map(|(peer, theirs)| forgotten.clone().from(Source::Server(peer, theirs))));
+    rules.extend([
         Rule::new(Traffic::Invalid, Action::Drop(Reason::Invalid), "belongs to no connection and opens none"),
         Rule::new(Traffic::Loopback, Action::Accept, "processes on this server talk to each other"),
         Rule::new(Traffic::Dhcpv6Reply, Action::Accept, "this server may get its IPv6 address by DHCPv6")
             .from(Source::Network(link_local())),
-    ];
+    ]);
     for flow in flows(design).into_iter().filter(|flow| flow.to == server.name) {
         rules.extend(admission(design, firewall, server, &flow));
     }
@@ -216,6 +226,12 @@ fn input(design: &Design, firewall: &Firewall, server: &Server) -> Chain {
     rules.push(Rule::new(Traffic::Any, Action::Drop(Reason::Default), "the design does not need it"));
     let why = "What arrives for this server. Only what the design needs is admitted.";
     Chain { name: "input", policy: Some(Policy::Drop), why, rules }
+}
+
+/// The private addresses of the other servers.
+fn peers<'a>(design: &'a Design, server: &'a Server) -> impl Iterator<Item = (ServerName, IpAddr)> + 'a {
+    let others = design.servers.iter().filter(|other| other.name != server.name && server.private.is_some());
+    others.filter_map(|other| Some((other.name.clone(), other.private?)))
 }
 
 /// ICMP is not optional: without these messages IPv6 does not work at all, and large packets get lost on both.

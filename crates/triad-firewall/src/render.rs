@@ -97,6 +97,7 @@ fn traffic(traffic: Traffic) -> Option<String> {
         Traffic::Loopback => "iifname \"lo\"",
         Traffic::Known => "ct state established,related",
         Traffic::Invalid => "ct state invalid",
+        Traffic::Midstream => "tcp flags & (syn | rst) == 0x0",
         // ICMP and ICMPv6 by number: nft finds their names in /etc/protocols, which a minimal Debian lacks.
         Traffic::Icmp => "meta l4proto { 1, 58 }",
         Traffic::Ping(Family::V4) => "icmp type echo-request",
@@ -139,6 +140,7 @@ fn action(action: Action) -> String {
     match action {
         Action::Accept => "accept".to_owned(),
         Action::Drop(reason) => format!("counter name {} drop", reason.as_str()),
+        Action::Reset => "reject with tcp reset".to_owned(),
         Action::Log => format!("log prefix \"{TABLE} drop: \""),
         Action::Jump(chain) => format!("jump {chain}"),
     }

@@ -1,46 +1,73 @@
-//! One edge worker in front of one origin, as `cargo xtask bench edge` measures it: what the agent starts, without
-//! the agent. Plain HTTP, health checks, counters and access log on.
-//!
-//! `edge LISTEN ORIGIN ACCESS_LOG`, both addresses as `127.0.0.1:8080`.
+//! One edge worker in front of an origin, as `cargo xtask bench edge` measures it: what the agent starts, without
+//! the agent. HTTP, or HTTPS with `--certificate`; health checks, counters and access log on.
 
-use std::error::Error;
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use triad_model::HealthCheck;
+use anyhow::Context;
+use clap::Parser;
+use triad_model::{HealthCheck, Secret};
 use triad_proxy::{BackendPlan, Edge, EdgePlan, ListenerSpec, PoolPlan, Target};
+use triad_tls::KeyPair;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [listen, origin, access_log] = arguments.as_slice() else {
-        return Err("usage: edge LISTEN ORIGIN ACCESS_LOG".into());
-    };
-    let listen: SocketAddr = listen.parse()?;
-    let socket = TcpListener::bind(listen)?;
+/// Time between two checks of a backend: HAProxy's default, so that a hundred backends cost both the same checks.
+const CHECK_INTERVAL_MS: u32 = 2000;
+
+/// One edge worker in front of an origin.
+#[derive(Parser)]
+struct Args {
+    /// Where to listen.
+    listen: SocketAddr,
+    /// Where the access log goes.
+    access_log: PathBuf,
+    /// The backends.
+    #[arg(required = true)]
+    origins: Vec<SocketAddr>,
+    /// Speak HTTPS with the certificate and the key in this PEM file.
+    #[arg(long)]
+    certificate: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let socket = TcpListener::bind(args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
     socket.set_nonblocking(true)?;
-    let plan = plan(listen, origin.parse()?, access_log.into());
-    let _edge = Edge::start(plan, vec![(ListenerSpec::HTTP.to_owned(), vec![socket])])?;
+    let name = if args.certificate.is_some() { ListenerSpec::HTTPS } else { ListenerSpec::HTTP };
+    let _edge = Edge::start(plan(&args)?, vec![(name.to_owned(), vec![socket])])?;
     loop {
         std::thread::park();
     }
 }
 
-fn plan(listen: SocketAddr, origin: SocketAddr, access_log: PathBuf) -> EdgePlan {
-    let backend = BackendPlan { name: "origin".to_owned(), target: Target::Instance(origin), weight: 1, backup: false };
-    let check = HealthCheck { path: "/".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 };
-    EdgePlan {
-        // The load generator asks for the address.
-        hosts: vec![listen.ip().to_string()],
+fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
+    let backends = args.origins.iter().enumerate().map(|(index, origin)| BackendPlan {
+        name: format!("origin-{index}"),
+        target: Target::Instance(*origin),
+        weight: 1,
+        backup: false,
+    });
+    let check =
+        HealthCheck { path: "/".to_owned(), interval_ms: CHECK_INTERVAL_MS, timeout_ms: 1000, rise: 2, fall: 2 };
+    Ok(EdgePlan {
+        // The load generators ask for the address.
+        hosts: vec![args.listen.ip().to_string()],
         redirect_to_https: false,
-        site_certificate: None,
+        site_certificate: args.certificate.as_deref().map(key_pair).transpose()?,
         identity: None,
         hop_from: Vec::new(),
         checked_from: Vec::new(),
         root: None,
         balancer: None,
-        local: Some(PoolPlan::new(vec![backend], check)),
+        local: Some(PoolPlan::new(backends.collect(), check)),
         limits: None,
         relay: None,
-        access_log: Some(access_log),
-    }
+        access_log: Some(args.access_log.clone()),
+    })
+}
+
+/// Certificate and key of one file; each reader skips what it is not for.
+fn key_pair(path: &Path) -> anyhow::Result<KeyPair> {
+    let pem = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(KeyPair { certificate_pem: pem.clone(), key_pem: Secret::new(pem) })
 }

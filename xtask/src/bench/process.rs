@@ -4,10 +4,12 @@ use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -81,10 +83,12 @@ fn pid(id: u32) -> Pid {
     Pid::from_raw(id.cast_signed())
 }
 
-/// `command` on one CPU. `taskset` becomes the program, so the process id is the program's.
+/// `command` on one CPU, ended by the kernel if we end first, however we do. Both helpers become the program they are
+/// given, so the process id is the program's.
 pub fn pin(cpu: u32, command: &Command) -> Command {
-    let mut pinned = Command::new("taskset");
-    pinned.args(["--cpu-list", &cpu.to_string()]).arg(command.get_program()).args(command.get_args());
+    let mut pinned = Command::new("setpriv");
+    pinned.args(["--pdeathsig", "TERM", "taskset", "--cpu-list", &cpu.to_string()]);
+    pinned.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => pinned.env(name, value),
@@ -94,8 +98,59 @@ pub fn pin(cpu: u32, command: &Command) -> Command {
     pinned
 }
 
+/// What `command` wrote to its standard output. It fails if that takes longer than `deadline`, or the command fails.
+pub fn output_within(mut command: Command, deadline: Duration) -> anyhow::Result<String> {
+    let name = format!("{:?}", command.get_program());
+    let run = || format!("cannot run {name}");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(run)?;
+    let id = child.id();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    let Ok(output) = receiver.recv_timeout(deadline) else {
+        let _ = kill(pid(id), Signal::SIGKILL);
+        bail!("{name} took longer than {deadline:?}");
+    };
+    let output = output?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!("{name} failed ({}): {text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(text)
+}
+
+/// Lets this process and its children open as many files as the system permits; returns how many.
+pub fn raise_open_files() -> anyhow::Result<u64> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    Ok(most)
+}
+
 /// A port of 127.0.0.1 that was free a moment ago.
 pub fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
     Ok(listener.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::output_within;
+
+    fn shell(script: &str, deadline: Duration) -> Result<String, String> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        output_within(shell, deadline).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn output_comes_in_time_or_not_at_all() {
+        let long = Duration::from_secs(60);
+        assert_eq!(shell("echo said; echo hidden >&2", long).as_deref(), Ok("said\n"));
+        let error = shell("echo said; echo why >&2; exit 3", long).expect_err("a failure");
+        assert!(error.contains("exit status: 3") && error.ends_with("said\nwhy\n"), "{error}");
+        let error = shell("exec sleep 60", Duration::from_millis(50)).expect_err("too slow");
+        assert!(error.contains("took longer than 50ms"), "{error}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The proxies that are measured, and the origin behind them. Each configuration is the shortest that keeps
-//! connections alive on both sides, adds X-Forwarded-For, and logs every request to a file.
+//! connections alive on both sides, adds X-Forwarded-For, checks backends where the program can, and logs every
+//! request to a file. TLS is as it comes: tickets are sent by all, and the client chooses the version and the suite.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -9,6 +10,7 @@ use std::process::Command;
 use anyhow::Context;
 use clap::ValueEnum;
 
+use super::load::CONNECTIONS;
 use super::process::{Process, free_port, pin};
 use crate::workspace::root;
 
@@ -19,6 +21,19 @@ pub const SIDE_CPU: u32 = 1;
 
 /// What the origin answers: 70 bytes.
 pub const ANSWER: &str = "a small answer of seventy bytes, which fits into one packet with room.";
+
+/// What is asked for to have a large answer.
+pub const LARGE_PATH: &str = "/large";
+/// A large answer: one megabyte.
+pub const LARGE_BYTES: usize = 1_000_000;
+
+/// Most backends in front of which a proxy is measured: the origin has so many addresses, from 127.0.0.1 on.
+pub const BACKENDS_MAX: u8 = 100;
+
+/// Most connections that each proxy may hold on each side, if the system permits so many open files.
+const CONNECTIONS_MAX: u64 = 12_000;
+/// Open files that a proxy needs for other things than connections.
+const OTHER_FILES: u64 = 512;
 
 /// Keeps nginx from closing connections, which it otherwise does after 1000 requests.
 const REQUESTS_MAX: u64 = 1_000_000_000;
@@ -34,11 +49,13 @@ pub enum Subject {
     Nginx,
     /// HAProxy in front of nginx: the usual stack of balancer and web server.
     Chain,
+    /// Bytes from one socket to the other, nothing parsed: the floor.
+    Relay,
 }
 
 impl Subject {
     /// All of them, in the order of the table.
-    pub const ALL: [Subject; 4] = [Self::Triad, Self::Haproxy, Self::Nginx, Self::Chain];
+    pub const ALL: [Subject; 5] = [Self::Triad, Self::Haproxy, Self::Nginx, Self::Chain, Self::Relay];
 
     /// Starts it on `site.port`; returns its processes once it listens.
     pub fn start(self, site: &Site) -> anyhow::Result<Vec<Process>> {
@@ -47,10 +64,11 @@ impl Subject {
             Self::Haproxy => Ok(vec![start_haproxy(site)?]),
             Self::Nginx => Ok(vec![start_nginx(site)?]),
             Self::Chain => {
-                let behind = Site { port: free_port()?, ..*site };
+                let behind = Site { port: free_port()?, certificate: None, ..*site };
                 let nginx = start_nginx(&behind)?;
-                Ok(vec![start_haproxy(&Site { origin_port: behind.port, ..*site })?, nginx])
+                Ok(vec![start_haproxy(&Site { origin_port: behind.port, backends: 1, ..*site })?, nginx])
             }
+            Self::Relay => Ok(vec![start_proxy(relay(site), site, "relay")?]),
         }
     }
 }
@@ -62,6 +80,7 @@ impl fmt::Display for Subject {
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
             Self::Chain => "haproxy > nginx",
+            Self::Relay => "raw TCP relay",
         })
     }
 }
@@ -73,37 +92,70 @@ pub struct Site<'a> {
     pub directory: &'a Path,
     /// The port to listen on, on 127.0.0.1.
     pub port: u16,
-    /// The port to send to, on 127.0.0.1.
+    /// The port to send to, on as many addresses from 127.0.0.1 on as there are backends.
     pub origin_port: u16,
+    /// How many of the origin's addresses are used, at most [`BACKENDS_MAX`].
+    pub backends: u8,
+    /// Speak TLS with the certificate and the key in this file; otherwise plain HTTP.
+    pub certificate: Option<&'a Path>,
+    /// Open files that a process may have.
+    pub open_files: u64,
+}
+
+impl Site<'_> {
+    fn origins(&self) -> Vec<String> {
+        (1..=self.backends).map(|host| format!("127.0.0.{host}:{}", self.origin_port)).collect()
+    }
+
+    /// Connections that fit on each side into the open files.
+    pub fn connections_max(&self) -> u64 {
+        CONNECTIONS_MAX.min(self.open_files.saturating_sub(OTHER_FILES) / 2)
+    }
 }
 
 /// Starts the origin; returns once it listens.
-pub fn start_origin(directory: &Path, port: u16) -> anyhow::Result<Process> {
+pub fn start_origin(site: &Site) -> anyhow::Result<Process> {
+    let Site { directory, origin_port, .. } = site;
+    let large = directory.join(LARGE_PATH.trim_start_matches('/'));
+    fs::write(&large, vec![b'x'; LARGE_BYTES]).with_context(|| format!("cannot write {}", large.display()))?;
+    let listen: String = site.origins().iter().map(|address| format!("listen {address};\n")).collect();
     let server = format!(
         "access_log off;
          server {{
-             listen 127.0.0.1:{port};
+             {listen}
              location / {{ default_type text/plain; return 200 \"{ANSWER}\"; }}
-         }}"
+             location = {LARGE_PATH} {{ root {}; sendfile on; }}
+         }}",
+        directory.display()
     );
-    let command = nginx(directory, "origin", &server)?;
-    Process::start(pin(SIDE_CPU, &command), &directory.join("origin.out"), port)
+    let command = nginx(site, "origin", &server)?;
+    Process::start(pin(SIDE_CPU, &command), &directory.join("origin.out"), *origin_port)
 }
 
-/// One worker of our edge as a plain HTTP proxy from `site.port` to `site.origin_port`, in the foreground.
+/// One worker of our edge, in the foreground.
 fn triad_edge(site: &Site) -> Command {
     let mut command = Command::new(root().join("target/dist/examples/edge"));
+    command.arg(format!("127.0.0.1:{}", site.port)).arg(site.directory.join("triad.log")).args(site.origins());
+    command.args(site.certificate.iter().flat_map(|path| [Path::new("--certificate"), path]));
+    command
+}
+
+fn relay(site: &Site) -> Command {
+    let mut command = Command::new(root().join("target/dist/examples/relay"));
     command.args([site.port, site.origin_port].map(|port| format!("127.0.0.1:{port}")));
-    command.arg(site.directory.join("triad.log"));
     command
 }
 
 fn start_haproxy(site: &Site) -> anyhow::Result<Process> {
-    let Site { directory, port, origin_port } = site;
+    let Site { directory, port, certificate, .. } = site;
+    let connections_max = site.connections_max();
+    let tls = certificate.map(|path| format!(" ssl crt {}", path.display())).unwrap_or_default();
+    let servers = site.origins().into_iter().enumerate();
+    let servers: String = servers.map(|(index, to)| format!("    server origin-{index} {to} check\n")).collect();
     let configuration = format!(
         "global
     nbthread 1
-    maxconn 4096
+    maxconn {connections_max}
     log stdout format raw local0
 defaults
     mode http
@@ -114,11 +166,12 @@ defaults
     timeout client 60s
     timeout server 60s
 frontend site
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port}{tls}
     default_backend origin
 backend origin
-    server origin 127.0.0.1:{origin_port}
-"
+    option httpchk
+    http-check send meth GET uri / ver HTTP/1.1 hdr Host 127.0.0.1
+{servers}"
     );
     let path = directory.join("haproxy.cfg");
     fs::write(&path, configuration).with_context(|| format!("cannot write {}", path.display()))?;
@@ -128,19 +181,30 @@ backend origin
 }
 
 fn start_nginx(site: &Site) -> anyhow::Result<Process> {
-    let Site { directory, port, origin_port } = site;
+    let Site { directory, port, certificate, backends, .. } = site;
     let log = directory.join("nginx.log");
+    let servers: String = site.origins().iter().map(|address| format!("server {address};\n")).collect();
+    let idle = CONNECTIONS * u32::from(*backends);
+    let (ssl, tls) = match certificate.map(Path::display) {
+        None => ("", String::new()),
+        // Version 1.3 is off in Debian's nginx unless asked for.
+        Some(path) => {
+            (" ssl", format!("ssl_certificate {path}; ssl_certificate_key {path}; ssl_protocols TLSv1.2 TLSv1.3;"))
+        }
+    };
     let server = format!(
         "access_log {};
          upstream origin {{
-             server 127.0.0.1:{origin_port};
-             keepalive 64;
+             {servers}
+             keepalive {idle};
              keepalive_requests {REQUESTS_MAX};
          }}
          server {{
-             listen 127.0.0.1:{port};
+             listen 127.0.0.1:{port}{ssl};
+             {tls}
              location / {{
                  proxy_pass http://origin;
+                 proxy_max_temp_file_size 0;
                  proxy_http_version 1.1;
                  proxy_set_header Connection \"\";
                  proxy_set_header Host $host;
@@ -149,18 +213,23 @@ fn start_nginx(site: &Site) -> anyhow::Result<Process> {
          }}",
         log.display()
     );
-    start_proxy(nginx(directory, "nginx", &server)?, site, "nginx")
+    start_proxy(nginx(site, "nginx", &server)?, site, "nginx")
 }
 
 /// nginx with one worker and `http` inside its `http` block.
-fn nginx(directory: &Path, name: &str, http: &str) -> anyhow::Result<Command> {
+fn nginx(site: &Site, name: &str, http: &str) -> anyhow::Result<Command> {
+    let Site { directory, .. } = site;
     let at = directory.display();
+    // Connections of both sides are counted together.
+    let connections_max = site.connections_max() * 2;
+    // As root, workers would become another user, who need not have access to the repository.
     let configuration = format!(
         "daemon off;
+         user root;
          worker_processes 1;
          pid {at}/{name}.pid;
          error_log {at}/{name}.error.log;
-         events {{ worker_connections 4096; }}
+         events {{ worker_connections {connections_max}; }}
          http {{
              client_body_temp_path {at}/{name}.body;
              proxy_temp_path {at}/{name}.proxy;
@@ -185,10 +254,43 @@ fn start_proxy(command: Command, site: &Site, name: &str) -> anyhow::Result<Proc
 
 #[cfg(test)]
 mod tests {
-    use super::ANSWER;
+    use std::path::Path;
+
+    use super::{ANSWER, Site, relay, triad_edge};
+
+    fn site() -> Site<'static> {
+        Site {
+            directory: Path::new("d"),
+            port: 80,
+            origin_port: 81,
+            backends: 2,
+            certificate: Some(Path::new("a.pem")),
+            open_files: 1024,
+        }
+    }
 
     #[test]
     fn the_answer_is_as_small_as_the_table_says() {
         assert_eq!(ANSWER.len(), 70);
+    }
+
+    #[test]
+    fn our_programs_are_told_where_to_work() {
+        let arguments = |command: std::process::Command| {
+            let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+            arguments.join(" ")
+        };
+        assert_eq!(
+            arguments(triad_edge(&site())),
+            "127.0.0.1:80 d/triad.log 127.0.0.1:81 127.0.0.2:81 --certificate a.pem"
+        );
+        assert_eq!(arguments(relay(&site())), "127.0.0.1:80 127.0.0.1:81");
+    }
+
+    #[test]
+    fn connections_fit_into_the_open_files() {
+        assert_eq!(site().connections_max(), 256);
+        assert_eq!(Site { open_files: 1 << 20, ..site() }.connections_max(), 12_000);
+        assert_eq!(Site { open_files: 100, ..site() }.connections_max(), 0);
     }
 }
