@@ -52,8 +52,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if thread::available_parallelism()?.get() < 2 {
         bail!("two CPUs are needed: one for the proxy, one for the load and the origin");
     }
-    if args.only.contains(&Subject::Triad) {
-        run_program(&mut cargo(&["build", "--profile", "dist", "--package", "triad-proxy", "--example", "edge"]))?;
+    for (subject, example) in [(Subject::Triad, "edge"), (Subject::Floor, "floor")] {
+        if args.only.contains(&subject) {
+            run_program(&mut cargo(&["build", "--profile", "dist", "--package", "triad-proxy", "--example", example]))?;
+        }
     }
     let samples = measure_all(args)?;
     println!("plain HTTP/1.1, {CONNECTIONS} connections, answer of {} bytes, access logs on;", ANSWER.len());

@@ -34,11 +34,13 @@ pub enum Subject {
     Nginx,
     /// HAProxy in front of nginx: the usual stack of balancer and web server.
     Chain,
+    /// A relay of bytes, which is no proxy: what the kernel and the runtime cost alone.
+    Floor,
 }
 
 impl Subject {
     /// All of them, in the order of the table.
-    pub const ALL: [Subject; 4] = [Self::Triad, Self::Haproxy, Self::Nginx, Self::Chain];
+    pub const ALL: [Subject; 5] = [Self::Triad, Self::Haproxy, Self::Nginx, Self::Chain, Self::Floor];
 
     /// Starts it on `site.port`; returns its processes once it listens.
     pub fn start(self, site: &Site) -> anyhow::Result<Vec<Process>> {
@@ -46,6 +48,7 @@ impl Subject {
             Self::Triad => Ok(vec![start_proxy(triad_edge(site), site, "triad")?]),
             Self::Haproxy => Ok(vec![start_haproxy(site)?]),
             Self::Nginx => Ok(vec![start_nginx(site)?]),
+            Self::Floor => Ok(vec![start_proxy(example("floor", site), site, "floor")?]),
             Self::Chain => {
                 let behind = Site { port: free_port()?, ..*site };
                 let nginx = start_nginx(&behind)?;
@@ -62,6 +65,7 @@ impl fmt::Display for Subject {
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
             Self::Chain => "haproxy > nginx",
+            Self::Floor => "tcp relay",
         })
     }
 }
@@ -92,9 +96,15 @@ pub fn start_origin(directory: &Path, port: u16) -> anyhow::Result<Process> {
 
 /// One worker of our edge as a plain HTTP proxy from `site.port` to `site.origin_port`, in the foreground.
 fn triad_edge(site: &Site) -> Command {
-    let mut command = Command::new(root().join("target/dist/examples/edge"));
-    command.args([site.port, site.origin_port].map(|port| format!("127.0.0.1:{port}")));
+    let mut command = example("edge", site);
     command.arg(site.directory.join("triad.log"));
+    command
+}
+
+/// An example of `triad-proxy`, with both addresses.
+fn example(name: &str, site: &Site) -> Command {
+    let mut command = Command::new(root().join("target/dist/examples").join(name));
+    command.args([site.port, site.origin_port].map(|port| format!("127.0.0.1:{port}")));
     command
 }
 
