@@ -29,6 +29,8 @@ enum State {
     Trailer,
     LastLineFeed,
     Done,
+    /// After a refusal nothing is understood any more.
+    Broken(Refusal),
 }
 
 const BAD_SIZE: Refusal = Refusal::bad("the size of a chunk");
@@ -62,7 +64,10 @@ impl Chunked {
                 let end = at + length as usize;
                 return Ok(Piece { consumed: end, payload: at..end });
             }
-            self.state = self.step(bytes[at])?;
+            self.state = self.step(bytes[at]).unwrap_or_else(State::Broken);
+            if let State::Broken(refusal) = self.state {
+                return Err(refusal);
+            }
             at += 1;
         }
         Ok(Piece { consumed: at, payload: at..at })
@@ -87,7 +92,7 @@ impl Chunked {
             (State::TrailerStart | State::Trailer, byte) => self.trailer(byte),
             (State::LastLineFeed, b'\n') => self.check_trailers().map(|()| State::Done),
             (State::LastLineFeed, _) => Err(BAD_TRAILERS),
-            (State::Data | State::Done, _) => Ok(self.state),
+            (State::Data | State::Done | State::Broken(_), _) => Ok(self.state),
         }
     }
 

@@ -61,6 +61,7 @@ impl<'a> HeadWriter<'a> {
     }
 
     /// A field whose value comes in parts. Neither name nor value is checked.
+    #[inline]
     pub fn field(&mut self, name: &str, value: &[&[u8]]) {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");

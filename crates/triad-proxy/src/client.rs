@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
@@ -22,6 +23,17 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const LINGER_TIME: Duration = Duration::from_secs(2);
 /// Bytes of that.
 const LINGER_BYTES_MAX: usize = 512 * 1024;
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// In order.
+    Read,
+    /// In order, though the client may be sending what nobody will read.
+    Unread,
+    /// By a reset: an answer that ends with the connection must not look whole.
+    Cut,
+}
 
 /// Bytes of memory that a connection keeps in each of its buffers between requests.
 const KEPT_BYTES_MAX: usize = 4 * 1024;
@@ -86,9 +98,12 @@ impl Client {
         .await
     }
 
-    /// Ends the connection. With `unread`, the client may be sending what nobody will read.
-    pub async fn close(mut self, unread: bool) {
-        let unread = unread || !self.input.is_empty();
+    /// Ends the connection.
+    pub async fn close(mut self, ending: Ending) {
+        if ending == Ending::Cut {
+            return self.cut();
+        }
+        let unread = ending == Ending::Unread || !self.input.is_empty();
         let _ = timeout(LINGER_TIME, async {
             self.stream.shutdown().await?;
             let mut left = if unread { LINGER_BYTES_MAX } else { 0 };
@@ -102,5 +117,15 @@ impl Client {
             io::Result::Ok(())
         })
         .await;
+    }
+
+    fn cut(&self) {
+        let tcp = match &self.stream {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls { session, .. } => session.get_ref().0,
+        };
+        if let Err(error) = SockRef::from(tcp).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "connection was gone before it was cut");
+        }
     }
 }

@@ -11,7 +11,7 @@ use triad_http::{Body, Fault, Peer, Whose};
 use triad_http1::{BodyReader, Framing, Refusal, RequestHead, ResponseHead};
 
 use crate::answer::{Entrance, Way, file, key, outgoing, passes_on, way};
-use crate::client::{Client, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
+use crate::client::{Client, Ending, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
 use crate::exchange::{Exchange, UNTOUCHED, Unanswered};
 use crate::live::Live;
 use crate::record::Record;
@@ -21,9 +21,8 @@ use crate::serve::Worker;
 use crate::stream::Stream;
 use crate::switch;
 
-/// Whether the connection can take another request; `Break` says whether the client may be sending what is not read.
-type Next = ControlFlow<Unread>;
-type Unread = bool;
+/// Whether the connection can take another request, or how it ends.
+type Next = ControlFlow<Ending>;
 
 /// A client connection.
 pub(crate) struct Connection {
@@ -91,21 +90,21 @@ impl Connection {
     /// Answers requests until the connection ends.
     pub async fn serve(mut self) {
         let mut now = std::time::Instant::now();
-        let unread = loop {
+        let ending = loop {
             let next = match self.arrival(now.into()).await {
                 Arrival::Head(length) => self.answer(length).await,
                 Arrival::Refused(refusal) => self.refuse(refusal).await,
-                Arrival::Nothing => break false,
+                Arrival::Nothing => break Ending::Read,
             };
             now = std::time::Instant::now();
             self.record.end(now);
             self.requests += 1;
             [&mut self.client.output, &mut self.outgoing, &mut self.pending].into_iter().for_each(trim);
-            if let ControlFlow::Break(unread) = next {
-                break unread;
+            if let ControlFlow::Break(ending) = next {
+                break ending;
             }
         };
-        self.client.close(unread).await;
+        self.client.close(ending).await;
     }
 
     /// Waits from `now` on for the next head.
@@ -213,7 +212,7 @@ impl Connection {
         self.head.keep_alive = false;
         let fault = Fault::new(refusal.status, Whose::Client, refusal.clause);
         let _ = self.fail(fault, BodyReader::new(Framing::None), false).await;
-        ControlFlow::Break(true)
+        ControlFlow::Break(Ending::Unread)
     }
 
     async fn fail(&mut self, fault: Fault, body: BodyReader, untouched: bool) -> Next {
@@ -231,7 +230,7 @@ impl Connection {
         let keep = self.head.keep_alive && whole && !self.worker.is_stopping();
         match respond(&mut self.client, &mut self.record, &self.head, response, keep).await {
             true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(!whole),
+            false => ControlFlow::Break(if whole { Ending::Read } else { Ending::Unread }),
         }
     }
 
@@ -262,14 +261,14 @@ impl Connection {
         self.pending = memory;
         match outcome {
             Ok(Relayed::Kept) => ControlFlow::Continue(()),
-            Ok(Relayed::Closed { unread }) => ControlFlow::Break(unread),
+            Ok(Relayed::Closed(ending)) => ControlFlow::Break(ending),
             Ok(Relayed::Refused(fault)) => self.fail(fault, body, false).await,
             Ok(Relayed::Switched(stream, rest)) => {
                 self.record.end(std::time::Instant::now());
                 switch::join(&mut self.client, stream, rest).await;
-                ControlFlow::Break(false)
+                ControlFlow::Break(Ending::Read)
             }
-            Err(Unanswered::Gone) => ControlFlow::Break(false),
+            Err(Unanswered::Gone) => ControlFlow::Break(Ending::Read),
             Err(Unanswered::Fault { fault, backend, attempts, touched }) => {
                 self.record.sent(backend, attempts);
                 self.fail(fault, body, self.entrance == Entrance::Hop && !touched).await

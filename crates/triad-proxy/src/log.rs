@@ -323,10 +323,15 @@ fn is_text(value: &[u8]) -> bool {
 }
 
 /// Writes `,"name":"value"` with the first [`VALUE_CHARS_MAX`] characters; what is no text becomes empty.
+#[inline]
 fn write_text(line: &mut Vec<u8>, name: &str, value: &[u8]) {
     line.extend_from_slice(b",\"");
     line.extend_from_slice(name.as_bytes());
     line.extend_from_slice(b"\":\"");
+    write_value(line, value);
+}
+
+fn write_value(line: &mut Vec<u8>, value: &[u8]) {
     let value = if is_text(value) { &value[..value.len().min(VALUE_CHARS_MAX)] } else { b"" };
     let mut rest = value;
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\t')) {

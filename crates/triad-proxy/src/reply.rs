@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use triad_http::{Fault, Whose, forwarding};
 use triad_http1::{Framing, HeadWriter, Name, Version};
 
-use crate::client::IDLE_TIMEOUT;
+use crate::client::{Ending, IDLE_TIMEOUT};
 use crate::clock::Stall;
 use crate::exchange::{Exchange, Reply, UNTOUCHED};
 use crate::respond::{write_connection, write_date};
@@ -19,8 +19,8 @@ use crate::transfer::{Download, DownloadError, Mode, UploadError};
 pub(crate) enum Relayed {
     /// It can take the next request.
     Kept,
-    /// It ends; the client may still be sending a body that nobody reads.
-    Closed { unread: bool },
+    /// It ends.
+    Closed(Ending),
     /// Nothing of the answer was sent: it was broken from the start.
     Refused(Fault),
     /// It speaks another protocol now, with this backend, of which some bytes are here already.
@@ -31,6 +31,8 @@ pub(crate) enum Relayed {
 struct Shape {
     framing: Framing,
     mode: Mode,
+    /// The client is told the end of the answer by the end of the connection.
+    by_close: bool,
     keep: bool,
 }
 
@@ -61,14 +63,14 @@ pub(crate) async fn relay(exchange: &mut Exchange<'_>, mut reply: Reply) -> Rela
         Err(DownloadError::Client) => gone(exchange),
         Err(DownloadError::Backend) => {
             exchange.record.failed(Fault::new(502, Whose::Upstream, "the answer broke off"));
-            Relayed::Closed { unread: false }
+            Relayed::Closed(if shape.by_close { Ending::Cut } else { Ending::Read })
         }
     }
 }
 
 fn gone(exchange: &mut Exchange<'_>) -> Relayed {
     exchange.record.client_gone();
-    Relayed::Closed { unread: false }
+    Relayed::Closed(Ending::Read)
 }
 
 /// The answer is through. The backend's connection is free for the next request if both ends agree where this one ended.
@@ -78,7 +80,11 @@ fn finish(exchange: &mut Exchange<'_>, reply: Reply, shape: &Shape) -> Relayed {
     if uploaded && whole && exchange.answer_head.keep_alive {
         reply.backend.check_in(exchange.worker.number, reply.stream);
     }
-    if shape.keep && uploaded { Relayed::Kept } else { Relayed::Closed { unread: !uploaded } }
+    match uploaded {
+        true if shape.keep => Relayed::Kept,
+        true => Relayed::Closed(Ending::Read),
+        false => Relayed::Closed(Ending::Unread),
+    }
 }
 
 /// Writes the answer's head, as the client shall see it, to the client's output.
@@ -125,7 +131,7 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
     }
     writer.finish();
     let mode = if unknown_length && is_current { Mode::Chunks { trailers: request.trailers } } else { Mode::Raw };
-    Shape { framing, mode, keep }
+    Shape { framing, mode, by_close, keep }
 }
 
 /// Both bodies, side by side, until the answer is through.
