@@ -16,6 +16,7 @@ use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
 
 use crate::database::DatabaseService;
+use crate::logfile;
 use crate::report::{self, Observed};
 use crate::secrets::Secrets;
 use crate::service::Service;
@@ -46,6 +47,9 @@ struct Shared {
     certificate_pems: Mutex<Vec<String>>,
     peers: Vec<(Server, Option<Peer>)>,
     commands: mpsc::Sender<Command>,
+    /// Of its edge.
+    access_log: std::path::PathBuf,
+    authority_pem: String,
 }
 
 /// What the agent is told at its doors.
@@ -90,6 +94,8 @@ impl Handle {
             certificate_pems: Mutex::new(certificate_pems(&setup.secrets)),
             peers,
             commands,
+            access_log: setup.access_log(),
+            authority_pem: setup.secrets.identity.authority_pem.clone(),
         });
         if let Some(edge) = edge {
             tokio::task::spawn_local(heed(shared.clone(), edge.report.clone()));
@@ -107,6 +113,11 @@ impl Handle {
 fn certificate_pems(secrets: &Secrets) -> Vec<String> {
     let site = secrets.site.as_ref().map(|site| site.certificate_pem.clone());
     std::iter::once(secrets.identity.certificate_pem.clone()).chain(site).collect()
+}
+
+/// What edges make ids of; whatever else somebody asks for is not looked for.
+fn is_request_id(id: &str) -> bool {
+    (8..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -214,6 +225,32 @@ impl triad_api::Agent for Handle {
             SettingAnswer { server: server.name.clone(), error: outcome.err() }
         });
         futures_util::future::join_all(answers).await
+    }
+
+    async fn access_lines(&self, id: &str) -> Vec<String> {
+        if !is_request_id(id) {
+            return Vec::new();
+        }
+        let log = self.shared.access_log.clone();
+        let id = id.to_owned();
+        // Reading a log waits for the disk, and the agent is one thread.
+        tokio::task::spawn_blocking(move || logfile::lines_with(&log, &id)).await.unwrap_or_default()
+    }
+
+    async fn access_lines_of(&self, server: &str, id: &str) -> Result<Vec<String>, String> {
+        if server == self.shared.server.as_str() {
+            return Ok(self.access_lines(id).await);
+        }
+        let peer = self.shared.peers.iter().find(|(other, _)| other.name.as_str() == server);
+        let Some((_, Some(peer))) = peer else { return Err(format!("{server} is no server that can be asked")) };
+        if !is_request_id(id) {
+            return Ok(Vec::new());
+        }
+        peer.access_lines(id).await.map_err(|error| error.to_string())
+    }
+
+    fn authority(&self) -> String {
+        self.shared.authority_pem.clone()
     }
 
     async fn backup(&self) -> Result<Body, String> {

@@ -5,12 +5,16 @@
 //! appending, the child goes on at the new end. Lines written between copy and emptying are lost.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Size at which a log is put aside.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How far back a log is searched, and how many lines are found at most.
+const SEARCHED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const FOUND_MAX: usize = 8;
 
 /// Opens a log for a child to append to; readable by its server's administrators.
 pub fn open(path: &Path) -> io::Result<File> {
@@ -28,6 +32,24 @@ pub fn rotate_all(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The last lines of the log `path` that hold `word`, which stands in few of them.
+pub fn lines_with(path: &Path, word: &str) -> Vec<String> {
+    let Ok(mut file) = File::open(path) else { return Vec::new() };
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut tail = Vec::new();
+    let read = file
+        .seek(SeekFrom::Start(length.saturating_sub(SEARCHED_BYTES_MAX)))
+        .and_then(|_| file.take(SEARCHED_BYTES_MAX).read_to_end(&mut tail));
+    if read.is_err() {
+        return Vec::new();
+    }
+    let text = String::from_utf8_lossy(&tail);
+    let mut lines: Vec<String> =
+        text.lines().rev().filter(|line| line.contains(word)).take(FOUND_MAX).map(str::to_owned).collect();
+    lines.reverse();
+    lines
+}
+
 fn rotate(path: &Path, bytes_max: u64) -> io::Result<()> {
     if std::fs::metadata(path)?.len() <= bytes_max {
         return Ok(());
@@ -39,6 +61,17 @@ fn rotate(path: &Path, bytes_max: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    #[test]
+    fn the_last_lines_with_a_word_are_found() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        assert!(super::lines_with(file.path(), "id-7").is_empty());
+        let lines: String = (0..20).map(|n| format!("{n} id-{}\n", if n % 2 == 0 { 7 } else { 8 })).collect();
+        std::fs::write(file.path(), lines).expect("written");
+        let found = super::lines_with(file.path(), "id-7");
+        assert_eq!((found.len(), found[0].as_str(), found[7].as_str()), (8, "4 id-7", "18 id-7"));
+        assert!(super::lines_with(std::path::Path::new("/nowhere"), "x").is_empty());
+    }
 
     #[test]
     fn a_long_log_is_put_aside_and_its_writer_goes_on() {

@@ -156,13 +156,18 @@ impl Setup {
         self.logs.join("edge")
     }
 
+    /// Where the edge writes what it answered.
+    pub(crate) fn access_log(&self) -> PathBuf {
+        self.edge_logs().join("access.jsonl")
+    }
+
     /// What the edge works from under `design`.
     pub(crate) fn edge_plan(&self, design: &Design, secrets: &Secrets, database: Option<&DatabaseService>) -> EdgePlan {
         let inputs = EdgeInputs {
             folder: self.folder.clone(),
             identity: secrets.identity.clone(),
             site_certificate: secrets.site.clone(),
-            access_log: Some(self.edge_logs().join("access.jsonl")),
+            access_log: Some(self.access_log()),
             database_socket: database.map(|database| database.plan.socket()),
         };
         EdgePlan::of(design, &self.server.name, inputs)

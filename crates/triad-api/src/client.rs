@@ -89,6 +89,17 @@ pub async fn set_backend(socket: &Path, setting: &BackendSetting) -> Result<Vec<
     within(&place, SETTING_TIMEOUT, asked).await
 }
 
+/// Asks the agent behind `socket` for what the edge of `server` logged of the request `id`.
+pub async fn access_lines(socket: &Path, server: &ServerName, id: &str) -> Result<Vec<String>, ApiError> {
+    let place = socket.display().to_string();
+    within(&place, STATUS_TIMEOUT, ask_local(socket, &format!("/v1/access/{server}/{id}"))).await
+}
+
+/// Asks the agent behind `socket` for the certificate of its design's authority, PEM.
+pub async fn authority(socket: &Path) -> Result<String, ApiError> {
+    within(&socket.display().to_string(), REPORT_TIMEOUT, ask_local(socket, "/v1/authority")).await
+}
+
 /// Another server's agent, asked over mutual TLS.
 #[derive(Clone)]
 pub struct Peer {
@@ -108,6 +119,13 @@ impl Peer {
     pub async fn report(&self) -> Result<ServerReport, ApiError> {
         let place = self.place();
         within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/report")).await?).await }).await
+    }
+
+    /// Asks for what its edge logged of the request `id`.
+    pub async fn access_lines(&self, id: &str) -> Result<Vec<String>, ApiError> {
+        let place = self.place();
+        let asked = async { decode(&place, self.ask(get(&format!("/v1/access/{id}"))).await?).await };
+        within(&place, REPORT_TIMEOUT, asked).await
     }
 
     /// Tells it what its server, if it balances, shall know of a backend; whether it does.

@@ -14,7 +14,7 @@ pub mod serve;
 use serde::{Deserialize, Serialize};
 use triad_model::{BackendSetting, ServerName, ServerReport, State};
 
-pub use client::{ApiError, Peer, local_report, local_status, set_backend};
+pub use client::{ApiError, Peer, access_lines, authority, local_report, local_status, set_backend};
 
 /// What an agent can be asked.
 pub trait Agent: Clone + Send + Sync + 'static {
@@ -32,6 +32,15 @@ pub trait Agent: Clone + Send + Sync + 'static {
 
     /// Says it to every server of the design that balances.
     fn set_backend_everywhere(&self, setting: BackendSetting) -> impl Future<Output = Vec<SettingAnswer>> + Send;
+
+    /// Lines of its edge's access log with the request id `id`, as they are.
+    fn access_lines(&self, id: &str) -> impl Future<Output = Vec<String>> + Send;
+
+    /// The same of any server of the design, or why they cannot be had.
+    fn access_lines_of(&self, server: &str, id: &str) -> impl Future<Output = Result<Vec<String>, String>> + Send;
+
+    /// The certificate of the design's authority, PEM.
+    fn authority(&self) -> String;
 
     /// A copy of its running database, for a replica to begin with (an `xbstream` archive), or why there is none.
     fn backup(&self) -> impl Future<Output = Result<axum::body::Body, String>> + Send;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -31,6 +31,8 @@ pub async fn local<A: Agent>(listener: UnixListener, agent: A) -> std::io::Resul
             .route("/v1/report", get(report::<A>))
             .route("/v1/status", get(status::<A>))
             .route("/v1/backend", post(set_backend_everywhere::<A>))
+            .route("/v1/access/{server}/{id}", get(access_lines_of::<A>))
+            .route("/v1/authority", get(authority::<A>))
             .with_state(agent),
     )
     .await
@@ -41,6 +43,7 @@ pub async fn peers<A: Agent>(listener: TcpListener, tls: Arc<ServerConfig>, agen
     let router = Router::new()
         .route("/v1/report", get(report::<A>))
         .route("/v1/backend", post(set_backend::<A>))
+        .route("/v1/access/{id}", get(access_lines::<A>))
         .route("/v1/database/backup", get(backup::<A>))
         .with_state(agent);
     axum::serve(TlsListener::start(listener, tls), router).await
@@ -68,6 +71,21 @@ async fn set_backend<A: Agent>(State(agent): State<A>, Json(setting): Json<Backe
 
 async fn set_backend_everywhere<A: Agent>(State(agent): State<A>, Json(setting): Json<BackendSetting>) -> Response {
     Json(agent.set_backend_everywhere(setting).await).into_response()
+}
+
+async fn access_lines<A: Agent>(State(agent): State<A>, Path(id): Path<String>) -> Response {
+    Json(agent.access_lines(&id).await).into_response()
+}
+
+async fn access_lines_of<A: Agent>(State(agent): State<A>, Path((server, id)): Path<(String, String)>) -> Response {
+    match agent.access_lines_of(&server, &id).await {
+        Ok(lines) => Json(lines).into_response(),
+        Err(reason) => (StatusCode::CONFLICT, reason).into_response(),
+    }
+}
+
+async fn authority<A: Agent>(State(agent): State<A>) -> Response {
+    Json(agent.authority()).into_response()
 }
 
 async fn metrics_text<A: Agent>(State(agent): State<A>) -> Response {

@@ -101,11 +101,19 @@ pub async fn run(scenario: &Scenario, site: &Site<'_>, progress: &dyn Fn(Progres
     outcome.and(ended)?;
     let loses = scenario.control == Some(Control::Lost);
     let (heal_limit, equal_limit) = if loses { (LOSS_LIMIT, LOSS_LIMIT) } else { (HEAL_LIMIT, EQUAL_LIMIT) };
-    settle(site, &seen, begins, heal_limit, progress, &mut evidence).await?;
-    evidence.nodes = database::read_all(site.lab, site.design, &evidence.run, equal_limit).await?;
-    if let (Some(database), Some(check)) = (bank, &mut evidence.bank) {
-        bank::audit(site.lab, database, check).await?;
-        bank::close(site.lab, database).await?;
+    let aftermath = async {
+        settle(site, &seen, heal_limit, &mut evidence).await?;
+        evidence.nodes = database::read_all(site.lab, site.design, &evidence.run, equal_limit).await?;
+        if let (Some(database), Some(check)) = (bank, &mut evidence.bank) {
+            bank::audit(site.lab, database, check).await?;
+            bank::close(site.lab, database).await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        outcome = aftermath => outcome?,
+        () = watch(begins, &seen, progress) => bail!("nobody watches any more"),
+        () = interruption() => return Err(Interrupted.into()),
     }
     evidence.samples = std::mem::take(&mut lock(&seen.samples));
     Ok(evidence)
@@ -250,22 +258,10 @@ async fn all_healthy(lab: &Lab, from: Instant, limit: Instant) -> anyhow::Result
 }
 
 /// With all faults ended, waits until everything is healthy again.
-async fn settle(
-    site: &Site<'_>,
-    seen: &Seen,
-    begins: Instant,
-    limit: Duration,
-    progress: &dyn Fn(Progress),
-    evidence: &mut Evidence,
-) -> anyhow::Result<()> {
+async fn settle(site: &Site<'_>, seen: &Seen, limit: Duration, evidence: &mut Evidence) -> anyhow::Result<()> {
     "waits until all is healthy".clone_into(&mut lock(&seen.doing));
     let from = Instant::now();
-    let healthy = tokio::select! {
-        healthy = all_healthy(site.lab, from, from + limit) => healthy?,
-        () = watch(begins, seen, progress) => bail!("nobody watches any more"),
-        () = interruption() => return Err(Interrupted.into()),
-    };
-    match healthy {
+    match all_healthy(site.lab, from, from + limit).await? {
         Ok(after_ms) => evidence.healthy_at_end_ms = Some(after_ms),
         Err(trouble) => evidence.trouble = Some(trouble),
     }

@@ -1,7 +1,6 @@
 //! The client's part: a browser that keeps a stopwatch.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,8 +40,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) struct Plan {
     /// A URL of the site.
     pub url: String,
-    /// The authority's certificate (PEM file), for HTTPS.
-    pub authority: Option<PathBuf>,
+    /// Certificates of the authorities to trust (PEM), for HTTPS.
+    pub authority: Option<String>,
 }
 
 /// Sends the request that `plan` (JSON) describes and writes the [`Trace`] to standard output, as JSON.
@@ -52,10 +51,7 @@ pub(crate) struct Plan {
 pub fn trace_main(plan: &str) -> anyhow::Result<()> {
     let plan: Plan = serde_json::from_str(plan).context("not a request's plan")?;
     let tls = match &plan.authority {
-        Some(path) => {
-            let pem = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            Some(triad_tls::public_client_config(&pem)?)
-        }
+        Some(pem) => Some(triad_tls::public_client_config(pem)?),
         None => None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,4 +1,4 @@
-//! One request, sent for real by a lab's client and followed through the servers that had it.
+//! One request, sent for real by a lab's client, or by one of the servers, and followed through those that had it.
 //!
 //! ```text
 //! follow ─► trace-request, in the client's namespace ─► Trace     what the client saw: name, connections, answer
@@ -23,7 +23,7 @@ mod seen;
 mod tell;
 
 pub use client::trace_main;
-pub use follow::follow;
+pub use follow::{Site, follow};
 pub use seen::{Answer, EdgeLine, Exchange, Followed, Handshake, Lookup, Passed, ServedBy, Trace};
 pub use tell::tell;
 

@@ -43,7 +43,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     // Breaks labs under load, and reports, beside what was predicted.
     ("triad-drill", &["triad-api", "triad-check", "triad-lab", "triad-model", "triad-tls"]),
     // Sends one request into a lab; its tests read the examples as files.
-    ("triad-trace", &["triad-check", "triad-config", "triad-lab", "triad-model", "triad-tls"]),
+    ("triad-trace", &["triad-api", "triad-check", "triad-config", "triad-lab", "triad-model", "triad-tls"]),
     // Talks to agents from outside, over their mutual TLS.
     ("triad-lab", &["triad-api", "triad-golden", "triad-model", "triad-tls"]),
     // Between agents, always over mutual TLS.

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -28,6 +29,9 @@ pub struct Explain {
     /// With --live: name of the lab [default: that of the design's folder, or the only one there is]
     #[arg(long, value_name = "NAME", requires = "live")]
     lab: Option<String>,
+    /// With --live, on a server: where its agent's sockets are
+    #[arg(long, value_name = "DIR", default_value = "/run/triad", requires = "live")]
+    run: PathBuf,
     /// With --live: print everything as JSON
     #[arg(long, requires = "live")]
     json: bool,
@@ -62,7 +66,7 @@ impl Explain {
             }
         };
         if let Some(loaded) = loaded.as_ref().filter(|_| self.live) {
-            return live::explain(loaded, &self.url(&loaded.design), self.lab.as_deref(), self.json);
+            return live::explain(loaded, &self.url(&loaded.design), self.lab.as_deref(), &self.run, self.json);
         }
         print::out(&match (topic, &loaded) {
             (Some(topic), loaded) => self.topic(topic, loaded.as_ref())?,

@@ -20,6 +20,9 @@ pub const CASES: &[LabCase] = &[
     ("the_firewalls_admit_what_the_design_needs_and_nothing_else", firewall_table),
     ("the_site_is_reached_from_the_host", the_site_is_reached_from_the_host),
     ("a_request_is_followed_live", a_request_is_followed_live),
+    ("a_wrong_file_read_again_changes_nothing_and_says_why", a_wrong_file_changes_nothing),
+    ("an_operator_drains_a_backend_and_brings_it_back", an_operator_drains_a_backend),
+    ("a_peer_hears_that_its_connection_is_gone", a_peer_hears_that_its_connection_is_gone),
     ("metrics_count_what_was_served", metrics_count_what_was_served),
     ("any_server_tells_the_state_of_all", any_server_tells_the_state_of_all),
     ("children_have_no_privileges", children_have_no_privileges),
@@ -199,12 +202,73 @@ fn a_request_is_followed_live(lab: &LabUnderTest) -> Result<(), Failure> {
     for part in ["answered 308", "TLS 1.3 handshake in", "answered from here: 200", "not reached."] {
         ensure!(page.contains(part), "{part} is missing in\n{page}");
     }
+    // As on real servers: no lab is known, and srv2's agent asks the others.
+    let (lab_folder, triad_binary) = (lab.directory(), env!("CARGO_BIN_EXE_triad"));
+    let from_server = lab.run(
+        "srv2",
+        &format!(
+            "TRIAD_LAB_DIR=/nonexistent {triad_binary} explain request {SITE}/whoami --live -c {0}/design/triad.toml \
+             --run {0}/servers/srv2/run",
+            lab_folder.display()
+        ),
+    )?;
+    for part in ["sent from this server", "chose srv2", "srv2's edge has the same id"] {
+        ensure!(from_server.contains(part), "{part} is missing in\n{from_server}");
+    }
     let output = triad()
         .args(["explain", "request", "--live", "--lab", "gone", "-c"])
         .arg(examples().join("secured"))
         .output()?;
     ensure!(output.status.code() == Some(3), "without a lab: {}", output.status);
     ensure!(text(&output.stderr).contains("triad lab up --name gone"), "{}", text(&output.stderr));
+    Ok(())
+}
+
+fn a_wrong_file_changes_nothing(lab: &LabUnderTest) -> Result<(), Failure> {
+    let file = lab.directory().join("design/triad.toml");
+    let log = lab.directory().join("servers/srv1/agent.log");
+    let before = std::fs::read_to_string(&file)?;
+    let cases = [
+        ("algorithm = \"roundrobin\"", "algorithm = \"ip_hash\"", "algorithm \"ip_hash\" is not known"),
+        ("ssh_port = 22", "ssh_port = 443", "port"),
+        ("private = \"10.77.0.13\"", "private = \"10.77.0.14\"", "cannot change while the agent runs"),
+    ];
+    for (old, new, said) in cases {
+        ensure!(before.matches(old).count() == 1, "the example has {old} not once");
+        std::fs::write(&file, before.replace(old, new))?;
+        let logged = std::fs::metadata(&log)?.len() as usize;
+        lab.run("srv1", "kill -HUP $(pgrep -o -f 'triad agent')")?;
+        let outcome = eventually("the agent says why", HEAL_LIMIT, || {
+            let text = std::fs::read_to_string(&log)?;
+            ensure!(text[logged..].contains("changes nothing") && text[logged..].contains(said), "{}", &text[logged..]);
+            Ok(())
+        });
+        std::fs::write(&file, &before)?;
+        outcome?;
+        lab.curl(&format!("-o /dev/null {SITE}/whoami"))?;
+    }
+    Ok(())
+}
+
+fn an_operator_drains_a_backend(lab: &LabUnderTest) -> Result<(), Failure> {
+    let name = lab.directory().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let set = |words: &[&str]| succeed(triad().args(["backend", "set", "srv2"]).args(words).args(["--lab", &name]));
+    let server = || Ok::<_, Failure>(serde_json::from_str::<serde_json::Value>(&lab.curl(&format!("{SITE}/whoami"))?)?);
+    ensure!(server()?["server"] == "srv2", "the active one does not answer");
+    ensure!(set(&["drain"])?.contains("srv1: srv2 is drain"), "it is not said");
+    ensure!(server()?["server"] == "srv3", "the drained one still answers");
+    let shown = succeed(triad().args(["status", "balancer", "--lab", &name]))?;
+    ensure!(shown.contains("drain"), "it is not shown:\n{shown}");
+    set(&["ready"])?;
+    ensure!(server()?["server"] == "srv2", "the active one is not back");
+    Ok(())
+}
+
+/// The rule is there for each peer and for nobody else; the drill `active-cut-from-primary` shows what it is for.
+fn a_peer_hears_that_its_connection_is_gone(lab: &LabUnderTest) -> Result<(), Failure> {
+    let rules = lab.run("srv3", "nft list chain inet triad input")?;
+    let resets = rules.lines().filter(|line| line.contains("reject with tcp reset")).count();
+    ensure!(resets == 2, "{resets} peers of two would hear:\n{rules}");
     Ok(())
 }
 
