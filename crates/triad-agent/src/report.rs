@@ -180,6 +180,7 @@ mod tests {
     fn instance(number: u32, verdict: Verdict) -> BackendReport {
         BackendReport {
             mode: triad_model::BackendMode::Ready,
+            left_out: false,
             pool: "local".to_owned(),
             name: format!("app-{number}"),
             verdict,

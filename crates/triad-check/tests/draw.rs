@@ -189,6 +189,7 @@ fn any_balancer(servers: Vec<ServerName>, backends: Vec<ServerName>) -> Balancer
         algorithm: Algorithm::RoundRobin,
         hash_on: None,
         slow_start_ms: 0,
+        max_fails: 5,
         backends: backends.into_iter().enumerate().map(backend).collect(),
         health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 },
     }

@@ -71,7 +71,13 @@ const CASES: &[(Code, &[(&str, &str)])] = &[
     (Code::NoFailover, &[REPLICATED]),
     (Code::DeployDowntime, &[ONE_APP_SERVER]),
     (Code::WeakReserve, &[("[app]", "backends = { one = { weight = 5 }, two = { backup = true } }\n\n[app]")]),
-    (Code::UnseenDatabaseLoss, &[DATABASE]),
+    (
+        Code::UnseenDatabaseLoss,
+        &[
+            DATABASE,
+            ("[balancer]\nservers = [\"one\", \"two\"]", "[balancer]\nservers = [\"one\", \"two\"]\nmax_fails = 0"),
+        ],
+    ),
     (Code::PlainBehindTls, &[DATABASE]),
     (Code::NoFirewall, &[(FIREWALL, "")]),
     (Code::NoMonitoring, &[(MONITOR, "")]),

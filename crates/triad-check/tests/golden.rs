@@ -106,7 +106,7 @@ fn faults_have_stable_ids() {
     assert_eq!(of("primary process").writes.survival, Survival::Within(3000));
     assert_eq!(of("server srv1").reads.survival, Survival::AllFail);
     assert_eq!(of("dns on srv1").reads.survival, Survival::Within(1000));
-    assert_eq!(of("link srv2-srv3").reads.survival, Survival::AllFail, "the health check does not see it");
+    assert_eq!(of("link srv2-srv3").reads.survival, Survival::Within(6000), "checks do not see it, requests do");
 }
 
 /// Agents start what dies: no process alone needs an operator, in any of the designs.

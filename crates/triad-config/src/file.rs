@@ -58,6 +58,7 @@ pub(crate) struct Balancer {
     pub(crate) hash_on: Field<String>,
     pub(crate) mode: Field<String>,
     pub(crate) slow_start_ms: u32,
+    pub(crate) max_fails: u32,
     pub(crate) backends: Field<Vec<Backend>>,
     pub(crate) health: HealthCheck,
 }
@@ -201,6 +202,7 @@ impl Balancer {
             hash_on: table.parsed("hash_on"),
             mode: table.parsed("mode"),
             slow_start_ms: table.integer("slow_start_ms"),
+            max_fails: table.integer("max_fails"),
             backends: table.named("backends").map(|entries| entries.iter().map(Backend::read).collect()),
             health: HealthCheck::read(&table.section_or_defaults("health")),
         }

@@ -1,7 +1,7 @@
 //! The sections and keys of the file, in one table: what the reader accepts, the schema describes and the reference
 //! documents is this and nothing else.
 
-use triad_model::{Backend, Code, INSTANCES_MAX};
+use triad_model::{Backend, Balancer, Code, INSTANCES_MAX};
 
 use crate::format::Format;
 
@@ -228,6 +228,14 @@ static BALANCER: &[Key] = &[
         "10000",
         "Time in which a backend that came back gets more and more of its share, in milliseconds; 0: all at once. With \
          `roundrobin`, `leastconn` and `random`.",
+    ),
+    default(
+        "max_fails",
+        Kind::Integer { min: 0, max: 1_000 },
+        Presence::Integer(Balancer::MAX_FAILS as i64),
+        "5",
+        "Requests in a row that fail on a backend whose checks pass (no connection, no answer, or 502, 503 or 504) until \
+         it is left out for 10 s, twice as long each time after that; never the last one. 0: only checks count.",
     ),
     default(
         "backends",

@@ -77,6 +77,7 @@ fn resolve_balancer(balancer: &file::Balancer, file: &File) -> Option<Balancer> 
         health: health(&balancer.health, file)?,
         hash_on: balancer.hash_on.value().cloned(),
         slow_start_ms: balancer.slow_start_ms,
+        max_fails: balancer.max_fails,
     })
 }
 

@@ -135,6 +135,18 @@ pub struct Balancer {
     /// Time in which a backend that came back gets more and more of its share, in milliseconds; 0: all at once.
     #[serde(default)]
     pub slow_start_ms: u32,
+    /// Failures in a row of requests themselves that leave a backend out for a time; 0: only its checks do.
+    #[serde(default = "Balancer::default_max_fails")]
+    pub max_fails: u32,
+}
+
+impl Balancer {
+    /// [`Balancer::max_fails`] where the file does not say it.
+    pub const MAX_FAILS: u32 = 5;
+
+    fn default_max_fails() -> u32 {
+        Self::MAX_FAILS
+    }
 }
 
 /// How the next backend is chosen; the names are HAProxy's where it has them.

@@ -212,6 +212,9 @@ pub struct BackendReport {
     pub weight: u16,
     /// Passive.
     pub backup: bool,
+    /// Left out for a time because requests to it failed, though its checks pass.
+    #[serde(default)]
+    pub left_out: bool,
     /// Requests sent to it.
     pub requests: u64,
     /// Requests it failed.

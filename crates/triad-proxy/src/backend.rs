@@ -1,7 +1,7 @@
 //! One backend: its idle connections, what is believed of its health, and what was counted about it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,10 @@ pub(crate) struct Backend {
     pub requests: AtomicU64,
     pub failures: AtomicU64,
     pub in_flight: AtomicU64,
+    /// Requests that failed since one was answered.
+    in_a_row: AtomicU32,
+    /// So many of them leave it out for a time; 0: none do.
+    max_fails: AtomicU32,
     opinion: Mutex<Opinion>,
     /// What an operator said, and how it comes back.
     told: Mutex<Told>,
@@ -46,7 +50,17 @@ struct Told {
     slow_start: Duration,
     /// When it came up again; `None` where it was up from its first check on.
     back_since: Option<Instant>,
+    /// Until when it is left out although its checks pass.
+    left_out_until: Option<Instant>,
+    /// How often that was so, since it was well for [`FORGET_AFTER`].
+    left_out_times: u32,
 }
+
+/// Time for which a backend is left out at first; twice as long each time after, up to [`DOUBLINGS_MAX`] times.
+const LEFT_OUT: Duration = Duration::from_secs(10);
+const DOUBLINGS_MAX: u32 = 5;
+/// A backend that was well for so long is forgiven.
+const FORGET_AFTER: Duration = Duration::from_secs(30);
 
 /// What is believed, and why.
 #[derive(Debug)]
@@ -70,6 +84,8 @@ impl Backend {
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            in_a_row: AtomicU32::new(0),
+            max_fails: AtomicU32::new(0),
             opinion: Mutex::new(Opinion { health: None, why: "not checked yet".to_owned() }),
             told: Mutex::default(),
             verdict: watch::Sender::new(Verdict::Down),
@@ -90,7 +106,8 @@ impl Backend {
     }
 
     /// Takes what an operator said, and the time it has to come back.
-    pub fn set(&self, setting: Option<&BackendSetting>, slow_start_ms: u32) {
+    pub fn set(&self, setting: Option<&BackendSetting>, slow_start_ms: u32, max_fails: u32) {
+        self.max_fails.store(max_fails, Relaxed);
         let mut told = lock(&self.told);
         told.mode = setting.map(|setting| setting.mode).unwrap_or_default();
         told.weight = setting.and_then(|setting| setting.weight);
@@ -110,6 +127,42 @@ impl Backend {
         (1 + (part * f64::from(RAMP_STEPS)) as u16).min(RAMP_STEPS)
     }
 
+    /// Notes how a request ended; whether so many have failed in a row that it should be left out.
+    pub fn observe(&self, failed: bool) -> bool {
+        if !failed {
+            // Read first: nearly always it is zero, and other workers read it too.
+            if self.in_a_row.load(Relaxed) > 0 {
+                self.in_a_row.store(0, Relaxed);
+            }
+            return false;
+        }
+        let max = self.max_fails.load(Relaxed);
+        max > 0 && self.in_a_row.fetch_add(1, Relaxed) + 1 >= max
+    }
+
+    /// Whether the last request to it was answered, or none was sent.
+    pub fn is_answering(&self) -> bool {
+        self.in_a_row.load(Relaxed) == 0
+    }
+
+    /// Leaves it out from `now` on; for how long.
+    pub fn leave_out(&self, now: Instant) -> Duration {
+        self.in_a_row.store(0, Relaxed);
+        let mut told = lock(&self.told);
+        if told.left_out_until.is_some_and(|until| now.saturating_duration_since(until) > FORGET_AFTER) {
+            told.left_out_times = 0;
+        }
+        let pause = LEFT_OUT * 2u32.pow(told.left_out_times.min(DOUBLINGS_MAX));
+        told.left_out_times += 1;
+        told.left_out_until = Some(now + pause);
+        pause
+    }
+
+    /// Whether it is left out at `now`.
+    pub fn is_left_out(&self, now: Instant) -> bool {
+        lock(&self.told).left_out_until.is_some_and(|until| now < until)
+    }
+
     /// Ready when it is down.
     #[cfg(test)]
     pub async fn down(&self) {
@@ -121,7 +174,12 @@ impl Backend {
     pub fn take(&self, reading: Reading, why: String) -> Option<Verdict> {
         let is_first = !self.is_checked();
         let changed = self.judge(reading, why)?;
-        lock(&self.told).back_since = (changed == Verdict::Up && !is_first).then(Instant::now);
+        let is_back = changed == Verdict::Up && !is_first;
+        let mut told = lock(&self.told);
+        told.back_since = is_back.then(Instant::now);
+        // That its checks pass again is newer than what requests met before.
+        told.left_out_until = told.left_out_until.filter(|_| !is_back);
+        drop(told);
         self.verdict.send_replace(changed);
         if changed == Verdict::Down {
             self.idle.iter().for_each(|list| lock(list).clear());
@@ -175,7 +233,8 @@ impl Backend {
     pub fn share(&self) -> Share {
         let told = lock(&self.told);
         let weight = told.weight.unwrap_or(self.plan.weight);
-        let up = self.is_up() && told.mode == BackendMode::Ready && weight > 0;
+        let left_out = told.left_out_until.is_some_and(|until| Instant::now() < until);
+        let up = self.is_up() && told.mode == BackendMode::Ready && weight > 0 && !left_out;
         Share { weight, backup: self.plan.backup, up }
     }
 
@@ -183,12 +242,18 @@ impl Backend {
     pub fn report(&self, pool: &str) -> BackendReport {
         let mode = lock(&self.told).mode;
         let share = self.share();
+        let left_out = self.is_left_out(Instant::now());
+        let mut why = lock(&self.opinion).why.clone();
+        if left_out {
+            why = "left out: too many requests failed in a row".to_owned();
+        }
         BackendReport {
             pool: pool.to_owned(),
             name: self.plan.name.clone(),
             mode,
             verdict: *self.verdict.borrow(),
-            why: lock(&self.opinion).why.clone(),
+            why,
+            left_out,
             weight: share.weight,
             backup: self.plan.backup,
             requests: self.requests.load(Relaxed),

@@ -157,7 +157,10 @@ impl<'a> Exchange<'a> {
         {
             let name = &route.backend.name;
             let failure = match self.attempt(&route).await {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    self.observe(&route, matches!(self.answer_head.status, 502..=504));
+                    return Ok(reply);
+                }
                 Err(Failure::Gone) => return Err(Unanswered::Gone),
                 Err(failure) => failure,
             };
@@ -165,6 +168,7 @@ impl<'a> Exchange<'a> {
             self.touched |= !matches!(failure, Failure::Unsent(_) | Failure::Untouched);
             if !matches!(failure, Failure::Client(_)) {
                 route.backends().for_each(|backend| _ = backend.failures.fetch_add(1, Relaxed));
+                self.observe(&route, true);
             }
             failed = Some((failure.fault(name), name.clone()));
             if matches!(failure, Failure::Timeout | Failure::Client(_)) || !self.may_repeat() {
@@ -174,6 +178,20 @@ impl<'a> Exchange<'a> {
         }
         let (fault, backend) = failed.map_or_else(|| (self.nobody(), None), |(fault, name)| (fault, Some(name)));
         Err(Unanswered::Fault { fault, backend, attempts: self.attempts, touched: self.touched })
+    }
+
+    /// Notes at each entry how the request ended there: checks do not see everything that users do.
+    fn observe(&self, route: &Route, failed: bool) {
+        let shared = &self.worker.shared;
+        let is_local = route.over.is_some() || !self.through_balancer;
+        let entries =
+            [(&route.over, &shared.balancer)].into_iter().filter_map(|(over, pool)| Some((over.as_ref()?, pool)));
+        let last = (&route.backend, if is_local { &shared.local } else { &shared.balancer });
+        for (backend, pool) in entries.chain([last]) {
+            if backend.observe(failed) {
+                pool.leave_out(backend);
+            }
+        }
     }
 
     fn may_repeat(&self) -> bool {

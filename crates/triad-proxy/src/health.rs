@@ -28,6 +28,7 @@ pub(crate) async fn check(backend: Weak<Backend>, pool: Arc<Pool>, shared: Arc<S
     let mut first = Some(first);
     let Some(mut ticks) = backend.upgrade().map(|backend| interval(interval_of(&backend))) else { return };
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_left_out = false;
     loop {
         ticks.tick().await;
         let Some(backend) = backend.upgrade() else { return };
@@ -36,9 +37,11 @@ pub(crate) async fn check(backend: Weak<Backend>, pool: Arc<Pool>, shared: Arc<S
             first.take();
             continue;
         }
-        if backend.ramp() < RAMP_STEPS {
+        let is_left_out = backend.is_left_out(std::time::Instant::now());
+        if backend.ramp() < RAMP_STEPS || was_left_out != is_left_out {
             pool.refresh();
         }
+        was_left_out = is_left_out;
         let Some((reading, why)) = read(&backend, &shared).await else { continue };
         if let Some(verdict) = backend.take(reading, why.clone()) {
             announce(&backend, &pool, verdict, &why);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use triad_model::{
-    Algorithm, BackendSetting, DATABASE, Design, HOP, HTTP, HTTPS, HealthCheck, INSTANCE_CHECK_MS, INSTANCE_FIRST,
-    Limits, Role, ServerName,
+    Algorithm, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, HealthCheck, INSTANCE_CHECK_MS,
+    INSTANCE_FIRST, Limits, Role, ServerName,
 };
 use triad_tls::{Identity, KeyPair, internal_name};
 
@@ -87,6 +87,8 @@ pub struct PoolPlan {
     pub hash_on: Option<String>,
     /// Time in which one that came back gets more and more of its share, in milliseconds.
     pub slow_start_ms: u32,
+    /// Failures in a row of requests themselves that leave one out for a time; 0: none do.
+    pub max_fails: u32,
     /// What an operator said of them.
     pub settings: Vec<BackendSetting>,
 }
@@ -100,6 +102,7 @@ impl PoolPlan {
             algorithm: Algorithm::RoundRobin,
             hash_on: None,
             slow_start_ms: 0,
+            max_fails: Balancer::MAX_FAILS,
             settings: Vec::new(),
         }
     }
@@ -234,6 +237,7 @@ fn balancer_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
         algorithm: balancer.algorithm,
         hash_on: balancer.hash_on.clone(),
         slow_start_ms: balancer.slow_start_ms,
+        max_fails: balancer.max_fails,
         ..PoolPlan::new(backends.collect(), balancer.health.clone())
     })
 }
@@ -242,19 +246,21 @@ fn local_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
     let app = design.app.as_ref()?;
     let balancer_check = design.balancer.as_ref().map(|balancer| &balancer.health);
     let check = instance_check(&app.health, balancer_check);
+    let max_fails = design.balancer.as_ref().map_or(Balancer::MAX_FAILS, |balancer| balancer.max_fails);
+    let pool = |backends| PoolPlan { max_fails, ..PoolPlan::new(backends, check) };
     let backend = |name: String, target| BackendPlan { name, target, weight: 1, backup: false };
     if design.carries(server, Role::App) {
         let instance = |number: u16| {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, INSTANCE_FIRST + number - 1));
             backend(format!("app-{number}"), Target::Instance(address))
         };
-        return Some(PoolPlan::new((1..=app.instances).map(instance).collect(), check));
+        return Some(pool((1..=app.instances).map(instance).collect()));
     }
     if !design.carries(server, Role::Web) {
         return None;
     }
     let backends = app.servers.iter().filter_map(|name| Some(backend(name.to_string(), hop(design, name)?)));
-    Some(PoolPlan::new(backends.collect(), check))
+    Some(pool(backends.collect()))
 }
 
 /// The way to another server's edge; `None` without a private address, which a design of several servers has.

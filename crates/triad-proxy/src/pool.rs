@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use triad_model::{Algorithm, BackendReport};
@@ -84,7 +85,7 @@ impl Pool {
     pub fn set(&self, backends: Vec<Arc<Backend>>, plan: &PoolPlan) {
         for backend in &backends {
             let setting = plan.settings.iter().find(|setting| setting.backend == backend.plan.name);
-            backend.set(setting, plan.slow_start_ms);
+            backend.set(setting, plan.slow_start_ms, plan.max_fails);
         }
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.members.store(Arc::new(Members::new(backends, plan.algorithm)));
@@ -102,6 +103,21 @@ impl Pool {
         let members = self.members.load();
         let next = Members::new(members.backends.clone(), members.algorithm);
         self.members.store(Arc::new(next));
+    }
+
+    /// Leaves `backend` out for a time because requests to it failed, unless nobody else could have them: where the
+    /// others fail too, what fails is behind all of them.
+    pub fn leave_out(&self, backend: &Arc<Backend>) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let members = self.members.load();
+        let is_other = |other: &&Arc<Backend>| !Arc::ptr_eq(other, backend);
+        let others = members.backends.iter().filter(is_other).any(|other| other.share().up && other.is_answering());
+        if !others || !backend.share().up {
+            return;
+        }
+        let pause_s = backend.leave_out(Instant::now()).as_secs();
+        tracing::warn!(pool = self.name, backend = backend.plan.name, pause_s, "requests fail in a row: left out");
+        self.members.store(Arc::new(Members::new(members.backends.clone(), members.algorithm)));
     }
 
     /// The next backend that is not among `tried`; `key` is the hash of what the design names, if it names something.

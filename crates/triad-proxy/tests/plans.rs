@@ -64,6 +64,7 @@ fn balancer(servers: &[&str], backends: &[(&str, u16, bool)]) -> Option<Balancer
         algorithm: Algorithm::RoundRobin,
         hash_on: None,
         slow_start_ms: 0,
+        max_fails: 5,
         backends: backends.iter().map(backend).collect(),
         health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 },
     })

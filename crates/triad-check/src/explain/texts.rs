@@ -203,8 +203,9 @@ static FINDINGS: &[(Code, &str)] = &[
     ),
     (
         Code::UnseenDatabaseLoss,
-        "A balancer knows of a backend only what its health check tells. If the check is answered without asking the \
-         database, a backend that lost its way to the database looks healthy, gets requests and fails them.",
+        "A balancer that counts no failures (max_fails = 0) knows of a backend only what its health check tells. If the \
+         check is answered without asking the database, a backend that lost its way to the database looks healthy, gets \
+         requests and fails them.",
     ),
     (
         Code::PlainBehindTls,

@@ -202,8 +202,9 @@ fn unseen_database_loss(design: &Design) -> Option<Finding> {
         format!("a server that loses only its way to the database, as {server} to {primary}, keeps getting requests"),
         format!("requests that {server} gets fail although another server could answer them, until somebody sees it"),
         format!(
-            "let {path} ask the database, with a time-out below the check's, and answer 503 without it (while the \
-             database itself is down, static files then fail too); if it does so already, allow this finding"
+            "remove max_fails = 0 from [balancer]: then it leaves out who fails alone; or let {path} ask the database, \
+             with a time-out below the check's, and answer 503 without it (while the database itself is down, static \
+             files then fail too); if it does so already, allow this finding"
         ),
     ))
 }

@@ -30,8 +30,9 @@ pub(crate) enum Switch {
     Resolver,
     /// A client has the addresses of several fronts; DNS leaves a dead one out, after the time to live in seconds.
     Client { ttl_s: u32 },
-    /// An edge: health checks take a silent backend out within this many milliseconds.
-    Edge { silence_ms: u64 },
+    /// An edge: health checks take a silent backend out within this many milliseconds; one whose requests fail is left
+    /// out if `max_fails` is not 0.
+    Edge { silence_ms: u64, max_fails: u32 },
 }
 
 /// One of several that do the same.
@@ -49,6 +50,8 @@ pub(crate) enum Manner {
     Refuses,
     /// Connections are accepted and wait, since the agent holds the socket of a process that is being restarted.
     Holds,
+    /// Requests fail though checks pass.
+    Fails,
     /// Nothing comes back.
     Silent,
 }
@@ -189,6 +192,7 @@ impl Pause {
 /// those that are left get the requests, and what fails behind them fails.
 fn one_of(switch: Switch, candidates: &[Candidate], fault: &Fault) -> Effect {
     let effects: Vec<(bool, Effect)> = candidates.iter().map(|it| (it.passive, it.need.under(fault))).collect();
+    let effects = if switch.leaves_failing_out() { without_failing(effects) } else { effects };
     let is_gone = |effect: &Effect| matches!(effect, Effect::Gone { .. });
     let active_left = effects.iter().any(|(passive, effect)| !passive && !is_gone(effect));
     let used: Vec<Effect> = effects
@@ -210,6 +214,19 @@ fn one_of(switch: Switch, candidates: &[Candidate], fault: &Fault) -> Effect {
         Effect::Fails { back, .. } => Effect::Fails { all: all_fail, back },
         effect => effect.and(noticing),
     }
+}
+
+/// Where somebody else can have its requests, one that fails is left out, as if it were gone.
+fn without_failing(effects: Vec<(bool, Effect)>) -> Vec<(bool, Effect)> {
+    let is_bad = |effect: &Effect| matches!(effect, Effect::Gone { .. } | Effect::Fails { all: true, .. });
+    if effects.iter().all(|(_, effect)| is_bad(effect)) {
+        return effects;
+    }
+    let left_out = |effect| match effect {
+        Effect::Fails { all: true, back } => Effect::Gone { manner: Manner::Fails, back },
+        other => other,
+    };
+    effects.into_iter().map(|(passive, effect)| (passive, left_out(effect))).collect()
 }
 
 /// All candidates are gone: the first to come back is enough.
@@ -238,6 +255,10 @@ impl Switch {
         })
     }
 
+    fn leaves_failing_out(self) -> bool {
+        matches!(self, Switch::Edge { max_fails, .. } if max_fails > 0)
+    }
+
     /// What it costs to notice, `None` if connections that wait are not noticed at all.
     fn notices(self, manner: Manner) -> Option<Pause> {
         match (self, manner) {
@@ -248,8 +269,11 @@ impl Switch {
                 let one_address_ms = Some(DNS_LEAVES_OUT_MS + u64::from(ttl_s) * 1000);
                 Some(Pause { one_address_ms, ..self.after(0, Actor::Client) })
             }
+            (Switch::Edge { .. }, Manner::Fails) => {
+                Some(Pause { breaks: Breaks::All, ..self.after(times::FAILING_MS, Actor::Balancer) })
+            }
             (Switch::Edge { .. }, Manner::Refuses) => Some(self.after(0, Actor::Balancer)),
-            (Switch::Edge { silence_ms }, _) => Some(self.after(silence_ms, Actor::Balancer)),
+            (Switch::Edge { silence_ms, .. }, _) => Some(self.after(silence_ms, Actor::Balancer)),
         }
     }
 
@@ -283,7 +307,7 @@ mod tests {
         Fault::Process { process: Process::Edge, server: server(name) }
     }
 
-    const BALANCER: Switch = Switch::Edge { silence_ms: 1500 };
+    const BALANCER: Switch = Switch::Edge { silence_ms: 1500, max_fails: 0 };
 
     fn pause(ms: u64, by: Actor, breaks: Breaks) -> Effect {
         Effect::Pause(Pause { ms, by, breaks, one_address_ms: None })
@@ -319,6 +343,22 @@ mod tests {
         assert_eq!(pool.under(&Fault::Server(server("x"))), fails(false));
         let shared = Need::OneOf(BALANCER, vec![candidate("a", "x"), candidate("b", "x")]);
         assert_eq!(shared.under(&Fault::Server(server("x"))), fails(true));
+    }
+
+    #[test]
+    fn a_balancer_that_counts_failures_leaves_out_who_fails_alone() {
+        let counting = Switch::Edge { silence_ms: 1500, max_fails: 5 };
+        let behind = |name: &str| Need::Unseen(Box::new(Need::Part(Part::Database(server(name)))));
+        let candidate = |front: &str, database: &str, passive| Candidate {
+            need: Need::All(vec![edge(front, false).need, behind(database)]),
+            passive,
+        };
+        let pool = Need::OneOf(counting, vec![candidate("a", "x", false), candidate("b", "y", true)]);
+        let expected = pause(times::FAILING_MS, Actor::Balancer, Breaks::All);
+        assert_eq!(pool.under(&Fault::Server(server("x"))), expected, "the passive one takes over");
+        let shared = Need::OneOf(counting, vec![candidate("a", "x", false), candidate("b", "x", true)]);
+        let fails = Effect::Fails { all: true, back: Return::Repaired };
+        assert_eq!(shared.under(&Fault::Server(server("x"))), fails, "what fails is behind both");
     }
 
     #[test]

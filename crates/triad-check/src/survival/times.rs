@@ -17,6 +17,11 @@ pub const AGENT_RESTART_MS: u64 = 1000;
 /// Resolvers of providers wait less, and remember who was silent.
 pub const RESOLVER_RETRY_MS: u64 = 1000;
 
+/// A backend whose checks pass and whose requests fail is left out after five of them in a row, for a site that is
+/// asked several times a second: how soon they fail is the application's own limit for its database, 5 s in the
+/// guestbook.
+pub const FAILING_MS: u64 = 6000;
+
 /// The longest a backend that went silent goes unnoticed: the interval, then `fall` checks that time out.
 pub fn silence_ms(check: &HealthCheck) -> u64 {
     let (interval_ms, timeout_ms) = (u64::from(check.interval_ms), u64::from(check.timeout_ms));

@@ -1,6 +1,6 @@
 //! From a design to what a request needs.
 
-use triad_model::{Database, Design, HealthCheck, INSTANCE_CHECK_MS, Role, SEMI_SYNC_TIMEOUT_MS, ServerName};
+use triad_model::{Balancer, Database, Design, HealthCheck, INSTANCE_CHECK_MS, Role, SEMI_SYNC_TIMEOUT_MS, ServerName};
 
 use super::fault::Part;
 use super::need::{Candidate, Need, Switch};
@@ -60,7 +60,7 @@ pub(crate) fn behind(design: &Design, front: &ServerName, request: Request) -> N
         let need = Need::All(vec![hop(front, &backend.server), local(design, &backend.server, request)]);
         Candidate { need, passive: backend.backup }
     });
-    Need::OneOf(Switch::Edge { silence_ms: times::silence_ms(&balancer.health) }, candidates.collect())
+    Need::OneOf(edge(design, times::silence_ms(&balancer.health)), candidates.collect())
 }
 
 fn has_files(design: &Design, server: &ServerName) -> bool {
@@ -75,7 +75,7 @@ fn local(design: &Design, server: &ServerName, request: Request) -> Need {
     let Some(app) = &design.app else { return Need::All(Vec::new()) };
     let candidates =
         app.servers.iter().map(|to| active(Need::All(vec![hop(server, to), instances(design, to, request)])));
-    Need::OneOf(Switch::Edge { silence_ms: times::silence_ms(&instance_check(design)) }, candidates.collect())
+    Need::OneOf(edge(design, times::silence_ms(&instance_check(design))), candidates.collect())
 }
 
 /// The way from one server's edge to another's, and the other edge.
@@ -94,7 +94,7 @@ fn instances(design: &Design, server: &ServerName, request: Request) -> Need {
     let restart_ms = times::INSTANCE_START_MS + u64::from(check.rise) * u64::from(INSTANCE_CHECK_MS);
     let instance = |number| active(Need::Part(Part::Instance { server: server.clone(), number, restart_ms }));
     let silence_ms = times::silence_ms(&check);
-    let mut needs = vec![Need::OneOf(Switch::Edge { silence_ms }, (1..=app.instances).map(instance).collect())];
+    let mut needs = vec![Need::OneOf(edge(design, silence_ms), (1..=app.instances).map(instance).collect())];
     if let Some(database) = design.database.as_ref().filter(|_| request != Request::File) {
         needs.push(Need::Unseen(Box::new(data(database, server, request))));
     }
@@ -116,6 +116,12 @@ pub(crate) fn data(database: &Database, server: &ServerName, request: Request) -
         needs.push(Need::Wanted(replicas, SEMI_SYNC_TIMEOUT_MS));
     }
     Need::All(needs)
+}
+
+/// An edge that chooses.
+fn edge(design: &Design, silence_ms: u64) -> Switch {
+    let max_fails = design.balancer.as_ref().map_or(Balancer::MAX_FAILS, |balancer| balancer.max_fails);
+    Switch::Edge { silence_ms, max_fails }
 }
 
 /// How edges check instances, and other servers' instances.

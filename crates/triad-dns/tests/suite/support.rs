@@ -85,6 +85,7 @@ fn balancer(servers: &[&str]) -> Balancer {
         algorithm: Algorithm::RoundRobin,
         hash_on: None,
         slow_start_ms: 0,
+        max_fails: 5,
         backends: vec![Backend { server: name("srv3"), weight: 1, backup: false }],
         health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 400, rise: 2, fall: 2 },
     }

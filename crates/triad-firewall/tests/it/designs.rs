@@ -104,6 +104,7 @@ fn balancer(servers: &[&str], backends: &[&str]) -> Balancer {
         health,
         hash_on: None,
         slow_start_ms: 0,
+        max_fails: 5,
     }
 }
 

@@ -101,6 +101,7 @@ fn request(code: u16, method: &str, count: u64) -> RequestCount {
 fn backend(server: &str, verdict: Verdict) -> BackendReport {
     BackendReport {
         mode: triad_model::BackendMode::Ready,
+        left_out: false,
         pool: "balancer".to_owned(),
         name: server.to_owned(),
         verdict,

@@ -215,3 +215,29 @@ fn an_edge_that_passes_requests_on_answers_its_balancers_checks_itself() {
     until_backend(&edge, "app1", Down);
     assert_eq!(ask(), 503);
 }
+
+#[test]
+fn a_backend_whose_requests_fail_in_a_row_is_left_out_though_its_checks_pass_but_never_the_last() {
+    let (active, passive) = (Origin::start("srv2"), Origin::start("srv3"));
+    let (edge, address) = balancer(vec![backend("srv2", active.address, 1), backup("srv3", passive.address)]);
+    let report = || edge.report().backends.into_iter().find(|backend| backend.name == "srv2").expect("listed");
+    for _ in 0..5 {
+        assert_eq!(get(address, "/status/503").status, 503);
+    }
+    assert_eq!((report().left_out, report().verdict), (true, Up));
+    assert_eq!(get(address, "/").name(), "srv3");
+    for _ in 0..9 {
+        assert_eq!(get(address, "/status/503").status, 503);
+    }
+    assert_eq!(get(address, "/").name(), "srv3", "the last one stays");
+}
+
+#[test]
+fn where_all_fail_nobody_is_left_out() {
+    let (one, two) = (Origin::start("srv2"), Origin::start("srv3"));
+    let (edge, address) = balancer(vec![backend("srv2", one.address, 1), backend("srv3", two.address, 1)]);
+    for _ in 0..40 {
+        assert_eq!(get(address, "/status/503").status, 503);
+    }
+    assert!(edge.report().backends.iter().all(|backend| !backend.left_out));
+}

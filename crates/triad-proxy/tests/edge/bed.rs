@@ -104,7 +104,7 @@ pub fn nowhere() -> SocketAddr {
 }
 
 /// A real application. `/up` answers as told, `/wait` answers when told, `/never` never, `/echo` with what it is
-/// sent, anything else with its name and the head it got.
+/// sent, `/status/503` with that, anything else with its name and the head it got.
 pub struct Origin {
     pub address: SocketAddr,
     pub state: Arc<State>,
@@ -207,6 +207,10 @@ async fn act(state: Arc<State>, fresh: Arc<AtomicBool>, request: Request<Body>) 
         "/wait" => released.await,
         "/never" => std::future::pending().await,
         "/echo" => return Response::new(request.into_body()),
+        "/status/503" => {
+            let answer = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(body::empty());
+            return answer.expect("an answer");
+        }
         _ => {}
     }
     Response::new(body::full(format!("{}\n{head}", state.name)))

@@ -68,7 +68,7 @@ pub fn show_part(part: Part, agent: &AgentSocket, as_json: bool) -> anyhow::Resu
         Err(error) => return Ok(not_running(&error)),
     };
     let rows = backends(&first, &second);
-    let all_up = rows.iter().all(|row| row.backend.verdict == Verdict::Up);
+    let all_up = rows.iter().all(|row| row.backend.verdict == Verdict::Up && !row.backend.left_out);
     if as_json {
         print::json(&rows)?;
     } else {
@@ -109,7 +109,11 @@ fn backend_table(rows: &[Row]) -> String {
     let heading = ["BALANCER", "BACKEND", "STATE", "MODE", "WEIGHT", "IN FLIGHT", "QPS", "REQUESTS", "FAILED", "WHY"];
     let mut table = vec![heading.map(str::to_owned).to_vec()];
     table.extend(rows.iter().map(|Row { balancer, backend, qps }| {
-        let state = if backend.verdict == Verdict::Up { "up" } else { "down" };
+        let state = match (backend.verdict, backend.left_out) {
+            (Verdict::Down, _) => "down",
+            (Verdict::Up, true) => "left out",
+            (Verdict::Up, false) => "up",
+        };
         let weight = if backend.backup { format!("{} (passive)", backend.weight) } else { backend.weight.to_string() };
         vec![
             balancer.to_string(),
