@@ -5,6 +5,9 @@ use std::ops::Range;
 use crate::Refusal;
 use crate::limits::CONNECTION_OPTIONS_MAX;
 
+/// Bytes of the longest name that matters here: `Proxy-Authorization`.
+const NAME_BYTES_MAX: usize = 19;
+
 /// A place in a head's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
@@ -122,6 +125,9 @@ impl Fields {
             if kind == Name::Connection {
                 self.connection.add(header.value)?;
             }
+            if kind == Name::Other && is_disguised(header.name.as_bytes()) {
+                return Err(Refusal::bad("the name of a header field"));
+            }
             let (name, value) = (Span::of(header.name.as_bytes(), bytes), Span::of(header.value, bytes));
             self.list.push(Field { kind, name, value });
         }
@@ -188,6 +194,19 @@ impl ConnectionOptions {
         }
         Ok(())
     }
+}
+
+/// Whether a name is one that matters here with underscores for its hyphens: servers that hand fields on as environment
+/// variables cannot tell `Content_Length` from `Content-Length`.
+fn is_disguised(name: &[u8]) -> bool {
+    let mut folded = [0; NAME_BYTES_MAX];
+    if name.len() > folded.len() || !name.contains(&b'_') {
+        return false;
+    }
+    for (to, from) in folded.iter_mut().zip(name) {
+        *to = if *from == b'_' { b'-' } else { *from };
+    }
+    Name::of(&folded[..name.len()]) != Name::Other
 }
 
 /// The elements of a list, without blanks and empty ones (RFC 9110 §5.6.1).
