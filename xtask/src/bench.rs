@@ -5,6 +5,7 @@ mod edge;
 mod load;
 mod process;
 mod subject;
+mod work;
 
 use clap::Subcommand;
 
@@ -17,7 +18,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum What {
-    /// CPU per request of our edge against HAProxy, nginx, and HAProxy in front of nginx.
+    /// CPU per request of our edge against HAProxy, nginx, HAProxy in front of nginx, and a relay of bytes.
     Edge(edge::Args),
 }
 

@@ -1,25 +1,32 @@
 //! One edge worker in front of one origin, as `cargo xtask bench edge` measures it: what the agent starts, without
-//! the agent. Plain HTTP, health checks, counters and access log on.
+//! the agent. Health checks, counters and access log on; plain HTTP, or HTTPS with the certificate and key in a file.
 //!
-//! `edge LISTEN ORIGIN ACCESS_LOG`, both addresses as `127.0.0.1:8080`.
+//! `edge LISTEN ORIGIN ACCESS_LOG [PEM]`, both addresses as `127.0.0.1:8080`.
 
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
-use triad_model::HealthCheck;
+use triad_model::{HealthCheck, Secret};
 use triad_proxy::{BackendPlan, Edge, EdgePlan, ListenerSpec, PoolPlan, Target};
+use triad_tls::KeyPair;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [listen, origin, access_log] = arguments.as_slice() else {
-        return Err("usage: edge LISTEN ORIGIN ACCESS_LOG".into());
+    let [listen, origin, access_log, pem @ ..] = arguments.as_slice() else {
+        return Err("usage: edge LISTEN ORIGIN ACCESS_LOG [PEM]".into());
     };
     let listen: SocketAddr = listen.parse()?;
     let socket = TcpListener::bind(listen)?;
     socket.set_nonblocking(true)?;
-    let plan = plan(listen, origin.parse()?, access_log.into());
-    let _edge = Edge::start(plan, vec![(ListenerSpec::HTTP.to_owned(), vec![socket])])?;
+    let mut plan = plan(listen, origin.parse()?, access_log.into());
+    let mut door = ListenerSpec::HTTP;
+    if let [pem] = pem {
+        let text = std::fs::read_to_string(pem)?;
+        plan.site_certificate = Some(KeyPair { certificate_pem: text.clone(), key_pem: Secret::new(text) });
+        door = ListenerSpec::HTTPS;
+    }
+    let _edge = Edge::start(plan, vec![(door.to_owned(), vec![socket])])?;
     loop {
         std::thread::park();
     }

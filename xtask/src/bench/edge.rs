@@ -1,17 +1,19 @@
-//! CPU per request of proxies, plain HTTP/1.1 with kept-alive connections and a small answer.
+//! CPU per request of proxies: HTTP/1.1 with kept connections and a small answer, or what `--work` says.
 //!
 //! All proxies stand before the same origin and are measured in turn, several rounds, so that what drifts on the
 //! machine drifts for all. A proxy has CPU 0 for itself; load and origin share CPU 1. Each proxy writes its access log.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
 use anyhow::bail;
 
-use super::load::{self, CONNECTIONS};
+use super::load;
 use super::process::{Process, free_port};
-use super::subject::{self, ANSWER, PROXY_CPU, SIDE_CPU, Site, Subject};
+use super::subject::{self, PROXY_CPU, SIDE_CPU, Site, Subject};
+use super::work::{self, Work};
 use crate::packages::{self, Program};
 use crate::workspace::{cargo, run as run_program};
 
@@ -19,6 +21,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "haproxy", package: "haproxy" },
     Program { name: "nginx", package: "nginx-light" },
     Program { name: "wrk", package: "wrk" },
+    Program { name: "openssl", package: "openssl" },
     Program { name: "taskset", package: "util-linux" },
 ];
 
@@ -31,6 +34,9 @@ pub struct Args {
     /// Length of one measurement. CPU time is counted in ticks of 10 ms, so shorter ones are coarse.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(5..=600))]
     seconds: u32,
+    /// What to ask of them.
+    #[arg(long, value_enum, default_value_t = Work::Plain)]
+    work: Work,
     /// Measure only these.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Subject::ALL)]
     only: Vec<Subject>,
@@ -58,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     let samples = measure_all(args)?;
-    println!("plain HTTP/1.1, {CONNECTIONS} connections, answer of {} bytes, access logs on;", ANSWER.len());
+    println!("{}, {} connections, access logs on;", args.work, args.work.connections());
     println!(
         "proxy on CPU {PROXY_CPU}, load and origin on CPU {SIDE_CPU}; median of {} x {} s",
         args.rounds, args.seconds
@@ -69,12 +75,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 fn measure_all(args: &Args) -> anyhow::Result<BTreeMap<Subject, Vec<Sample>>> {
     let directory = tempfile::tempdir()?;
+    // The origin's workers drop root's rights and must still find the large answer.
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
     let origin_port = free_port()?;
+    let pem = if args.work.is_encrypted() { Some(work::certificate(directory.path())?) } else { None };
+    // A relay of bytes ends no TLS.
+    let subjects: Vec<Subject> = args.only.iter().copied().filter(|s| pem.is_none() || *s != Subject::Floor).collect();
     let _origin = subject::start_origin(directory.path(), origin_port)?;
     let mut samples: BTreeMap<Subject, Vec<Sample>> = BTreeMap::new();
     for round in 1..=args.rounds {
-        for subject in &args.only {
-            let sample = measure(*subject, directory.path(), origin_port, args.seconds)?;
+        for subject in &subjects {
+            let site = Site { directory: directory.path(), port: free_port()?, origin_port, pem: pem.as_deref() };
+            let sample = measure(*subject, &site, args)?;
             let Sample { cpu_us_per_request, requests_per_s } = sample;
             eprintln!("round {round}: {subject:<16} {cpu_us_per_request:6.2} µs, {requests_per_s:.0} requests/s");
             samples.entry(*subject).or_default().push(sample);
@@ -84,12 +96,11 @@ fn measure_all(args: &Args) -> anyhow::Result<BTreeMap<Subject, Vec<Sample>>> {
 }
 
 /// Starts `subject` afresh, warms it up, and measures it.
-fn measure(subject: Subject, directory: &Path, origin_port: u16, seconds: u32) -> anyhow::Result<Sample> {
-    let site = Site { directory, port: free_port()?, origin_port };
-    let processes = subject.start(&site)?;
-    load::run(SIDE_CPU, site.port, 1)?;
+fn measure(subject: Subject, site: &Site, args: &Args) -> anyhow::Result<Sample> {
+    let processes = subject.start(site)?;
+    load::run(SIDE_CPU, args.work, site.port, 1)?;
     let before_us = cpu_us(&processes)?;
-    let load = load::run(SIDE_CPU, site.port, seconds)?;
+    let load = load::run(SIDE_CPU, args.work, site.port, args.seconds)?;
     let spent_us = cpu_us(&processes)? - before_us;
     Ok(Sample { cpu_us_per_request: spent_us as f64 / load.requests as f64, requests_per_s: load.requests_per_s })
 }

@@ -5,9 +5,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use super::process::pin;
-
-/// Connections, all kept alive and always busy.
-pub const CONNECTIONS: u32 = 64;
+use super::work::Work;
 
 /// What wrk reports.
 #[derive(Debug, PartialEq)]
@@ -18,11 +16,10 @@ pub struct Load {
     pub requests_per_s: f64,
 }
 
-/// Loads 127.0.0.1:`port` from the CPU `cpu`. An error or an answer other than 2xx or 3xx fails the measurement.
-pub fn run(cpu: u32, port: u16, seconds: u32) -> anyhow::Result<Load> {
+/// Loads 127.0.0.1:`port` with `work` from the CPU `cpu`. An error or an answer other than 2xx or 3xx fails the measurement.
+pub fn run(cpu: u32, work: Work, port: u16, seconds: u32) -> anyhow::Result<Load> {
     let mut wrk = Command::new("wrk");
-    wrk.args(["--threads", "1", "--connections", &CONNECTIONS.to_string()]);
-    wrk.args(["--duration", &format!("{seconds}s"), &format!("http://127.0.0.1:{port}/")]);
+    wrk.args(["--threads", "1", "--duration", &format!("{seconds}s")]).args(work.arguments(port));
     let output = pin(cpu, &wrk).output().context("cannot run wrk")?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {

@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use super::process::{Process, free_port, pin};
+use super::work::LARGE_BYTES;
 use crate::workspace::root;
 
 /// The CPU a proxy has for itself.
@@ -50,7 +51,7 @@ impl Subject {
             Self::Nginx => Ok(vec![start_nginx(site)?]),
             Self::Floor => Ok(vec![start_proxy(example("floor", site), site, "floor")?]),
             Self::Chain => {
-                let behind = Site { port: free_port()?, ..*site };
+                let behind = Site { port: free_port()?, pem: None, ..*site };
                 let nginx = start_nginx(&behind)?;
                 Ok(vec![start_haproxy(&Site { origin_port: behind.port, ..*site })?, nginx])
             }
@@ -79,6 +80,8 @@ pub struct Site<'a> {
     pub port: u16,
     /// The port to send to, on 127.0.0.1.
     pub origin_port: u16,
+    /// Certificate and key, if clients speak TLS.
+    pub pem: Option<&'a Path>,
 }
 
 /// Starts the origin; returns once it listens.
@@ -88,8 +91,11 @@ pub fn start_origin(directory: &Path, port: u16) -> anyhow::Result<Process> {
          server {{
              listen 127.0.0.1:{port};
              location / {{ default_type text/plain; return 200 \"{ANSWER}\"; }}
-         }}"
+             location = /large {{ root {}; }}
+         }}",
+        directory.display()
     );
+    fs::write(directory.join("large"), vec![b'x'; LARGE_BYTES])?;
     let command = nginx(directory, "origin", &server)?;
     Process::start(pin(SIDE_CPU, &command), &directory.join("origin.out"), port)
 }
@@ -97,7 +103,7 @@ pub fn start_origin(directory: &Path, port: u16) -> anyhow::Result<Process> {
 /// One worker of our edge as a plain HTTP proxy from `site.port` to `site.origin_port`, in the foreground.
 fn triad_edge(site: &Site) -> Command {
     let mut command = example("edge", site);
-    command.arg(site.directory.join("triad.log"));
+    command.arg(site.directory.join("triad.log")).args(site.pem);
     command
 }
 
@@ -109,7 +115,8 @@ fn example(name: &str, site: &Site) -> Command {
 }
 
 fn start_haproxy(site: &Site) -> anyhow::Result<Process> {
-    let Site { directory, port, origin_port } = site;
+    let Site { directory, port, origin_port, pem } = site;
+    let tls = pem.map(|pem| format!(" ssl crt {}", pem.display())).unwrap_or_default();
     let configuration = format!(
         "global
     nbthread 1
@@ -124,7 +131,7 @@ defaults
     timeout client 60s
     timeout server 60s
 frontend site
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port}{tls}
     default_backend origin
 backend origin
     server origin 127.0.0.1:{origin_port}
@@ -138,7 +145,9 @@ backend origin
 }
 
 fn start_nginx(site: &Site) -> anyhow::Result<Process> {
-    let Site { directory, port, origin_port } = site;
+    let Site { directory, port, origin_port, pem } = site;
+    let certificate = pem.map(|pem| format!("ssl_certificate {0}; ssl_certificate_key {0};", pem.display()));
+    let (tls, certificate) = (if pem.is_some() { " ssl" } else { "" }, certificate.unwrap_or_default());
     let log = directory.join("nginx.log");
     let server = format!(
         "access_log {};
@@ -148,7 +157,8 @@ fn start_nginx(site: &Site) -> anyhow::Result<Process> {
              keepalive_requests {REQUESTS_MAX};
          }}
          server {{
-             listen 127.0.0.1:{port};
+             listen 127.0.0.1:{port}{tls};
+             {certificate}
              location / {{
                  proxy_pass http://origin;
                  proxy_http_version 1.1;
