@@ -235,7 +235,8 @@ static BALANCER: &[Key] = &[
         Presence::Integer(Balancer::MAX_FAILS as i64),
         "5",
         "Requests in a row that fail on a backend whose checks pass (no connection, no answer, or 502, 503 or 504) until \
-         it is left out for 10 s, twice as long each time after that; never the last one. 0: only checks count.",
+         it is left out for 10 s, twice as long each time after that; it still has what nobody else takes, and is back \
+         when who stands in for it fails as well. 0: only checks count.",
     ),
     default(
         "backends",

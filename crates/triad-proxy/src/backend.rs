@@ -163,6 +163,18 @@ impl Backend {
         lock(&self.told).left_out_until.is_some_and(|until| now < until)
     }
 
+    /// Whether it is nothing but left out, so that it can have what nobody else takes.
+    pub fn is_last_resort(&self, now: Instant) -> bool {
+        let told = lock(&self.told);
+        let wanted = told.mode == BackendMode::Ready && told.weight.unwrap_or(self.plan.weight) > 0;
+        wanted && self.is_up() && told.left_out_until.is_some_and(|until| now < until)
+    }
+
+    /// Takes it in again.
+    pub fn take_in(&self) {
+        lock(&self.told).left_out_until = None;
+    }
+
     /// Ready when it is down.
     #[cfg(test)]
     pub async fn down(&self) {

@@ -53,8 +53,17 @@ impl Members {
             (fingerprint(backend.name.as_bytes()), Share { weight, ..share })
         };
         let shares: Vec<(u64, Share)> = backends.iter().map(share).collect();
-        let up = shares.iter().any(|(_, share)| share.up);
+        let now = Instant::now();
+        let up = shares.iter().any(|(_, share)| share.up) || backends.iter().any(|it| it.is_last_resort(now));
         Self { chooser: Chooser::new(algorithm, &shares), backends, algorithm, up }
+    }
+}
+
+impl Members {
+    /// One that is left out, where nobody else takes the request.
+    fn last_resort(&self, excluded: impl Fn(usize) -> bool) -> Option<usize> {
+        let now = Instant::now();
+        (0..self.backends.len()).find(|position| !excluded(*position) && self.backends[*position].is_last_resort(now))
     }
 }
 
@@ -111,8 +120,17 @@ impl Pool {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let members = self.members.load();
         let is_other = |other: &&Arc<Backend>| !Arc::ptr_eq(other, backend);
-        let others = members.backends.iter().filter(is_other).any(|other| other.share().up && other.is_answering());
-        if !others || !backend.share().up {
+        let mut others = members.backends.iter().filter(is_other);
+        if !backend.share().up {
+            return;
+        }
+        if !others.clone().any(|other| other.share().up) {
+            // Whom it stands in for was no worse.
+            others.by_ref().for_each(|other| other.take_in());
+            self.members.store(Arc::new(Members::new(members.backends.clone(), members.algorithm)));
+            return;
+        }
+        if !others.any(|other| other.share().up && other.is_answering()) {
             return;
         }
         let pause_s = backend.leave_out(Instant::now()).as_secs();
@@ -127,7 +145,8 @@ impl Pool {
         let pick = Pick { turn, random: spread(self.seed.wrapping_add(turn as u64)), key };
         let excluded = |position: usize| tried.iter().any(|backend| Arc::ptr_eq(backend, &members.backends[position]));
         let in_flight = |position: usize| members.backends[position].in_flight.load(Relaxed);
-        members.chooser.pick(pick, in_flight, excluded).map(|position| members.backends[position].clone())
+        let position = members.chooser.pick(pick, in_flight, excluded);
+        position.or_else(|| members.last_resort(excluded)).map(|position| members.backends[position].clone())
     }
 
     /// Whether any backend is up; `None` while none is and some were never checked.

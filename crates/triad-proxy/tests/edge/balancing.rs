@@ -217,7 +217,7 @@ fn an_edge_that_passes_requests_on_answers_its_balancers_checks_itself() {
 }
 
 #[test]
-fn a_backend_whose_requests_fail_in_a_row_is_left_out_though_its_checks_pass_but_never_the_last() {
+fn a_backend_whose_requests_fail_in_a_row_is_left_out_until_who_stands_in_is_no_better() {
     let (active, passive) = (Origin::start("srv2"), Origin::start("srv3"));
     let (edge, address) = balancer(vec![backend("srv2", active.address, 1), backup("srv3", passive.address)]);
     let report = || edge.report().backends.into_iter().find(|backend| backend.name == "srv2").expect("listed");
@@ -226,10 +226,11 @@ fn a_backend_whose_requests_fail_in_a_row_is_left_out_though_its_checks_pass_but
     }
     assert_eq!((report().left_out, report().verdict), (true, Up));
     assert_eq!(get(address, "/").name(), "srv3");
-    for _ in 0..9 {
+    for _ in 0..5 {
         assert_eq!(get(address, "/status/503").status, 503);
     }
-    assert_eq!(get(address, "/").name(), "srv3", "the last one stays");
+    assert!(!report().left_out, "who stood in for it was no better");
+    assert_eq!(get(address, "/").name(), "srv2");
 }
 
 #[test]
@@ -240,4 +241,18 @@ fn where_all_fail_nobody_is_left_out() {
         assert_eq!(get(address, "/status/503").status, 503);
     }
     assert!(edge.report().backends.iter().all(|backend| !backend.left_out));
+}
+
+#[test]
+fn one_that_is_left_out_has_what_nobody_else_takes() {
+    let (active, passive) = (Origin::start("srv2"), Origin::start("srv3"));
+    let (edge, address) = balancer(vec![backend("srv2", active.address, 1), backup("srv3", passive.address)]);
+    for _ in 0..5 {
+        assert_eq!(get(address, "/status/503").status, 503);
+    }
+    assert_eq!(get(address, "/").name(), "srv3");
+    passive.kill();
+    assert_eq!(get(address, "/").name(), "srv2", "the connection to srv3 is refused");
+    until_backend(&edge, "srv3", Down);
+    assert_eq!(get(address, "/").name(), "srv2");
 }
