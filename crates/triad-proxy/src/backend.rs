@@ -50,6 +50,8 @@ struct Told {
     slow_start: Duration,
     /// When it came up again; `None` where it was up from its first check on.
     back_since: Option<Instant>,
+    /// When a request to it failed last.
+    failed_at: Option<Instant>,
     /// Until when it is left out although its checks pass.
     left_out_until: Option<Instant>,
     /// How often that was so, since it was well for [`FORGET_AFTER`].
@@ -61,6 +63,8 @@ const LEFT_OUT: Duration = Duration::from_secs(10);
 const DOUBLINGS_MAX: u32 = 5;
 /// A backend that was well for so long is forgiven.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
+/// A failure longer ago says nothing about now.
+const RECENT: Duration = Duration::from_secs(3);
 
 /// What is believed, and why.
 #[derive(Debug)]
@@ -136,13 +140,15 @@ impl Backend {
             }
             return false;
         }
+        lock(&self.told).failed_at = Some(Instant::now());
         let max = self.max_fails.load(Relaxed);
         max > 0 && self.in_a_row.fetch_add(1, Relaxed) + 1 >= max
     }
 
-    /// Whether the last request to it was answered, or none was sent.
-    pub fn is_answering(&self) -> bool {
-        self.in_a_row.load(Relaxed) == 0
+    /// Whether the last request to it was answered, or is too long ago to say anything: a passive one has none.
+    pub fn is_answering(&self, now: Instant) -> bool {
+        let failed_at = lock(&self.told).failed_at;
+        self.in_a_row.load(Relaxed) == 0 || failed_at.is_none_or(|at| now.saturating_duration_since(at) > RECENT)
     }
 
     /// Leaves it out from `now` on; for how long.

@@ -130,10 +130,11 @@ impl Pool {
             self.members.store(Arc::new(Members::new(members.backends.clone(), members.algorithm)));
             return;
         }
-        if !others.any(|other| other.share().up && other.is_answering()) {
+        let now = Instant::now();
+        if !others.any(|other| other.share().up && other.is_answering(now)) {
             return;
         }
-        let pause_s = backend.leave_out(Instant::now()).as_secs();
+        let pause_s = backend.leave_out(now).as_secs();
         tracing::warn!(pool = self.name, backend = backend.plan.name, pause_s, "requests fail in a row: left out");
         self.members.store(Arc::new(Members::new(members.backends.clone(), members.algorithm)));
     }
