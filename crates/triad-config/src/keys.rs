@@ -234,8 +234,8 @@ static BALANCER: &[Key] = &[
         Kind::Integer { min: 0, max: 1_000 },
         Presence::Integer(Balancer::MAX_FAILS as i64),
         "5",
-        "Requests in a row that fail on a backend whose checks pass (no connection, no answer, or 502, 503 or 504) until \
-         it is left out for 10 s, twice as long each time after that; it still has what nobody else takes, and is back \
+        "Requests in a row that fail on a backend whose checks pass (no connection, no answer, or 502, 503 or 504), or \
+         that many more than half of those that are answered meanwhile, until it is left out for 10 s, twice as long each time after that; it still has what nobody else takes, and is back \
          when who stands in for it fails as well. 0: only checks count.",
     ),
     default(

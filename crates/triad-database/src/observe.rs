@@ -25,6 +25,8 @@ pub struct Observed {
     pub schema: bool,
     /// Accounts that are ours, or nobody's.
     pub accounts: Vec<Account>,
+    /// Connections of replicas that were ended [`STUCK_S`] ago or longer and have not gone.
+    pub stuck_replicas: u64,
     /// `SHOW SLAVE STATUS`, if it was ever told to replicate.
     pub replication: Option<Replication>,
     /// The position seeding left, until replication is configured from it.
@@ -32,6 +34,9 @@ pub struct Observed {
     /// `SHOW GLOBAL STATUS`, names in lower case.
     pub status: BTreeMap<String, String>,
 }
+
+/// Seconds in which a connection that was ended is gone, if it is not stuck.
+const STUCK_S: u64 = 2;
 
 impl Observed {
     /// A numeric status variable; 0 if there is none of that name.
@@ -132,8 +137,11 @@ fn seed_position(plan: &DatabasePlan) -> Result<Option<String>, DatabaseError> {
 async fn settings(sql: &mut Sql, plan: &DatabasePlan) -> Result<Observed, DatabaseError> {
     let statement = format!(
         "SELECT @@read_only, @@rpl_semi_sync_master_enabled, @@gtid_binlog_pos, @@gtid_slave_pos, \
-         EXISTS (SELECT * FROM information_schema.schemata WHERE schema_name = {})",
-        literal(&plan.schema)
+         EXISTS (SELECT * FROM information_schema.schemata WHERE schema_name = {}), \
+         (SELECT COUNT(*) FROM information_schema.processlist \
+          WHERE user = {} AND command = 'Killed' AND time >= {STUCK_S})",
+        literal(&plan.schema),
+        literal(REPLICATION_USER)
     );
     let rows = sql.rows("show its settings", &statement).await?;
     let column = |index: usize| rows.first().map(|row| text(row, index)).unwrap_or_default();
@@ -143,6 +151,7 @@ async fn settings(sql: &mut Sql, plan: &DatabasePlan) -> Result<Observed, Databa
         logged: column(2),
         applied: column(3),
         schema: column(4) == "1",
+        stuck_replicas: column(5).parse().unwrap_or_default(),
         ..Observed::default()
     })
 }

@@ -53,6 +53,8 @@ pub enum Step {
     SetReadOnly(bool),
     /// Make commits wait for a replica's acknowledgement, or not.
     SetSemiSync(bool),
+    /// Switch semi-synchronous replication off and on, so that its receiver of acknowledgements begins anew.
+    RestartSemiSync,
     /// Say where to replicate from.
     ConfigureReplication {
         /// The primary.
@@ -78,6 +80,7 @@ impl fmt::Display for Step {
             Step::SetReadOnly(false) => f.write_str("accept writes"),
             Step::SetSemiSync(true) => f.write_str("make commits wait for a replica's acknowledgement"),
             Step::SetSemiSync(false) => f.write_str("stop waiting for acknowledgements"),
+            Step::RestartSemiSync => f.write_str("free a replica's old connection, which semi-sync's receiver holds"),
             Step::ConfigureReplication { primary, position: Some(position) } => {
                 write!(f, "replicate from {} at {}, after {position:?}", primary.name, primary.address)
             }
@@ -180,6 +183,11 @@ fn primary_steps(observed: &Observed, plan: &DatabasePlan, accounts: &[Account])
     let wanted = plan.replicas_expected() > 0 && (observed.semi_sync_enabled || observed.replicas_connected() > 0);
     if observed.semi_sync_enabled != wanted {
         steps.push(Step::SetSemiSync(wanted));
+    } else if wanted && observed.stuck_replicas > 0 {
+        // MariaDB 10.11.19: a replica that comes back ends the connection it had; now and then `remove_slave` and the
+        // thread that receives acknowledgements then wait for each other for ever. No replica gets in any more, and
+        // soon nobody. Seen in stacks of a drill (`active-cut-from-primary`); switching it off and on frees them.
+        steps.push(Step::RestartSemiSync);
     }
     steps
 }
@@ -253,6 +261,7 @@ pub(crate) fn statements(step: &Step, replication_password: &Secret) -> Vec<Stri
         Step::DropAccount { user, host } => vec![format!("DROP USER {}@{}", literal(user), literal(host))],
         Step::SetReadOnly(wanted) => vec![format!("SET GLOBAL read_only = {}", u8::from(*wanted))],
         Step::SetSemiSync(wanted) => vec![format!("SET GLOBAL rpl_semi_sync_master_enabled = {}", u8::from(*wanted))],
+        Step::RestartSemiSync => [0, 1].map(|on| format!("SET GLOBAL rpl_semi_sync_master_enabled = {on}")).into(),
         Step::ConfigureReplication { primary, position } => std::iter::once("STOP SLAVE".to_owned())
             .chain(position.iter().map(|gtid| set_position(gtid)))
             .chain([change_master(primary, replication_password)])

@@ -133,6 +133,7 @@ fn what_a_primary_does_next() {
             ("restarted", Observed { read_only: true, semi_sync_enabled: false, status: off("0"), ..primary() }),
             ("replica_attached", Observed { semi_sync_enabled: false, status: off("1"), ..primary() }),
             ("replica_left", Observed { status: off("0"), ..primary() }),
+            ("replica_stuck", Observed { stuck_replicas: 1, status: off("0"), ..primary() }),
             ("replica_catches_up", Observed { status: off("1"), ..primary() }),
             ("other_password", with(primary(), |seen| seen.accounts[0].password_hash = Secret::new("*OLD"))),
             ("more_privileges", with(primary(), |seen| seen.accounts[0].grants.push(everything()))),

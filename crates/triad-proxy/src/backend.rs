@@ -28,8 +28,9 @@ pub(crate) struct Backend {
     pub requests: AtomicU64,
     pub failures: AtomicU64,
     pub in_flight: AtomicU64,
-    /// Requests that failed since one was answered.
-    in_a_row: AtomicU32,
+    /// Two for each request that failed, one less for each that was answered, from 0: five failures in a row count ten,
+    /// and so do, in time, failures that are more than a third of all, as where pages fail and files do not.
+    failing: AtomicU32,
     /// So many of them leave it out for a time; 0: none do.
     max_fails: AtomicU32,
     opinion: Mutex<Opinion>,
@@ -88,7 +89,7 @@ impl Backend {
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
-            in_a_row: AtomicU32::new(0),
+            failing: AtomicU32::new(0),
             max_fails: AtomicU32::new(0),
             opinion: Mutex::new(Opinion { health: None, why: "not checked yet".to_owned() }),
             told: Mutex::default(),
@@ -131,29 +132,29 @@ impl Backend {
         (1 + (part * f64::from(RAMP_STEPS)) as u16).min(RAMP_STEPS)
     }
 
-    /// Notes how a request ended; whether so many have failed in a row that it should be left out.
+    /// Notes how a request ended; whether so many have failed that it should be left out.
     pub fn observe(&self, failed: bool) -> bool {
         if !failed {
             // Read first: nearly always it is zero, and other workers read it too.
-            if self.in_a_row.load(Relaxed) > 0 {
-                self.in_a_row.store(0, Relaxed);
+            if self.failing.load(Relaxed) > 0 {
+                let _ = self.failing.fetch_update(Relaxed, Relaxed, |failing| failing.checked_sub(1));
             }
             return false;
         }
         lock(&self.told).failed_at = Some(Instant::now());
         let max = self.max_fails.load(Relaxed);
-        max > 0 && self.in_a_row.fetch_add(1, Relaxed) + 1 >= max
+        max > 0 && self.failing.fetch_add(2, Relaxed) + 2 >= 2 * max
     }
 
     /// Whether the last request to it was answered, or is too long ago to say anything: a passive one has none.
     pub fn is_answering(&self, now: Instant) -> bool {
         let failed_at = lock(&self.told).failed_at;
-        self.in_a_row.load(Relaxed) == 0 || failed_at.is_none_or(|at| now.saturating_duration_since(at) > RECENT)
+        self.failing.load(Relaxed) == 0 || failed_at.is_none_or(|at| now.saturating_duration_since(at) > RECENT)
     }
 
     /// Leaves it out from `now` on; for how long.
     pub fn leave_out(&self, now: Instant) -> Duration {
-        self.in_a_row.store(0, Relaxed);
+        self.failing.store(0, Relaxed);
         let mut told = lock(&self.told);
         if told.left_out_until.is_some_and(|until| now.saturating_duration_since(until) > FORGET_AFTER) {
             told.left_out_times = 0;
