@@ -32,7 +32,7 @@ impl Secrets {
     pub fn check(&self) -> anyhow::Result<()> {
         triad_tls::mutual_server_config(&self.identity).context("this server's identity cannot be used")?;
         if let Some(site) = &self.site {
-            triad_tls::site_server_config(site).context("the site's certificate cannot be used")?;
+            triad_tls::site_server_config(site, true).context("the site's certificate cannot be used")?;
         }
         Ok(())
     }

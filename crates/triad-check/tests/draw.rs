@@ -158,7 +158,7 @@ prop_compose! {
                 replicas.retain(|name| *name != primary);
                 Database { primary, replicas, name: "app".to_owned(), user: "app".to_owned() }
             }),
-            tls: flags[1].then_some(Tls { certificate: Certificate::Internal }),
+            tls: flags[1].then_some(Tls { certificate: Certificate::Internal, http2: true }),
             firewall: flags[2].then(|| Firewall { ssh_from: vec![], ssh_port: 22 }),
             monitor: flags[3].then(|| Monitor { metrics_from: vec![] }),
             ..example(DesignKind::Simple)

@@ -119,6 +119,7 @@ pub(crate) struct Tls {
     pub(crate) certificate: Field<String>,
     pub(crate) certificate_file: Field<PathBuf>,
     pub(crate) key_file: Field<PathBuf>,
+    pub(crate) http2: bool,
 }
 
 /// `[limits]`
@@ -266,6 +267,7 @@ impl Tls {
             certificate: table.parsed("certificate"),
             certificate_file: table.parsed("certificate_file"),
             key_file: table.parsed("key_file"),
+            http2: table.flag("http2"),
         }
     }
 }

@@ -414,6 +414,14 @@ static TLS: &[Key] = &[
         "\"tls/foobar.com.key\"",
         "PEM file with the certificate's private key, inside this file's folder. With `files` only.",
     ),
+    default(
+        "http2",
+        Kind::Flag,
+        Presence::Flag(true),
+        "false",
+        "Whether clients may choose HTTP/2. What they say in it is held to the rules of HTTP/1.1, which backends are \
+         spoken to in.",
+    ),
 ];
 
 static FIREWALL: &[Key] = &[

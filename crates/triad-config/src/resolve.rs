@@ -143,7 +143,7 @@ fn tls(tls: &file::Tls) -> Option<Tls> {
         },
         _ => Certificate::Internal,
     };
-    Some(Tls { certificate })
+    Some(Tls { certificate, http2: tls.http2 })
 }
 
 fn limits(limits: &file::Limits) -> Option<Limits> {

@@ -293,6 +293,8 @@ impl Database {
 pub struct Tls {
     /// Where the site's certificate comes from.
     pub certificate: Certificate,
+    /// Whether clients may choose HTTP/2.
+    pub http2: bool,
 }
 
 /// Where the site's certificate comes from.

@@ -14,6 +14,7 @@ use triad_http::Peer;
 use crate::answer::Entrance;
 use crate::connection::Connection;
 use crate::counters::Ongoing;
+use crate::http2;
 use crate::live::Hop;
 use crate::plan::ListenerSpec;
 use crate::relay::relay;
@@ -47,7 +48,8 @@ impl Door {
     }
 }
 
-type Stop = watch::Receiver<Option<Instant>>;
+/// Tells a connection when the worker stops, and the worker that the connection is open.
+pub(crate) type Stop = watch::Receiver<Option<Instant>>;
 
 /// Accepts until the worker stops.
 pub(crate) async fn accept(worker: Arc<Worker>, door: Door, listener: TcpListener) {
@@ -132,8 +134,14 @@ async fn connection(worker: Arc<Worker>, entrance: Entrance, stream: TcpStream, 
     };
     drop(live);
     let peer = Peer::new(address, secure, trusted);
-    let stopped = async move { stopped(&mut stop).await };
-    Connection::new(worker, entrance, peer, stream, stopped).serve().await;
+    let stopped = async move {
+        stopped(&mut stop).await;
+        stop
+    };
+    match stream.agreed_on_http2() {
+        true => http2::serve(worker, entrance, peer, stream, stopped).await,
+        false => Connection::new(worker, entrance, peer, stream, stopped).serve().await,
+    }
 }
 
 async fn handshake(worker: &Worker, acceptor: &TlsAcceptor, stream: TcpStream) -> Option<Stream> {

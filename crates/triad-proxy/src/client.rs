@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
@@ -20,9 +19,9 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time in which a client that was refused may still send what nobody reads, so that it sees why: closing with unread
 /// bytes would destroy the answer on its way.
-const LINGER_TIME: Duration = Duration::from_secs(2);
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
 /// Bytes of that.
-const LINGER_BYTES_MAX: usize = 512 * 1024;
+pub(crate) const LINGER_BYTES_MAX: usize = 512 * 1024;
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,9 +100,9 @@ impl Client {
     /// Ends the connection.
     pub async fn close(mut self, ending: Ending) {
         if ending == Ending::Cut {
-            return self.cut();
+            return self.stream.cut();
         }
-        let unread = ending == Ending::Unread || !self.input.is_empty();
+        let unread = self.stream.lingers() && (ending == Ending::Unread || !self.input.is_empty());
         let _ = timeout(LINGER_TIME, async {
             self.stream.shutdown().await?;
             let mut left = if unread { LINGER_BYTES_MAX } else { 0 };
@@ -117,15 +116,5 @@ impl Client {
             io::Result::Ok(())
         })
         .await;
-    }
-
-    fn cut(&self) {
-        let tcp = match &self.stream {
-            Stream::Plain(tcp) => tcp,
-            Stream::Tls { session, .. } => session.get_ref().0,
-        };
-        if let Err(error) = SockRef::from(tcp).set_linger(Some(Duration::ZERO)) {
-            tracing::debug!(%error, "connection was gone before it was cut");
-        }
     }
 }

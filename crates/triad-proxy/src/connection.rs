@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use triad_http::{Body, Fault, Peer, Whose};
 use triad_http1::{BodyReader, Framing, Refusal, RequestHead, ResponseHead};
 
+use crate::accept::Stop;
 use crate::answer::{Entrance, Way, file, key, outgoing, passes_on, way};
 use crate::client::{Client, Ending, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
 use crate::exchange::{Exchange, UNTOUCHED, Unanswered};
@@ -38,8 +39,8 @@ pub(crate) struct Connection {
     outgoing: Vec<u8>,
     /// What is on its way to a backend.
     pending: Vec<u8>,
-    /// Ready when the worker stops; it also counts the connection as open.
-    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Ready when the worker stops.
+    stop: Pin<Box<dyn Future<Output = Stop> + Send>>,
     /// Whether this task is woken by `stop`.
     hears_stop: bool,
     requests: u64,
@@ -68,15 +69,15 @@ impl Connection {
         entrance: Entrance,
         peer: Peer,
         stream: Stream,
-        stop: impl Future<Output = ()> + Send + 'static,
+        stop: impl Future<Output = Stop> + Send + 'static,
     ) -> Self {
         Self {
             entrance,
             peer,
-            client: Client::new(stream),
             live: worker.shared.live.load_full(),
-            record: Record::new(worker.clone()),
+            record: Record::new(worker.clone(), stream.protocol()),
             head: RequestHead::default(),
+            client: Client::new(stream),
             answer_head: ResponseHead::default(),
             outgoing: Vec::new(),
             pending: Vec::new(),

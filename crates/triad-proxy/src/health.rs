@@ -134,6 +134,7 @@ mod tests {
             hosts: vec!["www.foobar.com".to_owned()],
             redirect_to_https: false,
             site_certificate: None,
+            http2: true,
             identity: None,
             hop_from: Vec::new(),
             checked_from: Vec::new(),

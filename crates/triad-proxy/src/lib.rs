@@ -1,6 +1,7 @@
 //! The edge: listeners, routing, balancing, health checks, connections to backends, and the relay to the database.
 //!
-//! One request's way, file by file: `accept` takes the connection, `connection` reads heads and sees to it that each
+//! One request's way, file by file: `accept` takes the connection, `http2` takes one apart into
+//! streams if it is of that kind, `connection` reads heads and sees to it that each
 //! is answered, `answer` decides where the request goes, `exchange` sends it to a backend that `pool` and `balance` pick
 //! and `upstream` connects to, `reply` sends the answer back while `transfer` streams both bodies, `respond` sends
 //! answers of our own, `record` counts and `log` writes it. `health` decides who may be picked. `plan` says what all of
@@ -21,6 +22,7 @@ mod connection;
 mod counters;
 mod exchange;
 mod health;
+mod http2;
 mod limit;
 mod live;
 mod log;

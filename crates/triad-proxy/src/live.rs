@@ -103,6 +103,7 @@ impl Live {
         if !is_host {
             return Err(EdgeError::Host(canonical.to_owned()));
         }
+        let site = plan.site_certificate.as_ref().map(|pair| triad_tls::site_server_config(pair, plan.http2));
         Ok(Self {
             sites: plan.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
             other_site: OTHER_SITE.into(),
@@ -114,7 +115,7 @@ impl Live {
             has_local: plan.local.is_some(),
             passes_on: plan.local.as_ref().is_some_and(|pool| pool.backends.iter().all(|it| it.target.is_edge())),
             statics: plan.root.as_deref().map(open_root).transpose()?,
-            site_tls: plan.site_certificate.as_ref().map(triad_tls::site_server_config).transpose()?.map(Into::into),
+            site_tls: site.transpose()?.map(Into::into),
             hop: match &plan.identity {
                 Some(identity) => Hop::MutualTls(triad_tls::mutual_server_config(identity)?.into()),
                 None => Hop::Plain(plan.hop_from.clone()),

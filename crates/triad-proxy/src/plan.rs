@@ -54,6 +54,8 @@ pub struct EdgePlan {
     pub redirect_to_https: bool,
     /// What HTTPS answers with.
     pub site_certificate: Option<KeyPair>,
+    /// Clients may choose HTTP/2 there.
+    pub http2: bool,
     /// What the hop between edges is encrypted with; `None`: it is plain.
     pub identity: Option<Identity>,
     /// Addresses a plain hop is accepted from.
@@ -204,6 +206,7 @@ impl EdgePlan {
             limits: design.limits.clone().filter(|_| design.fronts().contains(&server)),
             relay: relay_target(design, server, inputs.database_socket),
             site_certificate: inputs.site_certificate.filter(|_| encrypted),
+            http2: design.tls.as_ref().is_some_and(|tls| tls.http2),
             identity: encrypted.then_some(inputs.identity),
             access_log: inputs.access_log,
         }

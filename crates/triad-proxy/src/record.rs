@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use triad_http::{Fault, Peer, RequestId, Whose, forwarding};
-use triad_http1::{Method, RequestHead};
+use triad_http1::{Method, RequestHead, Version};
 use triad_model::CHECK_USER_AGENT;
 
 use crate::counters::LastRow;
@@ -25,6 +25,8 @@ const WALL_CLOCK_AGE: Duration = Duration::from_secs(1);
 /// The record of the request under way.
 pub(crate) struct Record {
     worker: Arc<Worker>,
+    /// The protocol of its connection, where that is not the version of a head.
+    protocol: Option<&'static str>,
     /// The plan it is answered from; `None` between requests.
     live: Option<Arc<Live>>,
     /// The request's id.
@@ -49,9 +51,10 @@ pub(crate) struct Record {
 
 impl Record {
     /// No request yet.
-    pub fn new(worker: Arc<Worker>) -> Self {
+    pub fn new(worker: Arc<Worker>, protocol: Option<&'static str>) -> Self {
         Self {
             worker,
+            protocol,
             live: None,
             id: RequestId::default(),
             is_check: false,
@@ -143,7 +146,7 @@ impl Record {
             host: text("host").unwrap_or_default(),
             method: head.method_text.of_bytes(bytes),
             path: if path.is_empty() && head.version.is_some() { b"/" } else { path },
-            protocol: head.version.map_or("", |version| version.as_str()),
+            protocol: self.protocol.or(head.version.map(Version::as_str)).unwrap_or_default(),
             user_agent,
             referer: text("referer"),
         };

@@ -1,13 +1,16 @@
-//! A connection's bytes, plain or encrypted, and the buffers they are read into.
+//! A connection's bytes, plain, encrypted or a stream of HTTP/2, and the buffers they are read into.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
+use triad_tls::ALPN_HTTP2;
 
 /// Size of a buffer for heads and small bodies.
 const SMALL_BYTES: usize = 16 * 1024;
@@ -25,6 +28,8 @@ pub(crate) enum Stream {
         /// Whether the session holds records that the socket did not take yet.
         unflushed: bool,
     },
+    /// A stream of a client's connection: to us a connection of its own, with one request in HTTP/1.1.
+    Http2(Box<triad_http2::Stream>),
 }
 
 impl Stream {
@@ -40,7 +45,34 @@ impl Stream {
         Pin::new(self).poll_read(&mut nobody, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
-    /// Pushes out what an encrypted session holds back. Plain ones hold nothing.
+    /// Whether the client and we agreed on HTTP/2 (RFC 7301), so that it is to be taken apart into streams.
+    pub fn agreed_on_http2(&self) -> bool {
+        matches!(self, Self::Tls { session, .. } if session.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2))
+    }
+
+    /// The protocol as logs name it, where that is not the version of a request's head.
+    pub fn protocol(&self) -> Option<&'static str> {
+        matches!(self, Self::Http2(_)).then_some("HTTP/2.0")
+    }
+
+    /// Whether closing it with unread bytes would destroy what is on its way.
+    pub fn lingers(&self) -> bool {
+        !matches!(self, Self::Http2(_))
+    }
+
+    /// Makes its end one that no reader takes for a regular one.
+    pub fn cut(&mut self) {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls { session, .. } => session.get_ref().0,
+            Self::Http2(stream) => return stream.reset(),
+        };
+        if let Err(error) = SockRef::from(tcp).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "connection was gone before it was cut");
+        }
+    }
+
+    /// Pushes out what an encrypted session or a stream holds back. Plain ones hold nothing.
     pub fn poll_push(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tls { session, unflushed } if *unflushed => {
@@ -48,6 +80,7 @@ impl Stream {
                 *unflushed = false;
                 Poll::Ready(Ok(()))
             }
+            Self::Http2(stream) => stream.poll_push(context),
             _ => Poll::Ready(Ok(())),
         }
     }
@@ -58,19 +91,32 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
             Self::Tls { session, .. } => Pin::new(session).poll_read(context, buffer),
+            Self::Http2(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            other => Pin::new(other).poll_write_vectored(context, &[IoSlice::new(bytes)]),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         // Records that wait go first, or a slow reader would make the session grow.
         ready!(this.poll_push(context))?;
         match this {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, parts),
+            Self::Http2(stream) => Pin::new(stream).poll_write_vectored(context, parts),
             Self::Tls { session, unflushed } => {
-                let written = ready!(Pin::new(session).poll_write(context, bytes))?;
+                let written = ready!(Pin::new(session).poll_write_vectored(context, parts))?;
                 *unflushed = true;
                 if let Poll::Ready(Err(error)) = this.poll_push(context) {
                     return Poll::Ready(Err(error));
@@ -78,6 +124,10 @@ impl AsyncWrite for Stream {
                 Poll::Ready(Ok(written))
             }
         }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        !matches!(self, Self::Http2(_))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -88,6 +138,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
             Self::Tls { session, .. } => Pin::new(session).poll_shutdown(context),
+            Self::Http2(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -90,7 +90,7 @@ fn design(servers: Vec<Server>) -> Design {
 
 fn designs() -> Vec<(&'static str, Design)> {
     let three = || vec![server(1, true, true), server(2, false, true), server(3, false, true)];
-    let tls = || Some(Tls { certificate: Certificate::Internal });
+    let tls = || Some(Tls { certificate: Certificate::Internal, http2: true });
     let simple = Design {
         web: web(&["srv1"]),
         app: app(&["srv1"]),

@@ -14,8 +14,8 @@ mod settings;
 
 pub use authority::{Authority, Identity, KeyPair, LEAF_DAYS, days_left, internal_name};
 pub use settings::{
-    certificate_names, mutual_client_config, mutual_server_config, peer_server, public_client_config,
-    site_server_config,
+    ALPN_HTTP1, ALPN_HTTP2, certificate_names, mutual_client_config, mutual_server_config, peer_server,
+    public_client_config, site_server_config,
 };
 
 /// What can be wrong with keys and certificates.

@@ -11,13 +11,20 @@ use triad_model::{Secret, ServerName};
 use crate::authority::server_of_internal_name;
 use crate::{Identity, KeyPair, TlsError};
 
-/// What HTTPS users meet: TLS 1.2 and 1.3, HTTP/1.1, session tickets so that a returning client need not wait.
-pub fn site_server_config(pair: &KeyPair) -> Result<Arc<ServerConfig>, TlsError> {
+/// HTTP/2 as the ends of a connection agree on it (RFC 9113 §3.2).
+pub const ALPN_HTTP2: &[u8] = b"h2";
+/// HTTP/1.1 as the ends of a connection agree on it (RFC 7301 §6).
+pub const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// What HTTPS users meet: TLS 1.2 and 1.3, HTTP/1.1 and, if wanted, HTTP/2, session tickets so that a returning client
+/// need not wait.
+pub fn site_server_config(pair: &KeyPair, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()
         .with_single_cert(certificates(&pair.certificate_pem)?, key(&pair.key_pem)?)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = [ALPN_HTTP2, ALPN_HTTP1].map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols.retain(|protocol| http2 || protocol != ALPN_HTTP2);
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
     Ok(Arc::new(config))
 }
@@ -48,7 +55,7 @@ pub fn public_client_config(authority_pem: &str) -> Result<Arc<ClientConfig>, Tl
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_root_certificates(roots(authority_pem)?)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -170,7 +177,7 @@ mod tests {
         let theirs = Authority::generate("theirs").unwrap();
         let host = "www.example.org";
         let visit = |trusted: &Authority| {
-            let site = site_server_config(&ours.site(&[host.to_owned()]).unwrap()).unwrap();
+            let site = site_server_config(&ours.site(&[host.to_owned()]).unwrap(), true).unwrap();
             let user = public_client_config(trusted.certificate_pem()).unwrap();
             let mut client: Connection = ClientConnection::new(user, DnsName::try_from(host).unwrap()).unwrap().into();
             let mut server: Connection = ServerConnection::new(site).unwrap().into();
@@ -185,8 +192,8 @@ mod tests {
         let authority = Authority::generate("test").unwrap();
         let [one, two] = [0, 1].map(|_| authority.site(&["example.org".to_owned()]).unwrap());
         let mixed = KeyPair { certificate_pem: one.certificate_pem, key_pem: two.key_pem };
-        assert!(matches!(site_server_config(&mixed), Err(TlsError::Unusable(_))));
+        assert!(matches!(site_server_config(&mixed, true), Err(TlsError::Unusable(_))));
         let broken = KeyPair { certificate_pem: "x".to_owned(), key_pem: Secret::new("y") };
-        assert!(matches!(site_server_config(&broken), Err(TlsError::Pem { .. })));
+        assert!(matches!(site_server_config(&broken, true), Err(TlsError::Pem { .. })));
     }
 }

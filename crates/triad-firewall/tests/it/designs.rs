@@ -36,7 +36,7 @@ pub fn secured() -> Design {
         web: Some(Web { servers: names(&["srv2", "srv3"]), root: None }),
         app: Some(app(&["srv2", "srv3"])),
         database: Some(database("srv2", &["srv3"])),
-        tls: Some(Tls { certificate: Certificate::Internal }),
+        tls: Some(Tls { certificate: Certificate::Internal, http2: true }),
         firewall: Some(firewall(&["198.51.100.0/24"], 22)),
         monitor: Some(Monitor { metrics_from: vec![] }),
         check: Vec::new(),

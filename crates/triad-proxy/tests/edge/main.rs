@@ -2,6 +2,7 @@
 
 mod balancing;
 mod bed;
+mod http2;
 mod life;
 mod limits;
 mod proxying;

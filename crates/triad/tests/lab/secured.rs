@@ -13,6 +13,8 @@ pub const CASES: &[LabCase] = &[
     ("the_guestbook_is_signed_through_the_whole_chain", |lab| designs::sign_the_guestbook(lab, "https")),
     ("dig_shows_the_chain", dig_shows_the_chain),
     ("http_is_redirected", http_is_redirected),
+    ("clients_choose_the_version", clients_choose_the_version),
+    ("clients_choose_the_version", clients_choose_the_version),
     ("static_files_come_from_the_web_server", static_files_come_from_the_web_server),
     ("a_stranger_cannot_say_where_a_request_came_from", a_stranger_cannot_say_where_a_request_came_from),
     ("another_host_is_refused", another_host_is_refused),
@@ -53,6 +55,14 @@ fn dig_shows_the_chain(lab: &LabUnderTest) -> Result<(), Failure> {
 fn http_is_redirected(lab: &LabUnderTest) -> Result<(), Failure> {
     let answer = lab.curl("-o /dev/null -w '%{http_code} %{redirect_url}' 'http://www.foobar.com/a?b=c'")?;
     ensure!(answer == format!("308 {SITE}/a?b=c"), "plain HTTP gave {answer}");
+    Ok(())
+}
+
+fn clients_choose_the_version(lab: &LabUnderTest) -> Result<(), Failure> {
+    for (wish, version) in [("", "2"), ("--http1.1", "1.1")] {
+        let spoken = lab.curl(&format!("{wish} -o /dev/null -w '%{{http_version}}' {SITE}/whoami"))?;
+        ensure!(spoken == version, "curl {wish} spoke HTTP/{spoken}");
+    }
     Ok(())
 }
 

@@ -1,0 +1,6 @@
+//! Streams over the wire, between this crate's server and the client of the `h2` crate.
+
+mod bed;
+mod golden;
+mod malformed;
+mod streams;
