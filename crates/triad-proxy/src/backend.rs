@@ -59,6 +59,17 @@ struct Told {
     left_out_times: u32,
 }
 
+impl Told {
+    /// Whether an operator wants it to have requests; `weight` is the file's.
+    fn is_wanted(&self, weight: u16) -> bool {
+        self.mode == BackendMode::Ready && self.weight.unwrap_or(weight) > 0
+    }
+
+    fn is_left_out(&self, now: Instant) -> bool {
+        self.left_out_until.is_some_and(|until| now < until)
+    }
+}
+
 /// Time for which a backend is left out at first; twice as long each time after, up to [`DOUBLINGS_MAX`] times.
 const LEFT_OUT: Duration = Duration::from_secs(10);
 const DOUBLINGS_MAX: u32 = 5;
@@ -167,14 +178,13 @@ impl Backend {
 
     /// Whether it is left out at `now`.
     pub fn is_left_out(&self, now: Instant) -> bool {
-        lock(&self.told).left_out_until.is_some_and(|until| now < until)
+        lock(&self.told).is_left_out(now)
     }
 
     /// Whether it is nothing but left out, so that it can have what nobody else takes.
     pub fn is_last_resort(&self, now: Instant) -> bool {
         let told = lock(&self.told);
-        let wanted = told.mode == BackendMode::Ready && told.weight.unwrap_or(self.plan.weight) > 0;
-        wanted && self.is_up() && told.left_out_until.is_some_and(|until| now < until)
+        told.is_wanted(self.plan.weight) && self.is_up() && told.is_left_out(now)
     }
 
     /// Takes it in again.
@@ -252,8 +262,7 @@ impl Backend {
     pub fn share(&self) -> Share {
         let told = lock(&self.told);
         let weight = told.weight.unwrap_or(self.plan.weight);
-        let left_out = told.left_out_until.is_some_and(|until| Instant::now() < until);
-        let up = self.is_up() && told.mode == BackendMode::Ready && weight > 0 && !left_out;
+        let up = self.is_up() && told.is_wanted(self.plan.weight) && !told.is_left_out(Instant::now());
         Share { weight, backup: self.plan.backup, up }
     }
 

@@ -57,9 +57,7 @@ impl Members {
         let up = shares.iter().any(|(_, share)| share.up) || backends.iter().any(|it| it.is_last_resort(now));
         Self { chooser: Chooser::new(algorithm, &shares), backends, algorithm, up }
     }
-}
 
-impl Members {
     /// One that is left out, where nobody else takes the request.
     fn last_resort(&self, excluded: impl Fn(usize) -> bool) -> Option<usize> {
         let now = Instant::now();
