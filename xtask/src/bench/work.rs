@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::cpu;
+use super::load::{CONNECTIONS, Generator, Order, Report};
 use super::process::{Process, free_port};
 use super::subject::{Site, Subject};
 use super::table::{Column, Goal};
@@ -94,8 +95,8 @@ impl Work {
     pub fn measure(self, bench: &Bench, subject: Subject) -> anyhow::Result<Vec<f64>> {
         match self {
             Self::KeepAlive => small::plain(bench, subject, 1),
-            Self::TlsKeepAlive => small::tls(bench, subject),
-            Self::TlsHandshake => handshake::measure(bench, subject),
+            Self::TlsKeepAlive => small_over_tls(bench, subject, "keep-alive"),
+            Self::TlsHandshake => small_over_tls(bench, subject, "connect"),
             Self::Large => large::measure(bench, subject, false),
             Self::TlsLarge => large::measure(bench, subject, true),
             Self::Latency => latency::measure(bench, subject),
@@ -134,6 +135,40 @@ impl Bench {
             open_files: self.open_files,
         })
     }
+}
+
+/// What our generator does to a proxy.
+struct Demand {
+    /// The generator's name for it.
+    work: &'static str,
+    path: &'static str,
+    connections: u32,
+    tls: bool,
+}
+
+/// Starts `subject` afresh, warms it up, and lets the generator do what `demand` says: CPU time in microseconds, and
+/// what the generator saw. Its connections are open before the measurement starts.
+fn loaded(bench: &Bench, subject: Subject, demand: &Demand) -> anyhow::Result<(f64, Report)> {
+    let site = bench.site(demand.tls)?;
+    let processes = subject.start(&site)?;
+    let mut load = Generator::start(&Order {
+        work: demand.work,
+        port: site.port,
+        path: demand.path,
+        connections: demand.connections,
+        certificate: site.certificate,
+        rate: None,
+    })?;
+    load.run(WARM_UP_S)?;
+    spent_us(&processes, || load.run(bench.seconds))
+}
+
+/// Small answers over TLS: CPU time for each, how many a second, and how busy the proxy was.
+fn small_over_tls(bench: &Bench, subject: Subject, work: &'static str) -> anyhow::Result<Vec<f64>> {
+    let demand = Demand { work, path: "/", connections: CONNECTIONS, tls: true };
+    let (cpu_us, report) = loaded(bench, subject, &demand)?;
+    let [each_us, per_s] = [cpu_us / report.requests, report.requests / report.seconds];
+    Ok(vec![each_us, per_s, busy_percent(each_us, per_s)])
 }
 
 /// CPU time that `processes` use while `work` runs, in microseconds, and what came of it.

@@ -1,9 +1,8 @@
 //! Large bodies: what a proxy spends on bytes.
 
-use super::super::load::{Generator, Order};
 use super::super::subject::{LARGE_PATH, Subject};
 use super::super::table::{Bound, Column, Goal};
-use super::{Bench, Spec, WARM_UP_S, spent_us};
+use super::{Bench, Demand, Spec, loaded};
 
 /// Enough to keep both sides busy while buffers still fit the processor's cache.
 const CONNECTIONS: u32 = 16;
@@ -31,18 +30,8 @@ pub const TLS: Spec = Spec {
 
 /// Measures.
 pub fn measure(bench: &Bench, subject: Subject, tls: bool) -> anyhow::Result<Vec<f64>> {
-    let site = bench.site(tls)?;
-    let processes = subject.start(&site)?;
-    let mut load = Generator::start(&Order {
-        work: "keep-alive",
-        port: site.port,
-        path: LARGE_PATH,
-        connections: CONNECTIONS,
-        certificate: site.certificate,
-        rate: None,
-    })?;
-    load.run(WARM_UP_S)?;
-    let (cpu_us, report) = spent_us(&processes, || load.run(bench.seconds))?;
+    let demand = Demand { work: "keep-alive", path: LARGE_PATH, connections: CONNECTIONS, tls };
+    let (cpu_us, report) = loaded(bench, subject, &demand)?;
     // Bytes a microsecond are megabytes a second.
     Ok(vec![report.bytes / cpu_us, report.bytes / report.seconds / 1e6])
 }

@@ -1,6 +1,6 @@
 //! Small answers over kept connections: what a proxy spends on a request.
 
-use super::super::load::{self, CONNECTIONS, Generator, Load, Order};
+use super::super::load::{self, Load};
 use super::super::subject::{Site, Subject};
 use super::super::table::{Bound, Column, Goal};
 use super::{Bench, Spec, WARM_UP_S, busy_percent, spent_us};
@@ -42,23 +42,5 @@ pub fn plain(bench: &Bench, subject: Subject, backends: u8) -> anyhow::Result<Ve
     load::wrk(site.port, WARM_UP_S)?;
     let (cpu_us, Load { requests, requests_per_s }) = spent_us(&processes, || load::wrk(site.port, bench.seconds))?;
     let each_us = cpu_us / requests as f64;
-    Ok(vec![each_us, requests_per_s, busy_percent(each_us, requests_per_s)])
-}
-
-/// Over TLS. Handshakes are done before the measurement starts.
-pub fn tls(bench: &Bench, subject: Subject) -> anyhow::Result<Vec<f64>> {
-    let site = bench.site(true)?;
-    let processes = subject.start(&site)?;
-    let mut load = Generator::start(&Order {
-        work: "keep-alive",
-        port: site.port,
-        path: "/",
-        connections: CONNECTIONS,
-        certificate: site.certificate,
-        rate: None,
-    })?;
-    load.run(WARM_UP_S)?;
-    let (cpu_us, report) = spent_us(&processes, || load.run(bench.seconds))?;
-    let [each_us, requests_per_s] = [cpu_us / report.requests, report.requests / report.seconds];
     Ok(vec![each_us, requests_per_s, busy_percent(each_us, requests_per_s)])
 }
