@@ -4,7 +4,7 @@
 //! streams if it is of that kind, `connection` reads heads and sees to it that each
 //! is answered, `answer` decides where the request goes, `exchange` sends it to a backend that `pool` and `balance` pick
 //! and `upstream` connects to, `reply` sends the answer back while `transfer` streams both bodies, `respond` sends
-//! answers of our own, `record` counts and `log` writes it. `health` decides who may be picked. `plan` says what all of
+//! answers of our own, `record` counts and `log` writes it. `health` and `outlier` decide who may be picked. `plan` says what all of
 //! that works from. What HTTP/1.1 is, is `triad-http1`'s to know.
 //!
 //! Invariants: workers share no lock that is held across a wait; every queue, pool and retry has a bound; a client
@@ -26,6 +26,7 @@ mod http2;
 mod limit;
 mod live;
 mod log;
+mod outlier;
 pub mod plan;
 mod pool;
 mod progress;

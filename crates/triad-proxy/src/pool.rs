@@ -10,6 +10,7 @@ use triad_model::{Algorithm, BackendReport};
 
 use crate::backend::{Backend, RAMP_STEPS};
 use crate::balance::{Chooser, Pick, Share, fingerprint, spread};
+use crate::outlier::{Decision, Standing, decide};
 use crate::plan::PoolPlan;
 
 /// A pool. It lives as long as the edge; reloads change its members.
@@ -112,28 +113,21 @@ impl Pool {
         self.members.store(Arc::new(next));
     }
 
-    /// Leaves `backend` out for a time because requests to it failed, unless nobody else could have them: where the
-    /// others fail too, what fails is behind all of them.
+    /// Leaves `backend` out for a time because requests to it failed, or does what else that calls for.
     pub fn leave_out(&self, backend: &Arc<Backend>) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let members = self.members.load();
-        let is_other = |other: &&Arc<Backend>| !Arc::ptr_eq(other, backend);
-        let mut others = members.backends.iter().filter(is_other);
-        if !backend.share().up {
-            return;
-        }
-        if !others.clone().any(|other| other.share().up) {
-            // Whom it stands in for was no worse.
-            others.by_ref().for_each(|other| other.take_in());
-            self.members.store(Arc::new(Members::new(members.backends.clone(), members.algorithm)));
-            return;
-        }
         let now = Instant::now();
-        if !others.any(|other| other.share().up && other.is_answering(now)) {
-            return;
+        let others = || members.backends.iter().filter(|other| !Arc::ptr_eq(other, backend));
+        let standing = |it: &Arc<Backend>| Standing { up: it.share().up, answering: it.is_answering(now) };
+        match decide(standing(backend), others().map(standing)) {
+            Decision::Keep => return,
+            Decision::TakeOthersIn => others().for_each(|other| other.take_in()),
+            Decision::LeaveOut => {
+                let (pool, name, pause_s) = (self.name, &backend.plan.name, backend.leave_out(now).as_secs());
+                tracing::warn!(pool, backend = name, pause_s, "requests fail in a row: left out");
+            }
         }
-        let pause_s = backend.leave_out(now).as_secs();
-        tracing::warn!(pool = self.name, backend = backend.plan.name, pause_s, "requests fail in a row: left out");
         self.members.store(Arc::new(Members::new(members.backends.clone(), members.algorithm)));
     }
 
