@@ -21,6 +21,7 @@ use crate::packages::{self, Program};
 use crate::workspace::{cargo, root, run as run_program};
 
 const PROGRAMS: &[Program] = &[
+    Program { name: "h2load", package: "nghttp2-client" },
     Program { name: "haproxy", package: "haproxy" },
     Program { name: "nginx", package: "nginx-light" },
     Program { name: "openssl", package: "openssl" },

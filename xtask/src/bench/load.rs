@@ -16,12 +16,15 @@ use crate::workspace::root;
 /// Connections, all kept alive and always busy.
 pub const CONNECTIONS: u32 = 64;
 
+/// Requests at one time over one connection of HTTP/2.
+const STREAMS: u32 = 100;
+
 /// Time a generator has to open all its connections: ten thousand handshakes, on a slow machine.
 const OPEN_DEADLINE: Duration = Duration::from_secs(120);
 /// Time it has for its answer after the end of a run.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What wrk reports.
+/// What wrk and h2load report.
 #[derive(Debug, PartialEq)]
 pub struct Load {
     /// Requests answered.
@@ -49,6 +52,31 @@ fn parse_wrk(text: &str) -> anyhow::Result<Load> {
     match (requests, rate) {
         (Some(requests), Some(requests_per_s)) if requests > 0 => Ok(Load { requests, requests_per_s }),
         _ => bail!("wrk's report was not understood:\n{text}"),
+    }
+}
+
+/// Loads 127.0.0.1:`port` over TLS with h2load: one connection of HTTP/2 with [`STREAMS`] requests at one time.
+pub fn h2load(port: u16, seconds: u32) -> anyhow::Result<Load> {
+    let mut h2load = Command::new("h2load");
+    h2load.args(["--clients", "1", "--max-concurrent-streams", &STREAMS.to_string()]);
+    h2load.args(["--duration", &seconds.to_string(), &format!("https://127.0.0.1:{port}/")]);
+    let text = output_within(pin(SIDE_CPU, &h2load), Duration::from_secs(seconds.into()) + ANSWER_DEADLINE)?;
+    let load = parse_h2load(&text)?;
+    Ok(Load { requests_per_s: load as f64 / f64::from(seconds), requests: load })
+}
+
+/// Requests answered with 2xx, if no other was answered or failed.
+fn parse_h2load(text: &str) -> anyhow::Result<u64> {
+    let figure = |line: &str, name: &str| -> Option<u64> {
+        let part = text.lines().find_map(|have| have.strip_prefix(line))?.split(", ").find(|part| part.ends_with(name));
+        part?.trim().split(' ').next()?.parse().ok()
+    };
+    if !text.contains("\nApplication protocol: h2\n") {
+        bail!("h2load was not answered in HTTP/2:\n{text}");
+    }
+    match (figure("requests:", " failed"), figure("requests:", " errored"), figure("status codes:", " 2xx")) {
+        (Some(0), Some(0), Some(answered)) if answered > 0 => Ok(answered),
+        _ => bail!("h2load saw errors, so nothing was measured:\n{text}"),
     }
 }
 

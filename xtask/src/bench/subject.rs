@@ -98,6 +98,8 @@ pub struct Site<'a> {
     pub backends: u8,
     /// Speak TLS with the certificate and the key in this file; otherwise plain HTTP.
     pub certificate: Option<&'a Path>,
+    /// Whether clients may choose HTTP/2.
+    pub http2: bool,
     /// Open files that a process may have.
     pub open_files: u64,
 }
@@ -147,9 +149,10 @@ fn relay(site: &Site) -> Command {
 }
 
 fn start_haproxy(site: &Site) -> anyhow::Result<Process> {
-    let Site { directory, port, certificate, .. } = site;
+    let Site { directory, port, certificate, http2, .. } = site;
     let connections_max = site.connections_max();
     let tls = certificate.map(|path| format!(" ssl crt {}", path.display())).unwrap_or_default();
+    let alpn = if *http2 { " alpn h2,http/1.1" } else { "" };
     let servers = site.origins().into_iter().enumerate();
     let servers: String = servers.map(|(index, to)| format!("    server origin-{index} {to} check\n")).collect();
     let configuration = format!(
@@ -166,7 +169,7 @@ defaults
     timeout client 60s
     timeout server 60s
 frontend site
-    bind 127.0.0.1:{port}{tls}
+    bind 127.0.0.1:{port}{tls}{alpn}
     default_backend origin
 backend origin
     option httpchk
@@ -181,10 +184,11 @@ backend origin
 }
 
 fn start_nginx(site: &Site) -> anyhow::Result<Process> {
-    let Site { directory, port, certificate, backends, .. } = site;
+    let Site { directory, port, certificate, backends, http2, .. } = site;
     let log = directory.join("nginx.log");
     let servers: String = site.origins().iter().map(|address| format!("server {address};\n")).collect();
     let idle = CONNECTIONS * u32::from(*backends);
+    let version = if *http2 { " http2" } else { "" };
     let (ssl, tls) = match certificate.map(Path::display) {
         None => ("", String::new()),
         // Version 1.3 is off in Debian's nginx unless asked for.
@@ -200,7 +204,7 @@ fn start_nginx(site: &Site) -> anyhow::Result<Process> {
              keepalive_requests {REQUESTS_MAX};
          }}
          server {{
-             listen 127.0.0.1:{port}{ssl};
+             listen 127.0.0.1:{port}{ssl}{version};
              {tls}
              location / {{
                  proxy_pass http://origin;
@@ -265,6 +269,7 @@ mod tests {
             origin_port: 81,
             backends: 2,
             certificate: Some(Path::new("a.pem")),
+            http2: false,
             open_files: 1024,
         }
     }

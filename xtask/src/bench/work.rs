@@ -1,9 +1,10 @@
 //! What is measured: one file for each kind of work, one value of [`Work`] for each table.
 //!
-//! HTTP/2 with 100 streams belongs here too, and 1,000 routes: as soon as the edge has them.
+//! 1,000 routes belong here too: as soon as the edge has them.
 
 mod backends;
 mod handshake;
+mod http2;
 mod idle;
 mod large;
 mod latency;
@@ -34,6 +35,8 @@ pub enum Work {
     TlsKeepAlive,
     /// A connection, a full TLS 1.3 handshake and one request each time.
     TlsHandshake,
+    /// Small answers over HTTP/2.
+    Http2,
     /// Answers of 1 MB, plain HTTP/1.1.
     Large,
     /// The same over TLS 1.3.
@@ -64,10 +67,11 @@ pub struct Spec {
 
 impl Work {
     /// All of them, in the order of the output.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::KeepAlive,
         Self::TlsKeepAlive,
         Self::TlsHandshake,
+        Self::Http2,
         Self::Large,
         Self::TlsLarge,
         Self::Latency,
@@ -82,6 +86,7 @@ impl Work {
             Self::KeepAlive => small::PLAIN,
             Self::TlsKeepAlive => small::TLS,
             Self::TlsHandshake => handshake::SPEC,
+            Self::Http2 => http2::SPEC,
             Self::Large => large::PLAIN,
             Self::TlsLarge => large::TLS,
             Self::Latency => latency::SPEC,
@@ -97,6 +102,7 @@ impl Work {
             Self::KeepAlive => small::plain(bench, subject, 1),
             Self::TlsKeepAlive => small_over_tls(bench, subject, "keep-alive"),
             Self::TlsHandshake => small_over_tls(bench, subject, "connect"),
+            Self::Http2 => http2::measure(bench, subject),
             Self::Large => large::measure(bench, subject, false),
             Self::TlsLarge => large::measure(bench, subject, true),
             Self::Latency => latency::measure(bench, subject),
@@ -132,6 +138,7 @@ impl Bench {
             origin_port: self.origin_port,
             backends: 1,
             certificate: tls.then_some(&self.certificate),
+            http2: false,
             open_files: self.open_files,
         })
     }

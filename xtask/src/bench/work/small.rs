@@ -5,7 +5,8 @@ use super::super::subject::{Site, Subject};
 use super::super::table::{Bound, Column, Goal};
 use super::{Bench, Spec, WARM_UP_S, busy_percent, spent_us};
 
-const COLUMNS: &[Column] = &[
+/// What a request costs, and how many there were.
+pub const COLUMNS: &[Column] = &[
     Column { title: "CPU µs/request", digits: 2 },
     Column { title: "requests/s", digits: 0 },
     Column { title: "its CPU busy %", digits: 0 },
