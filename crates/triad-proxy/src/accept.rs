@@ -140,7 +140,7 @@ async fn connection(worker: Arc<Worker>, entrance: Entrance, stream: TcpStream, 
     };
     match stream.agreed_on_http2() {
         true => http2::serve(worker, entrance, peer, stream, stopped).await,
-        false => Connection::new(worker, entrance, peer, stream, stopped).serve().await,
+        false => Connection::new(worker, entrance, peer, stream, stopped).run().await,
     }
 }
 

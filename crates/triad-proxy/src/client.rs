@@ -97,8 +97,16 @@ impl Client {
         .await
     }
 
+    /// Serves `stream` from now on, with the memory and the timer of the one before.
+    pub fn take_over(&mut self, stream: Stream) {
+        self.stream = stream;
+        self.input.clear();
+        self.output.clear();
+        (self.sent, self.moves) = (0, 0);
+    }
+
     /// Ends the connection.
-    pub async fn close(mut self, ending: Ending) {
+    pub async fn close(&mut self, ending: Ending) {
         if ending == Ending::Cut {
             return self.stream.cut();
         }

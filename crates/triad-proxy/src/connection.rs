@@ -88,8 +88,14 @@ impl Connection {
         }
     }
 
+    /// Serves the next stream of the same client, with what was made for the one before.
+    pub fn take_over(&mut self, stream: Stream) {
+        self.client.take_over(stream);
+        self.requests = 0;
+    }
+
     /// Answers requests until the connection ends.
-    pub async fn serve(mut self) {
+    pub async fn run(&mut self) {
         let mut now = std::time::Instant::now();
         let ending = loop {
             let next = match self.arrival(now.into()).await {

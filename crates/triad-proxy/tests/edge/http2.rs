@@ -282,7 +282,8 @@ fn who_breaks_off_is_forgotten_by_the_backend_too() {
     let in_flight = || site.edge.report().backends[0].in_flight;
     run(async {
         let mut client = site.client().await.ready().await.expect("a connection");
-        let (_response, mut send) = client.send_request(request("GET", "/never"), true).expect("begun");
+        let (_response, mut send) = client.send_request(request("POST", "/never"), false).expect("begun");
+        send.send_data("some of a body".into(), false).expect("sent");
         while in_flight() == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -290,6 +291,8 @@ fn who_breaks_off_is_forgotten_by_the_backend_too() {
         while in_flight() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        let next = ask(&client, request("GET", "/next")).await.expect("an answer");
+        assert!(next.text().starts_with("app-1\nGET /next\n"), "nothing of it is left: {}", next.text());
     });
 }
 
