@@ -154,7 +154,12 @@ mod tests {
     fn design() -> Design {
         let srv1 = || vec![name("srv1")];
         Design {
-            site: Site { domain: "foobar.com".to_owned(), hosts: vec!["www.foobar.com".to_owned()] },
+            site: Site {
+                domain: "foobar.com".to_owned(),
+                hosts: vec!["www.foobar.com".to_owned()],
+                maintenance_page: None,
+                maintenance_allow: Vec::new(),
+            },
             servers: vec![Server { name: name("srv1"), public: Vec::new(), private: None }],
             dns: Some(Dns { servers: srv1(), ttl_s: 30 }),
             balancer: None,
@@ -173,6 +178,8 @@ mod tests {
             firewall: None,
             monitor: None,
             limits: None,
+            headers: Default::default(),
+            redirects: Vec::new(),
             check: Vec::new(),
         }
     }

@@ -148,7 +148,7 @@ prop_compose! {
         let [dns, balancer, web, app, database] = std::array::from_fn(role);
         let primary = primary.get(&names).clone();
         Design {
-            site: Site { domain: format!("{label}.com"), hosts: vec![format!("www.{label}.com")] },
+            site: Site { domain: format!("{label}.com"), hosts: vec![format!("www.{label}.com")], maintenance_page: None, maintenance_allow: Vec::new() },
             servers: names.iter().enumerate().map(|(index, name)| any_server(index, name, flags[0])).collect(),
             dns: dns.map(|servers| Dns { servers, ttl_s: 30 }),
             balancer: balancer.map(|servers| any_balancer(servers, carried(roles[2] ^ roles[4]))),
@@ -158,7 +158,7 @@ prop_compose! {
                 replicas.retain(|name| *name != primary);
                 Database { primary, replicas, name: "app".to_owned(), user: "app".to_owned() }
             }),
-            tls: flags[1].then_some(Tls { certificate: Certificate::Internal, http2: true }),
+            tls: flags[1].then_some(Tls { certificate: Certificate::Internal, http2: true, hsts: None }),
             firewall: flags[2].then(|| Firewall { ssh_from: vec![], ssh_port: 22 }),
             monitor: flags[3].then(|| Monitor { metrics_from: vec![] }),
             ..example(DesignKind::Simple)

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
-use triad_model::{Algorithm, Code};
+use triad_model::{Algorithm, Code, RedirectSource, RedirectTarget};
 
 use crate::table::{Field, Table};
 
@@ -23,6 +23,8 @@ pub(crate) struct File {
     pub(crate) database: Option<Database>,
     pub(crate) tls: Option<Tls>,
     pub(crate) limits: Option<Limits>,
+    pub(crate) headers: Option<Headers>,
+    pub(crate) redirects: Vec<Redirect>,
     pub(crate) firewall: Option<Firewall>,
     pub(crate) monitor: Option<Monitor>,
     pub(crate) allowed: Vec<Allowed>,
@@ -35,6 +37,8 @@ pub(crate) type Servers = Field<Vec<Spanned<String>>>;
 pub(crate) struct Site {
     pub(crate) domain: Field<String>,
     pub(crate) hosts: Field<Vec<Spanned<String>>>,
+    pub(crate) maintenance_page: Field<PathBuf>,
+    pub(crate) maintenance_allow: Field<Vec<Spanned<String>>>,
 }
 
 /// `[servers.NAME]`
@@ -120,6 +124,8 @@ pub(crate) struct Tls {
     pub(crate) certificate_file: Field<PathBuf>,
     pub(crate) key_file: Field<PathBuf>,
     pub(crate) http2: bool,
+    pub(crate) hsts_max_age_s: u32,
+    pub(crate) hsts_include_subdomains: Spanned<bool>,
 }
 
 /// `[limits]`
@@ -130,6 +136,26 @@ pub(crate) struct Limits {
     pub(crate) burst: u32,
     pub(crate) connections: u32,
     pub(crate) exempt: Field<Vec<Spanned<String>>>,
+}
+
+/// `[headers]`
+pub(crate) struct Headers {
+    pub(crate) request: HeaderRules,
+    pub(crate) response: HeaderRules,
+}
+
+/// `request = { … }` and `response = { … }` of `[headers]`
+pub(crate) struct HeaderRules {
+    pub(crate) set: Vec<(Spanned<String>, String)>,
+    pub(crate) add: Vec<(Spanned<String>, String)>,
+    pub(crate) remove: Field<Vec<Spanned<String>>>,
+}
+
+/// `[[redirects]]`
+pub(crate) struct Redirect {
+    pub(crate) from: Field<RedirectSource>,
+    pub(crate) to: Field<RedirectTarget>,
+    pub(crate) status: u16,
 }
 
 /// `[firewall]`
@@ -164,6 +190,8 @@ impl File {
             database: root.section("database").map(|table| Database::read(&table)),
             tls: root.section("tls").map(|table| Tls::read(&table)),
             limits: root.section("limits").map(|table| Limits::read(&table)),
+            headers: root.section("headers").map(|table| Headers::read(&table)),
+            redirects: root.tables("redirects").iter().map(Redirect::read).collect(),
             firewall: root.section("firewall").map(|table| Firewall::read(&table)),
             monitor: root.section("monitor").map(|table| Monitor { metrics_from: table.list("metrics_from") }),
             allowed: root.section_or_defaults("check").tables("allow").iter().map(Allowed::read).collect(),
@@ -173,7 +201,12 @@ impl File {
 
 impl Site {
     fn read(table: &Table<'_>) -> Self {
-        Self { domain: table.parsed("domain"), hosts: table.list("hosts") }
+        Self {
+            domain: table.parsed("domain"),
+            hosts: table.list("hosts"),
+            maintenance_page: table.parsed("maintenance_page"),
+            maintenance_allow: table.list("maintenance_allow"),
+        }
     }
 }
 
@@ -268,6 +301,11 @@ impl Tls {
             certificate_file: table.parsed("certificate_file"),
             key_file: table.parsed("key_file"),
             http2: table.flag("http2"),
+            hsts_max_age_s: table.integer("hsts_max_age_s"),
+            hsts_include_subdomains: Spanned::new(
+                table.place("hsts_include_subdomains"),
+                table.flag("hsts_include_subdomains"),
+            ),
         }
     }
 }
@@ -281,6 +319,25 @@ impl Limits {
             connections: table.integer("connections"),
             exempt: table.list("exempt"),
         }
+    }
+}
+
+impl Headers {
+    fn read(table: &Table<'_>) -> Self {
+        let rules = |name| HeaderRules::read(&table.section_or_defaults(name));
+        Self { request: rules("request"), response: rules("response") }
+    }
+}
+
+impl HeaderRules {
+    fn read(table: &Table<'_>) -> Self {
+        Self { set: table.fields("set"), add: table.fields("add"), remove: table.list("remove") }
+    }
+}
+
+impl Redirect {
+    fn read(table: &Table<'_>) -> Self {
+        Self { from: table.parsed("from"), to: table.parsed("to"), status: table.integer("status") }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::path::{Component, Path};
 
-use triad_model::{IpNet, ServerName};
+use triad_model::{
+    HEADER_VALUE_BYTES_MAX, IpNet, RedirectSource, RedirectTarget, ServerName, is_header_value, reserved_header,
+};
 
 /// The form of a string.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,14 @@ pub(crate) enum Format {
     UrlPath,
     /// A name of a header or cookie.
     Token,
+    /// A name of a header field that rules can name.
+    FieldName,
+    /// A value of a header field.
+    FieldValue,
+    /// Which requests a redirect is for.
+    RedirectSource,
+    /// Where a redirect leads.
+    RedirectTarget,
     /// A shell command.
     Command,
     /// A line of prose.
@@ -80,6 +90,10 @@ impl Format {
             Format::Folder => check_folder(text),
             Format::UrlPath => check_url_path(text),
             Format::Token => check_token(text),
+            Format::FieldName => check_field_name(text),
+            Format::FieldValue => check_field_value(text),
+            Format::RedirectSource => check_redirect_source(text),
+            Format::RedirectTarget => check_redirect_target(text),
             Format::Command => check_command(text),
             Format::Sentence => check_sentence(text),
             Format::Schema => check_schema(text),
@@ -98,7 +112,10 @@ impl Format {
             Format::Network => "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
             Format::Path | Format::Folder => "^[^/]",
             Format::UrlPath => "^/[!-~]*$",
-            Format::Token => "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$",
+            Format::Token | Format::FieldName => "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$",
+            Format::FieldValue => "^[!-~]([\\t -~]*[!-~])?$",
+            Format::RedirectSource => "^[a-z0-9.-]*/[!-~]*$",
+            Format::RedirectTarget => "^(https?://[a-z0-9.:-]+)?/[!-~]*$",
             Format::Command => "\\S",
             Format::Sentence => "^[^\\u0000-\\u001f\\u007f]*\\S[^\\u0000-\\u001f\\u007f]*$",
             Format::Schema | Format::Account => "^[a-z][a-z0-9_]{0,31}$",
@@ -117,6 +134,10 @@ impl Format {
             Format::Folder => "folder",
             Format::UrlPath => "URL path",
             Format::Token => "name of a header or cookie",
+            Format::FieldName => "header field name",
+            Format::FieldValue => "header field value",
+            Format::RedirectSource => "path, or host and path",
+            Format::RedirectTarget => "path or URL",
             Format::Command => "shell command",
             Format::Sentence => "line of prose",
             Format::Schema | Format::Account => "identifier",
@@ -283,6 +304,38 @@ fn check_token(text: &str) -> Result<(), Fault> {
     }
     let help = format!("write 1 to {TOKEN_LENGTH_MAX} letters, digits and hyphens, such as X-User");
     Err(Fault::new(format!("{text:?} is no name of a header or cookie"), help))
+}
+
+fn check_field_name(text: &str) -> Result<(), Fault> {
+    check_token(text)?;
+    match reserved_header(text) {
+        Some(why) => Err(Fault::new(format!("{text} {why}"), "remove it: the edge decides about it itself")),
+        None => Ok(()),
+    }
+}
+
+fn check_field_value(text: &str) -> Result<(), Fault> {
+    if is_header_value(text) {
+        return Ok(());
+    }
+    let help = format!(
+        "write 1 to {HEADER_VALUE_BYTES_MAX} visible ASCII characters, with blanks only between them; to be rid of a \
+         field, write its name in `remove`"
+    );
+    Err(Fault::new(format!("{text:?} is no value of a header field"), help))
+}
+
+fn check_redirect_source(text: &str) -> Result<(), Fault> {
+    let why = text.parse::<RedirectSource>().map(drop);
+    let help =
+        "write a path, or a host and a path, with /* at its end for all that begin so: \"/old\", \"foobar.com/*\"";
+    why.map_err(|why| Fault::new(format!("{text:?} {why}"), help))
+}
+
+fn check_redirect_target(text: &str) -> Result<(), Fault> {
+    let why = text.parse::<RedirectTarget>().map(drop);
+    let help = "write a path, or a URL with its path: \"/new\", \"https://www.foobar.com/*\"";
+    why.map_err(|why| Fault::new(format!("{text:?} {why}"), help))
 }
 
 fn check_command(text: &str) -> Result<(), Fault> {

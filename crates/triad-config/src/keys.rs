@@ -1,7 +1,7 @@
 //! The sections and keys of the file, in one table: what the reader accepts, the schema describes and the reference
 //! documents is this and nothing else.
 
-use triad_model::{Backend, Balancer, Code, INSTANCES_MAX};
+use triad_model::{Backend, Balancer, Code, INSTANCES_MAX, REDIRECT_STATUS, REDIRECT_STATUSES};
 
 use crate::format::Format;
 
@@ -23,6 +23,8 @@ pub(crate) struct Key {
 pub(crate) enum Kind {
     /// This integer and no other.
     Exactly(i64),
+    /// One of these integers.
+    OneOf(&'static [i64]),
     /// An integer from `min` to `max`.
     Integer { min: i64, max: i64 },
     /// `true` or `false`.
@@ -43,6 +45,8 @@ pub(crate) enum Kind {
     Named { names: Format, keys: &'static [Key] },
     /// A table of strings under names of environment variables.
     Variables,
+    /// A table of strings under names of header fields.
+    Fields,
 }
 
 /// Whether a key must stand in the file, and what holds if it does not.
@@ -127,6 +131,20 @@ pub(crate) static ROOT: &[Key] = &[
          Requests beyond it are answered 429, connections closed. Without this section, no limits.",
     ),
     optional(
+        "headers",
+        Kind::Table(HEADERS),
+        "{ response = { set = { X-Frame-Options = \"DENY\" } } }",
+        "Header fields of users' requests, as they go on to a backend, and of every answer to a user: of the \
+         application, of static files, of pages of our own. Applied once, where users' requests arrive.",
+    ),
+    default(
+        "redirects",
+        Kind::Tables(REDIRECTS),
+        Presence::EmptyList,
+        "[{ from = \"foobar.com/*\", to = \"https://www.foobar.com/*\" }]",
+        "Requests that are sent elsewhere, with their query. With `[tls]`, plain HTTP goes to HTTPS first.",
+    ),
+    optional(
         "firewall",
         Kind::Table(FIREWALL),
         "{ ssh_from = [\"198.51.100.0/24\"] }",
@@ -154,6 +172,20 @@ static SITE: &[Key] = &[
         Presence::Derived("`www.` and the domain, then the domain itself"),
         "[\"www.foobar.com\", \"foobar.com\"]",
         "Host names the site answers to, the canonical one first. Each is the domain or below it.",
+    ),
+    optional(
+        "maintenance_page",
+        Kind::Text(Format::Path),
+        "\"maintenance.html\"",
+        "HTML file, inside this file's folder, that users get with 503 while `triad maintenance on` holds; \
+         `{message}` in it is replaced by the message. Up to 256 KiB. Without it, a page of ours.",
+    ),
+    default(
+        "maintenance_allow",
+        Kind::List { of: Format::Network, min: 0 },
+        Presence::EmptyList,
+        "[\"198.51.100.0/24\"]",
+        "Networks that reach the site during maintenance: your own, so that the team can look.",
     ),
 ];
 
@@ -422,6 +454,23 @@ static TLS: &[Key] = &[
         "Whether clients may choose HTTP/2. What they say in it is held to the rules of HTTP/1.1, which backends are \
          spoken to in.",
     ),
+    default(
+        "hsts_max_age_s",
+        Kind::Integer { min: 0, max: 63_072_000 },
+        Presence::Integer(0),
+        "300",
+        "Sends `Strict-Transport-Security` with answers over HTTPS: for this many seconds browsers ask the site over \
+         HTTPS only and let nobody past a certificate they do not trust. Begin with 300, and write 31536000 when all \
+         is well: browsers remember it, and 0 only stops telling them. To take it back, write 1 for as long as the \
+         longest time you had.",
+    ),
+    default(
+        "hsts_include_subdomains",
+        Kind::Flag,
+        Presence::Flag(false),
+        "true",
+        "The same for all names below the host that was asked, whoever serves them. With `hsts_max_age_s` only.",
+    ),
 ];
 
 static FIREWALL: &[Key] = &[
@@ -466,6 +515,72 @@ static LIMITS: &[Key] = &[
         Presence::EmptyList,
         "[\"198.51.100.0/24\"]",
         "Networks that are not limited: your own, and whoever watches the site.",
+    ),
+];
+
+static HEADERS: &[Key] = &[
+    default(
+        "request",
+        Kind::Table(HEADER_RULES),
+        Presence::Derived("none"),
+        "{ set = { X-Site = \"foobar\" }, remove = [\"X-Debug\"] }",
+        "Fields of requests, as a backend gets them.",
+    ),
+    default(
+        "response",
+        Kind::Table(HEADER_RULES),
+        Presence::Derived("none"),
+        "{ set = { X-Frame-Options = \"DENY\" }, remove = [\"X-Powered-By\"] }",
+        "Fields of answers, as a user gets them.",
+    ),
+];
+
+static HEADER_RULES: &[Key] = &[
+    default(
+        "set",
+        Kind::Fields,
+        Presence::Derived("empty"),
+        "{ X-Frame-Options = \"DENY\" }",
+        "Fields that are there with this value, in place of any that are there already. Never secrets.",
+    ),
+    default(
+        "add",
+        Kind::Fields,
+        Presence::Derived("empty"),
+        "{ Link = \"</style.css>; rel=preload\" }",
+        "Fields that are there beside those that are there already. Never secrets.",
+    ),
+    default(
+        "remove",
+        Kind::List { of: Format::FieldName, min: 0 },
+        Presence::EmptyList,
+        "[\"X-Powered-By\"]",
+        "Fields that do not pass.",
+    ),
+];
+
+static REDIRECTS: &[Key] = &[
+    required(
+        "from",
+        Kind::Text(Format::RedirectSource),
+        "\"/old/*\"",
+        "Which requests: a path, byte for byte; with `/*` at its end, all that begin so. With a host of the site before \
+         it, only those for that host: `foobar.com/*`. A whole path goes before a prefix, a longer prefix before a \
+         shorter one, one with a host before one without.",
+    ),
+    required(
+        "to",
+        Kind::Text(Format::RedirectTarget),
+        "\"/new/*\"",
+        "Where to: a path on the same host, or a URL; `*` at its end is what `*` in `from` stands for.",
+    ),
+    default(
+        "status",
+        Kind::OneOf(REDIRECT_STATUSES),
+        Presence::Integer(REDIRECT_STATUS),
+        "301",
+        "301 and 308 are for ever, and browsers remember them; 302, 303 and 307 for this time. 307 and 308 keep the \
+         method, 303 makes it GET.",
     ),
 ];
 

@@ -6,7 +6,8 @@
 //! 2. `reader` walks it beside the table of sections and keys in `keys` and reports what does not fit: unknown keys,
 //!    missing keys, values of the wrong type or form.
 //! 3. `file` takes the values out, through `table`, into the file form, each with the place it stands at.
-//! 4. `rules` reports what cannot be together: a role on a server that is not listed, two servers with one address.
+//! 4. `rules` reports what cannot be together: a role on a server that is not listed, two servers with one address;
+//!    `requests` the same of what is said of requests and answers, such as redirects in a circle.
 //! 5. `resolve` fills in the defaults. It runs only on a file without mistakes.
 //!
 //! Invariants: only [`load`] and [`find_file`] read the file system; no text makes [`parse`] or [`render`] panic;
@@ -23,6 +24,7 @@ mod mistake;
 mod paths;
 mod place;
 mod reader;
+mod requests;
 mod resolve;
 mod rules;
 mod schema;

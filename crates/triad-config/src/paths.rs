@@ -4,6 +4,8 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use triad_model::Maintenance;
+
 use crate::file::File;
 use crate::mistake::Mistakes;
 
@@ -19,13 +21,15 @@ pub(crate) struct Claim {
 enum ClaimKind {
     Folder,
     File,
+    /// A text file of a bounded length.
+    Page,
 }
 
 impl ClaimKind {
     fn as_str(self) -> &'static str {
         match self {
             ClaimKind::Folder => "folder",
-            ClaimKind::File => "file",
+            ClaimKind::File | ClaimKind::Page => "file",
         }
     }
 }
@@ -36,7 +40,9 @@ pub(crate) fn claims(file: &File) -> Vec<Claim> {
     // A build makes the application's folder, so it need not be there yet.
     let directory = file.app.as_ref().filter(|app| app.build.is_absent()).and_then(|app| app.directory.given());
     let files = file.tls.as_ref().filter(|tls| tls.certificate.value().is_some_and(|it| it == "files"));
+    let page = file.site.as_ref().and_then(|site| site.maintenance_page.given());
     [
+        ("site.maintenance_page", page, ClaimKind::Page),
         ("web.root", root, ClaimKind::Folder),
         ("app.directory", directory, ClaimKind::Folder),
         ("tls.certificate_file", files.and_then(|tls| tls.certificate_file.given()), ClaimKind::File),
@@ -64,9 +70,13 @@ fn probe(path: &Path, kind: ClaimKind) -> io::Result<()> {
     let metadata = path.metadata()?;
     match kind {
         ClaimKind::Folder => path.read_dir().map(|_| ()),
+        ClaimKind::Page if metadata.is_file() && metadata.len() > Maintenance::PAGE_BYTES_MAX => {
+            Err(io::ErrorKind::FileTooLarge.into())
+        }
+        ClaimKind::Page if metadata.is_file() => std::fs::read_to_string(path).map(|_| ()),
         ClaimKind::File if metadata.is_file() => std::fs::File::open(path).map(|_| ()),
-        ClaimKind::File if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        ClaimKind::File => Err(io::ErrorKind::InvalidInput.into()),
+        _ if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
 
@@ -76,6 +86,8 @@ fn clause(error: &io::Error, kind: ClaimKind) -> String {
         io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput => {
             format!("is not a {}", kind.as_str())
         }
+        io::ErrorKind::FileTooLarge => format!("is longer than {} KiB", Maintenance::PAGE_BYTES_MAX >> 10),
+        io::ErrorKind::InvalidData => "is not UTF-8 text".to_owned(),
         _ => format!("cannot be read: {error}"),
     }
 }
@@ -85,6 +97,10 @@ fn help(claim: &Claim, error: &io::Error) -> String {
         (_, io::ErrorKind::PermissionDenied) => {
             format!("give the account that runs triad the right to read {:?}", claim.path.display())
         }
+        (_, io::ErrorKind::FileTooLarge) => {
+            "write a page without pictures in it; link to them on another host".to_owned()
+        }
+        (_, io::ErrorKind::InvalidData) => "write a page of HTML in UTF-8".to_owned(),
         ("app.directory", _) => "write the folder of the code, or a build command that makes it".to_owned(),
         _ => format!("write a {} that is there; the path is relative to the folder of this file", claim.kind.as_str()),
     }

@@ -72,6 +72,7 @@ impl<'m, 't> Reader<'m, 't> {
             (Kind::Table(keys), DeValue::Table(table)) => self.table(keys, table, at, path),
             (Kind::Named { names, keys }, DeValue::Table(table)) => self.named(key, *names, keys, table, path),
             (Kind::Variables, DeValue::Table(table)) => self.variables(table, path),
+            (Kind::Fields, DeValue::Table(table)) => self.fields(table, path),
             (Kind::Tables(keys), DeValue::Array(items)) => self.tables(key, keys, items.iter(), path),
             (Kind::List { of, .. } | Kind::OneOrMore(of), DeValue::Array(items)) => {
                 self.items(key, *of, items.iter(), path);
@@ -139,6 +140,29 @@ impl<'m, 't> Reader<'m, 't> {
                 );
             } else if let Err(fault) = check_variable(name.get_ref(), value.get_ref()) {
                 self.mistakes.add(name.span(), path, fault.what, fault.help);
+            }
+        }
+    }
+
+    fn fields(&mut self, table: &DeTable<'_>, path: &str) {
+        let mut seen = BTreeSet::new();
+        for (name, value) in table {
+            let path = join(path, name.get_ref());
+            if looks_secret(name.get_ref()) {
+                self.mistakes.add_hiding(
+                    value.span(),
+                    name.span(),
+                    path,
+                    format!("{} looks like a secret, and secrets never stand in the file", name.get_ref()),
+                    "remove it; let the application send it",
+                );
+            } else if let Err(fault) = Format::FieldName.check(name.get_ref()) {
+                self.mistakes.add(name.span(), path, fault.what, fault.help);
+            } else if let Err(fault) = check_field(name.get_ref(), value.get_ref()) {
+                self.mistakes.add(value.span(), path, fault.what, fault.help);
+            } else if !seen.insert(name.get_ref().to_ascii_lowercase()) {
+                let what = format!("{} stands twice in the table; case makes no difference", name.get_ref());
+                self.mistakes.add(name.span(), path, what, "remove one of them");
             }
         }
     }
@@ -221,6 +245,7 @@ pub(crate) fn check(key: &Key, value: &DeValue<'_>) -> Result<(), Fault> {
     let typed = |fits: bool, what: &str| if fits { Ok(()) } else { Err(wrong_type(key, what, value)) };
     match key.kind {
         Kind::Exactly(only) => check_exactly(key, only, value),
+        Kind::OneOf(numbers) => check_one_of(key, numbers, value),
         Kind::Integer { min, max } => check_integer(key, min, max, value),
         Kind::Flag => typed(value.is_bool(), "true or false"),
         Kind::Text(format) => check_text(key, format, value),
@@ -229,7 +254,7 @@ pub(crate) fn check(key: &Key, value: &DeValue<'_>) -> Result<(), Fault> {
         Kind::Tables(_) => typed(value.is_array(), "a list of tables"),
         Kind::OneOrMore(format) if value.is_str() => check_text(key, format, value),
         Kind::OneOrMore(_) => check_list(key, 1, value),
-        Kind::Table(_) | Kind::Named { .. } | Kind::Variables => typed(value.is_table(), "a table"),
+        Kind::Table(_) | Kind::Named { .. } | Kind::Variables | Kind::Fields => typed(value.is_table(), "a table"),
     }
 }
 
@@ -242,6 +267,16 @@ fn check_exactly(key: &Key, only: i64, value: &DeValue<'_>) -> Result<(), Fault>
         )),
         None => Err(wrong_type(key, "an integer", value)),
     }
+}
+
+fn check_one_of(key: &Key, numbers: &[i64], value: &DeValue<'_>) -> Result<(), Fault> {
+    let Some(integer) = value.as_integer() else { return Err(wrong_type(key, "an integer", value)) };
+    if to_i64(integer).is_some_and(|number| numbers.contains(&number)) {
+        return Ok(());
+    }
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    let help = format!("write {} = {}", key.name, numbers.join(" or "));
+    Err(Fault::new(format!("{} is no {} that can be given", shown(value), key.name), help))
 }
 
 fn check_integer(key: &Key, min: i64, max: i64, value: &DeValue<'_>) -> Result<(), Fault> {
@@ -300,6 +335,13 @@ fn check_variable(name: &str, value: &DeValue<'_>) -> Result<(), Fault> {
     match value.as_str() {
         Some(text) if text.contains('\0') => Err(Fault::new("the value has a NUL in it", "remove the NUL")),
         Some(_) => Ok(()),
+        None => Err(Fault::new(expected("a string", value), format!("write {name} = \"…\""))),
+    }
+}
+
+fn check_field(name: &str, value: &DeValue<'_>) -> Result<(), Fault> {
+    match value.as_str() {
+        Some(text) => Format::FieldValue.check(text),
         None => Err(Fault::new(expected("a string", value), format!("write {name} = \"…\""))),
     }
 }

@@ -2,8 +2,8 @@
 
 use toml::Spanned;
 use triad_model::{
-    Allowed, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, IpNet, Limits, Monitor,
-    Server, ServerName, Site, Tls, Web,
+    Allowed, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HeaderRules, Headers, HealthCheck,
+    Hsts, IpNet, Limits, Monitor, Redirect, Server, ServerName, Site, Tls, Web,
 };
 
 use crate::file;
@@ -26,6 +26,8 @@ pub(crate) fn resolve(file: &File) -> Option<Design> {
         database: optional(&file.database, |it| database(it, &site.domain))?,
         tls: optional(&file.tls, tls)?,
         limits: optional(&file.limits, limits)?,
+        headers: optional(&file.headers, headers)?.unwrap_or_default(),
+        redirects: file.redirects.iter().map(redirect).collect::<Option<_>>()?,
         firewall: optional(&file.firewall, firewall)?,
         monitor: optional(&file.monitor, |monitor| Some(Monitor { metrics_from: networks(&monitor.metrics_from)? }))?,
         check: file.allowed.iter().map(allowed).collect::<Option<_>>()?,
@@ -42,12 +44,21 @@ fn optional<F, M>(section: &Option<F>, resolve: impl FnOnce(&F) -> Option<M>) ->
 }
 
 fn site(site: &file::Site) -> Option<Site> {
-    let domain = site.domain.value()?.clone();
-    let hosts = match &site.hosts {
-        Field::Absent => vec![format!("www.{domain}"), domain.clone()],
-        hosts => values(hosts)?,
-    };
-    Some(Site { domain, hosts })
+    Some(Site {
+        domain: site.domain.value()?.clone(),
+        hosts: hosts(site)?,
+        maintenance_page: site.maintenance_page.value().cloned(),
+        maintenance_allow: networks(&site.maintenance_allow)?,
+    })
+}
+
+/// The names the site answers to.
+pub(crate) fn hosts(site: &file::Site) -> Option<Vec<String>> {
+    let domain = site.domain.value()?;
+    match &site.hosts {
+        Field::Absent => Some(vec![format!("www.{domain}"), domain.clone()]),
+        hosts => values(hosts),
+    }
 }
 
 fn server(server: &file::Server) -> Option<Server> {
@@ -143,7 +154,8 @@ fn tls(tls: &file::Tls) -> Option<Tls> {
         },
         _ => Certificate::Internal,
     };
-    Some(Tls { certificate, http2: tls.http2 })
+    let hsts = Hsts { max_age_s: tls.hsts_max_age_s, include_subdomains: *tls.hsts_include_subdomains.get_ref() };
+    Some(Tls { certificate, http2: tls.http2, hsts: (hsts.max_age_s > 0).then_some(hsts) })
 }
 
 fn limits(limits: &file::Limits) -> Option<Limits> {
@@ -155,6 +167,22 @@ fn limits(limits: &file::Limits) -> Option<Limits> {
         connections: given(limits.connections),
         exempt: networks(&limits.exempt)?,
     })
+}
+
+fn headers(headers: &file::Headers) -> Option<Headers> {
+    Some(Headers { request: header_rules(&headers.request)?, response: header_rules(&headers.response)? })
+}
+
+fn header_rules(rules: &file::HeaderRules) -> Option<HeaderRules> {
+    let fields = |fields: &[(Spanned<String>, String)]| -> Vec<(String, String)> {
+        fields.iter().map(|(name, value)| (name.get_ref().clone(), value.clone())).collect()
+    };
+    let remove = if rules.remove.is_absent() { Vec::new() } else { values(&rules.remove)? };
+    Some(HeaderRules { set: fields(&rules.set), add: fields(&rules.add), remove })
+}
+
+fn redirect(redirect: &file::Redirect) -> Option<Redirect> {
+    Some(Redirect { from: redirect.from.value()?.clone(), to: redirect.to.value()?.clone(), status: redirect.status })
 }
 
 fn firewall(firewall: &file::Firewall) -> Option<Firewall> {

@@ -12,6 +12,7 @@ use triad_model::{AGENT, Algorithm, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
 use crate::file::{Database, File, Server, Servers};
 use crate::format::Format;
 use crate::mistake::Mistakes;
+use crate::requests;
 use crate::resolve::default_database_name;
 use crate::suggest::{and_list, suggest};
 use crate::table::Field;
@@ -34,6 +35,7 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
     check_backends(file, mistakes);
     check_algorithm(file, mistakes);
     check_limits(file, mistakes);
+    requests::check(file, mistakes);
     check_allowed(file, mistakes);
     check_database(file, mistakes);
     check_certificate(file, mistakes);

@@ -42,6 +42,7 @@ fn key_schema(key: &Key) -> Value {
 fn kind_schema(kind: &Kind) -> Map<String, Value> {
     match kind {
         Kind::Exactly(only) => object(json!({ "const": only })),
+        Kind::OneOf(numbers) => object(json!({ "enum": numbers })),
         Kind::Integer { min, max } => object(json!({ "type": "integer", "minimum": min, "maximum": max })),
         Kind::Flag => object(json!({ "type": "boolean" })),
         Kind::Text(format) => text_schema(*format),
@@ -59,6 +60,11 @@ fn kind_schema(kind: &Kind) -> Map<String, Value> {
             "type": "object",
             "propertyNames": { "pattern": "^[A-Z_][A-Z0-9_]*$" },
             "additionalProperties": { "type": "string" },
+        })),
+        Kind::Fields => object(json!({
+            "type": "object",
+            "propertyNames": { "pattern": Format::FieldName.pattern() },
+            "additionalProperties": text_schema(Format::FieldValue),
         })),
     }
 }
@@ -84,7 +90,7 @@ pub fn reference() -> String {
     for key in ROOT {
         text.push('\n');
         match key.kind {
-            Kind::Table(_) | Kind::Named { .. } => describe_table(key, key.name, &mut text),
+            Kind::Table(_) | Kind::Tables(_) | Kind::Named { .. } => describe_table(key, key.name, &mut text),
             _ => text.push_str(&format!("`{} = {}` ({}): {}\n", key.name, key.example, presence(key), key.doc)),
         }
     }
@@ -129,6 +135,7 @@ fn capitalized(word: &str) -> String {
 fn kind_in_words(kind: &Kind) -> String {
     match kind {
         Kind::Exactly(only) => format!("`{only}`"),
+        Kind::OneOf(numbers) => numbers.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", "),
         Kind::Integer { min, max } => format!("integer, {min} to {max}"),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Text(format) => format.noun().to_owned(),
@@ -138,6 +145,6 @@ fn kind_in_words(kind: &Kind) -> String {
         Kind::Table(_) => "table".to_owned(),
         Kind::Tables(_) => "list of tables".to_owned(),
         Kind::Named { names, .. } => format!("tables, each under a {}", names.noun()),
-        Kind::Variables => "table of strings".to_owned(),
+        Kind::Variables | Kind::Fields => "table of strings".to_owned(),
     }
 }

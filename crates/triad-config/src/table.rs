@@ -183,6 +183,16 @@ impl<'v> Table<'v> {
         table.into_iter().flatten().map(|(name, value)| (name.get_ref().to_string(), text(value))).collect()
     }
 
+    /// Header fields, in the order of the file.
+    pub(crate) fn fields(&self, name: &str) -> Vec<(Spanned<String>, String)> {
+        let table = self.entry(name).1.and_then(|(_, value)| value.get_ref().as_table());
+        let text = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str().unwrap_or_default().to_owned();
+        let named = |name: &Spanned<_>| Spanned::new(name.span(), AsRef::<str>::as_ref(name.get_ref()).to_owned());
+        let mut fields: Vec<_> = table.into_iter().flatten().map(|(name, value)| (named(name), text(value))).collect();
+        fields.sort_by_key(|(name, _): &(Spanned<String>, String)| name.span().start);
+        fields
+    }
+
     /// The key called `name`, with the place of its name and its value, if it is there.
     fn entry(&self, name: &str) -> (&'static Key, Option<Entry<'v>>) {
         let key = key_called(self.keys, name);

@@ -24,6 +24,8 @@ fn site_folder() -> tempfile::TempDir {
     for name in ["tls/foobar.com.pem", "tls/foobar.com.key", "public/foobar.com.key"] {
         fs::write(folder.path().join(name), "PEM").expect("a file");
     }
+    fs::write(folder.path().join("public/long.html"), "a".repeat(256 * 1024 + 1)).expect("a file");
+    fs::write(folder.path().join("public/latin1.html"), b"caf\xe9").expect("a file");
     folder
 }
 

@@ -2,13 +2,17 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::page::page;
 use crate::{Body, RequestId, body};
 
 /// Seconds after which a client should ask again when nobody can serve it: one health check brings a backend back.
 const RETRY_AFTER_S: u32 = 2;
+/// The same during maintenance, which takes people.
+const MAINTENANCE_RETRY_AFTER_S: u32 = 120;
 
 /// Who is to blame; it decides where an operator looks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct Fault {
     pub whose: Whose,
     /// When a client may ask again, in seconds.
     pub retry_after_s: Option<u32>,
+    /// The page that is shown in place of ours.
+    page: Option<Bytes>,
 }
 
 impl Fault {
@@ -51,7 +57,7 @@ impl Fault {
     pub fn new(status: u16, whose: Whose, part: impl Into<Cow<'static, str>>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S);
-        Self { status, part: part.into(), whose, retry_after_s }
+        Self { status, part: part.into(), whose, retry_after_s, page: None }
     }
 
     /// A client that has asked for too much, and may ask again after so many seconds (RFC 6585 section 4).
@@ -59,9 +65,16 @@ impl Fault {
         Self { retry_after_s: Some(retry_after_s), ..Self::new(429, Whose::Client, "too many requests") }
     }
 
+    /// The site is closed for a while, as `page` says.
+    pub fn maintenance(page: Bytes) -> Self {
+        let retry_after_s = Some(MAINTENANCE_RETRY_AFTER_S);
+        Self { retry_after_s, page: Some(page), ..Self::new(503, Whose::Ourselves, "maintenance") }
+    }
+
     /// The answer: a small page that names the part and the request's id.
     pub fn response(&self, id: &RequestId) -> Response<Body> {
-        let mut response = Response::new(body::full(self.page(id)));
+        let page = self.page.clone().unwrap_or_else(|| self.page(id).into());
+        let mut response = Response::new(body::full(page));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -76,20 +89,8 @@ impl Fault {
         let code = self.status.as_u16();
         let reason = self.status.canonical_reason().unwrap_or("Error");
         let (advice, part, id) = (self.advice(), &self.part, id.as_str());
-        format!(
-            "<!doctype html>\n\
-             <html lang=\"en\">\n\
-             <meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width\">\n\
-             <title>{code} {reason}</title>\n\
-             <style>:root {{ color-scheme: light dark }} \
-             body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 15vh auto; padding: 0 1rem }} \
-             p:last-child {{ font-size: .875rem; opacity: .7 }}</style>\n\
-             <h1>{code} {reason}</h1>\n\
-             <p>{advice}</p>\n\
-             <p>What failed: {part}.<br>Request {id}</p>\n\
-             </html>\n"
-        )
+        let what = format!("What failed: {part}.<br>Request {id}");
+        page(&format!("{code} {reason}"), &[advice, &what])
     }
 
     fn advice(&self) -> &'static str {

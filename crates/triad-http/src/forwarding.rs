@@ -53,9 +53,17 @@ pub fn request_id(fields: &Fields, bytes: &[u8], peer: &Peer) -> RequestId {
     given.and_then(RequestId::parse).unwrap_or_default()
 }
 
-/// Writes a request's fields as they are passed on: hop-by-hop ones go, a stranger's claims go, ours are added.
-pub fn forward(writer: &mut HeadWriter<'_>, fields: &Fields, bytes: &[u8], peer: &Peer, id: &RequestId) {
-    writer.pass(fields, bytes, |_, name| !is_ours(name) && (peer.trusted || !is_claim(name)));
+/// Writes a request's fields as they are passed on: hop-by-hop ones go, a stranger's claims go, what the design does
+/// not let pass goes, ours are added.
+pub fn forward(
+    writer: &mut HeadWriter<'_>,
+    fields: &Fields,
+    bytes: &[u8],
+    peer: &Peer,
+    id: &RequestId,
+    passes: impl Fn(&[u8]) -> bool,
+) {
+    writer.pass(fields, bytes, |_, name| !is_ours(name) && (peer.trusted || !is_claim(name)) && passes(name));
     let told = |name| if peer.trusted { find(fields, bytes, name) } else { None };
     let text = |value: &&[u8]| value.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     match told(X_FORWARDED_FOR).filter(text) {
@@ -92,7 +100,8 @@ fn is_claim(name: &[u8]) -> bool {
     NAMES.iter().any(|claim| is_like(name, claim)) || starts_like(name, "x-forwarded")
 }
 
-fn is_like(name: &[u8], other: &str) -> bool {
+/// Whether a name is `other`, which is in lower case with hyphens, in any case and with hyphens or underscores.
+pub fn is_like(name: &[u8], other: &str) -> bool {
     name.len() == other.len() && starts_like(name, other)
 }
 
@@ -128,7 +137,7 @@ mod tests {
         let (head, bytes) = request(fields);
         let mut out = Vec::new();
         let mut writer = HeadWriter::request(&mut out, b"GET", &[b"/"]);
-        forward(&mut writer, &head.fields, &bytes, peer, id);
+        forward(&mut writer, &head.fields, &bytes, peer, id, |_| true);
         writer.finish();
         let text = String::from_utf8(out).expect("text");
         let mut lines: Vec<String> = text.trim_end().lines().skip(1).map(str::to_lowercase).collect();

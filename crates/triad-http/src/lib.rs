@@ -1,4 +1,4 @@
-//! What the proxy and the web server share: bodies, request ids, which fields may pass, errors as answers.
+//! What the proxy and the web server share: bodies, request ids, which fields may pass, errors as answers, small pages.
 //!
 //! Invariants: only [`Fault::response`] makes an error an answer; only [`forwarding`] decides which fields cross.
 
@@ -7,9 +7,11 @@
 pub mod body;
 mod fault;
 pub mod forwarding;
+mod page;
 mod request_id;
 
 pub use body::{Body, BodyError};
 pub use fault::{Fault, Whose};
 pub use forwarding::Peer;
+pub use page::maintenance_page;
 pub use request_id::RequestId;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Allowed, IpNet};
+use crate::{Allowed, Headers, IpNet, Redirect};
 
 /// A design, resolved: every default filled in, every name checked. `triad-config` makes it from `triad.toml`;
 /// whoever holds one may rely on what [`Design`]'s methods say without checking again.
@@ -30,6 +30,12 @@ pub struct Design {
     /// What one client may do; without this section, as much as it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// What happens to the header fields of users' requests and their answers.
+    #[serde(default, skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
+    /// Requests that are sent elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirects: Vec<Redirect>,
     /// Firewalls on every server; without this section there are none.
     pub firewall: Option<Firewall>,
     /// Monitoring agents on every server; without this section there are none.
@@ -46,6 +52,12 @@ pub struct Site {
     pub domain: String,
     /// Host names the site answers to, the canonical one first. Each is the domain or below it.
     pub hosts: Vec<String>,
+    /// The page that users get during maintenance, relative to the file's folder; without it, one of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_page: Option<PathBuf>,
+    /// Networks that reach the site during maintenance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maintenance_allow: Vec<IpNet>,
 }
 
 /// A server's name in the file: a DNS label, because it becomes one.
@@ -295,6 +307,18 @@ pub struct Tls {
     pub certificate: Certificate,
     /// Whether clients may choose HTTP/2.
     pub http2: bool,
+    /// What browsers are told to remember of HTTPS; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<Hsts>,
+}
+
+/// Strict transport security (RFC 6797): for this time, browsers ask the site over HTTPS only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hsts {
+    /// How long, in seconds.
+    pub max_age_s: u32,
+    /// Names below the host as well.
+    pub include_subdomains: bool,
 }
 
 /// Where the site's certificate comes from.

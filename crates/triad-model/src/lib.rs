@@ -8,29 +8,36 @@
 mod design;
 mod finding;
 mod flow;
+mod headers;
 mod health;
 mod ports;
 mod process;
+mod redirect;
 mod report;
 mod secret;
 mod setting;
 mod times;
 
 pub use design::{
-    Algorithm, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, InvalidServerName,
-    Limits, Monitor, Role, Server, ServerName, Site, Tls, Web,
+    Algorithm, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, Hsts,
+    InvalidServerName, Limits, Monitor, Role, Server, ServerName, Site, Tls, Web,
 };
 pub use finding::{Allowed, Code, Finding, Severity, UnknownCode};
 pub use flow::{Flow, Origin, Protocol, flows};
+pub use headers::{HEADER_RULES_MAX, HEADER_VALUE_BYTES_MAX, HeaderRules, Headers, is_header_value, reserved_header};
 pub use health::{CHECK_USER_AGENT, Health, Reading, Verdict};
 pub use ports::*;
 pub use process::{ProcessSpec, ServiceUser};
+pub use redirect::{
+    Endless, InvalidRedirect, REDIRECT_STATUS, REDIRECT_STATUSES, REDIRECTS_MAX, Redirect, RedirectSource,
+    RedirectTarget, endless_redirects, redirect_for,
+};
 pub use report::{
     BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, LATENCY_BOUNDS_S,
     LatencyHistogram, ProcessReport, ProcessState, Rates, RequestCount, RoleReport, ServerReport, State,
 };
 pub use secret::Secret;
-pub use setting::{BackendMode, BackendSetting};
+pub use setting::{BackendMode, BackendSetting, InvalidMessage, Maintenance};
 pub use times::*;
 
 pub use ipnet::IpNet;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BackendMode, Role, ServerName, Verdict};
+use crate::{BackendMode, Maintenance, Role, ServerName, Verdict};
 
 /// How a part is doing, best first, so that the worst of several is their maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -158,6 +158,9 @@ pub struct EdgeReport {
     pub relay_connections: u64,
     /// Connections the database relay could not pass on.
     pub relay_failures: u64,
+    /// Users are answered that the site is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
 }
 
 impl EdgeReport {

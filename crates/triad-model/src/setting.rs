@@ -42,3 +42,31 @@ impl fmt::Display for BackendMode {
         f.pad(self.as_str())
     }
 }
+
+/// What an operator told the front servers: users are answered that the site is closed for a while. It holds until
+/// another word, through restarts too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maintenance {
+    /// What users are told, in plain text.
+    pub message: Option<String>,
+}
+
+/// Why a text cannot be a [`Maintenance::message`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message is 1 to {} bytes of text on one line", Maintenance::MESSAGE_BYTES_MAX)]
+pub struct InvalidMessage;
+
+impl Maintenance {
+    /// Longest message.
+    pub const MESSAGE_BYTES_MAX: usize = 500;
+    /// Largest page of the team's own: it is held in memory, and goes to the edge with its plan.
+    pub const PAGE_BYTES_MAX: u64 = 256 * 1024;
+
+    /// Checks `message`.
+    pub fn new(message: Option<String>) -> Result<Self, InvalidMessage> {
+        let fits = |text: &str| {
+            !text.trim().is_empty() && text.len() <= Self::MESSAGE_BYTES_MAX && !text.contains(char::is_control)
+        };
+        if message.as_deref().is_none_or(fits) { Ok(Self { message }) } else { Err(InvalidMessage) }
+    }
+}

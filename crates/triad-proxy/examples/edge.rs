@@ -62,6 +62,10 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         balancer: None,
         local: Some(PoolPlan::new(backends.collect(), check)),
         limits: None,
+        headers: Default::default(),
+        redirects: Vec::new(),
+        hsts: None,
+        maintenance: Default::default(),
         relay: None,
         access_log: Some(args.access_log.clone()),
     })

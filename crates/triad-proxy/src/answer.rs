@@ -1,6 +1,5 @@
 //! Where a request goes, and what a backend gets of it.
 
-use http::header::LOCATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 use triad_http::{Body, Fault, Peer, RequestId, Whose, body, forwarding};
@@ -9,7 +8,9 @@ use triad_web::StaticFiles;
 
 use crate::balance::{HashOn, cookie, fingerprint};
 use crate::exchange::Request;
+use crate::header_rules::HeaderRules;
 use crate::live::Live;
+use crate::redirect::{Asked, moved};
 
 /// Which door a connection came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,15 @@ pub(crate) enum Way {
     Inside { through_balancer: bool },
 }
 
-/// Where the request goes whose `head` is in `bytes`.
-pub(crate) fn way(entrance: Entrance, live: &Live, head: &RequestHead, bytes: &[u8], is_check: bool) -> Way {
+/// Where the request of `peer` goes whose `head` is in `bytes`.
+pub(crate) fn way(
+    entrance: Entrance,
+    live: &Live,
+    head: &RequestHead,
+    bytes: &[u8],
+    peer: &Peer,
+    is_check: bool,
+) -> Way {
     let from_world = entrance != Entrance::Hop;
     if from_world && is_check {
         return Way::Here(Ok(alive()));
@@ -40,8 +48,11 @@ pub(crate) fn way(entrance: Entrance, live: &Live, head: &RequestHead, bytes: &[
         let Some(site) = head.host.and_then(|host| live.site(host.of_bytes(bytes))) else {
             return Way::Here(Err(Fault::new(421, Whose::Client, "the request's Host")));
         };
-        if entrance == Entrance::Http && live.redirect_to_https {
-            return Way::Here(redirect(site, head, bytes));
+        if let Some(fault) = live.closed.as_ref().and_then(|closed| closed.refusal(peer.address)) {
+            return Way::Here(Err(fault));
+        }
+        if let Some(answer) = redirect(entrance, live, site, head, bytes) {
+            return Way::Here(answer);
         }
     }
     Way::Inside { through_balancer: from_world && live.through_balancer }
@@ -61,14 +72,22 @@ fn alive() -> Response<Body> {
     response
 }
 
-fn redirect(site: &str, head: &RequestHead, bytes: &[u8]) -> Result<Response<Body>, Fault> {
+/// The answer to a request that is sent elsewhere: to HTTPS first, then where the design says.
+fn redirect(
+    entrance: Entrance,
+    live: &Live,
+    site: &str,
+    head: &RequestHead,
+    bytes: &[u8],
+) -> Option<Result<Response<Body>, Fault>> {
     let (slash, path) = head.path(bytes);
-    let location = HeaderValue::from_bytes(&[b"https://", site.as_bytes(), slash, path].concat());
-    let mut response = Response::new(body::empty());
-    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    let location = location.map_err(|_| Fault::new(400, Whose::Client, "the request's target"))?;
-    response.headers_mut().insert(LOCATION, location);
-    Ok(response)
+    if entrance == Entrance::Http && live.redirect_to_https {
+        let location = [b"https://", site.as_bytes(), slash, path].concat();
+        return Some(moved(StatusCode::PERMANENT_REDIRECT, location));
+    }
+    let scheme = if entrance == Entrance::Https { "https" } else { "http" };
+    let answer = |target: &[u8]| live.redirects.as_ref()?.answer(&Asked { scheme, host: site, target });
+    if slash.is_empty() { answer(path) } else { answer(&[slash, path].concat()) }
 }
 
 /// The answer if the request is for a file here. Some targets that we pass on cannot name one.
@@ -103,11 +122,24 @@ fn parts(head: &RequestHead, bytes: &[u8], id: RequestId) -> Option<Parts> {
 }
 
 /// Writes the request's head to `out` as a backend shall see it; returns what is needed of it after its bytes are gone.
-pub(crate) fn outgoing(out: &mut Vec<u8>, head: &RequestHead, bytes: &[u8], peer: &Peer, id: &RequestId) -> Request {
+pub(crate) fn outgoing(
+    out: &mut Vec<u8>,
+    head: &RequestHead,
+    bytes: &[u8],
+    peer: &Peer,
+    id: &RequestId,
+    rules: Option<&HeaderRules>,
+) -> Request {
     out.clear();
     let (slash, path) = head.path(bytes);
     let mut writer = HeadWriter::request(out, head.method_text.of_bytes(bytes), &[slash, path]);
-    forwarding::forward(&mut writer, &head.fields, bytes, peer, id);
+    match rules {
+        None => forwarding::forward(&mut writer, &head.fields, bytes, peer, id, |_| true),
+        Some(rules) => {
+            forwarding::forward(&mut writer, &head.fields, bytes, peer, id, |name| rules.passes(name));
+            rules.write(&mut writer);
+        }
+    }
     match (head.framing, head.content_length) {
         (Framing::None, Some(0)) => writer.content_length(0),
         (framing, _) => writer.framing(framing),

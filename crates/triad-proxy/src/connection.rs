@@ -181,7 +181,7 @@ impl Connection {
         self.record.begin(self.live.clone(), &self.peer, &self.head, bytes);
         let way = match self.record.is_check && self.entrance == Entrance::Hop && self.live.passes_on {
             true => passes_on(self.worker.shared.local.is_up() == Some(true)),
-            false => way(self.entrance, &self.live, &self.head, bytes, self.record.is_check),
+            false => way(self.entrance, &self.live, &self.head, bytes, &self.peer, self.record.is_check),
         };
         let way = match self.too_many() {
             Some(retry_after_s) => Way::Here(Err(Fault::too_many(retry_after_s))),
@@ -235,7 +235,8 @@ impl Connection {
     async fn respond(&mut self, response: http::Response<Body>, mut body: BodyReader) -> Next {
         let whole = read_over(&mut body, &mut self.client);
         let keep = self.head.keep_alive && whole && !self.worker.is_stopping();
-        match respond(&mut self.client, &mut self.record, &self.head, response, keep).await {
+        let rules = self.live.answer_rules(self.entrance);
+        match respond(&mut self.client, &mut self.record, &self.head, response, rules, keep).await {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(if whole { Ending::Read } else { Ending::Unread }),
         }
@@ -246,7 +247,8 @@ impl Connection {
         let bytes = &self.client.input.bytes()[..length];
         let hash_on = self.live.hash_on.as_ref().filter(|_| through_balancer);
         let key = hash_on.and_then(|on| key(on, &self.head, bytes, &self.peer));
-        let request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, &self.record.id);
+        let rules = self.live.request_rules(self.entrance);
+        let request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, &self.record.id, rules);
         self.client.input.consume(length);
         let memory = std::mem::take(&mut self.pending);
         let mut exchange = Exchange::new(
@@ -260,6 +262,8 @@ impl Connection {
         );
         exchange.through_balancer = through_balancer;
         exchange.key = key;
+        exchange.upload.rules = rules;
+        exchange.answer_rules = self.live.answer_rules(self.entrance);
         let outcome = match exchange.run().await {
             Ok(reply) => Ok(relay(&mut exchange, reply).await),
             Err(unanswered) => Err(unanswered),

@@ -17,6 +17,7 @@ use crate::backend::Backend;
 use crate::client::Client;
 use crate::clock::{Stall, TICK};
 use crate::counters::Ongoing;
+use crate::header_rules::HeaderRules;
 use crate::plan::Target;
 use crate::record::Record;
 use crate::serve::Worker;
@@ -62,7 +63,9 @@ pub(crate) struct Exchange<'a> {
     pub through_balancer: bool,
     /// The hash of what the balancer goes by.
     pub key: Option<u64>,
-    pub upload: Upload,
+    /// What happens to the fields of its answer.
+    pub answer_rules: Option<&'a HeaderRules>,
+    pub upload: Upload<'a>,
     tried: Vec<Arc<Backend>>,
     attempts: u32,
     interim: u32,
@@ -140,6 +143,7 @@ impl<'a> Exchange<'a> {
             head,
             through_balancer: false,
             key: None,
+            answer_rules: None,
             upload: Upload::new(request.framing, request.expects_continue, memory),
             tried: Vec::new(),
             attempts: 0,
@@ -334,7 +338,7 @@ impl<'a> Exchange<'a> {
         if head.status != 100 && self.request.version == Version::Http11 {
             let reason = head.reason.of_bytes(bytes);
             let mut writer = HeadWriter::response(&mut self.client.output, head.status, reason);
-            writer.pass(&head.fields, bytes, |_, _| true);
+            writer.pass(&head.fields, bytes, |_, name| self.answer_rules.is_none_or(|rules| rules.passes(name)));
             writer.finish();
         }
         Ok(())
@@ -374,7 +378,7 @@ impl Wait {
         context: &mut Context<'_>,
         client: &mut Client,
         backend: &Backend,
-        upload: &Upload,
+        upload: &Upload<'_>,
     ) -> Poll<Result<usize, Failure>> {
         while client.clock.poll_passed(context, self.tick) {
             let now = Instant::now();

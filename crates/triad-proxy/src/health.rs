@@ -142,6 +142,10 @@ mod tests {
             balancer: None,
             local: None,
             limits: None,
+            headers: Default::default(),
+            redirects: Vec::new(),
+            hsts: None,
+            maintenance: Default::default(),
             relay: None,
             access_log: None,
         };

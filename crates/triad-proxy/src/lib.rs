@@ -4,7 +4,8 @@
 //! streams if it is of that kind, `connection` reads heads and sees to it that each
 //! is answered, `answer` decides where the request goes, `exchange` sends it to a backend that `pool` and `balance` pick
 //! and `upstream` connects to, `reply` sends the answer back while `transfer` streams both bodies, `respond` sends
-//! answers of our own, `record` counts and `log` writes it. `health` and `outlier` decide who may be picked. `plan` says what all of
+//! answers of our own, `record` counts and `log` writes it. What the design says of users' requests and their answers is
+//! in `redirect`, `header_rules` and `maintenance`. `health` and `outlier` decide who may be picked. `plan` says what all of
 //! that works from. What HTTP/1.1 is, is `triad-http1`'s to know.
 //!
 //! Invariants: workers share no lock that is held across a wait; every queue, pool and retry has a bound; a client
@@ -21,16 +22,19 @@ mod clock;
 mod connection;
 mod counters;
 mod exchange;
+mod header_rules;
 mod health;
 mod http2;
 mod limit;
 mod live;
 mod log;
+mod maintenance;
 mod outlier;
 pub mod plan;
 mod pool;
 mod progress;
 mod record;
+mod redirect;
 mod relay;
 mod reply;
 mod respond;
@@ -41,5 +45,7 @@ mod transfer;
 mod upstream;
 
 pub use live::EdgeError;
-pub use plan::{BackendPlan, EdgeInputs, EdgePlan, ListenerSpec, PoolPlan, RelayTarget, Target, listeners};
+pub use plan::{
+    BackendPlan, EdgeInputs, EdgePlan, ListenerSpec, MaintenancePlan, PoolPlan, RelayTarget, Target, listeners,
+};
 pub use serve::Edge;

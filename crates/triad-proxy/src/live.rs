@@ -12,11 +12,15 @@ use triad_model::Limits;
 use triad_tls::TlsError;
 use triad_web::StaticFiles;
 
+use crate::answer::Entrance;
 use crate::balance::HashOn;
 use crate::counters::OTHER_SITE;
+use crate::header_rules::HeaderRules;
 use crate::limit::Limiter;
 use crate::log::Log;
+use crate::maintenance::Closed;
 use crate::plan::EdgePlan;
+use crate::redirect::Redirects;
 
 /// Why a plan cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +47,9 @@ pub enum EdgeError {
     /// The plan names no host.
     #[error("the plan's first host {0:?} is no host name; write it under site.hosts")]
     Host(String),
+    /// A rule for a field that would break messages.
+    #[error("the plan has a rule for the header field {0:?} that cannot be; write it as `triad check` says")]
+    Header(String),
     /// Sockets that do not fit together.
     #[error("the inherited sockets named {name:?} {problem}; the agent must pass the sockets of plan::listeners")]
     Sockets {
@@ -80,6 +87,13 @@ pub(crate) struct Live {
     pub log: Option<Arc<Log>>,
     /// What clients may do.
     pub limiter: Option<Arc<Limiter>>,
+    /// Set while users are turned away.
+    pub closed: Option<Closed>,
+    pub redirects: Option<Redirects>,
+    /// Rules for users' requests, for answers over HTTP, and for those over HTTPS.
+    request_rules: Option<HeaderRules>,
+    http_rules: Option<HeaderRules>,
+    https_rules: Option<HeaderRules>,
 }
 
 /// Whom the hop is open to.
@@ -122,8 +136,28 @@ impl Live {
             },
             hop_client: plan.identity.as_ref().map(triad_tls::mutual_client_config).transpose()?,
             limiter: plan.limits.as_ref().map(|limits| limiter(limits, before)),
+            closed: Closed::of(&plan.maintenance),
+            redirects: Redirects::of(&plan.redirects),
+            request_rules: HeaderRules::of(&plan.headers.request, None).map_err(EdgeError::Header)?,
+            http_rules: HeaderRules::of(&plan.headers.response, None).map_err(EdgeError::Header)?,
+            https_rules: HeaderRules::of(&plan.headers.response, plan.hsts).map_err(EdgeError::Header)?,
             log: open_log(plan.access_log.as_deref(), workers, before, log_dropped)?,
         })
+    }
+
+    /// What happens to the fields of a request that came in through `entrance`.
+    pub fn request_rules(&self, entrance: Entrance) -> Option<&HeaderRules> {
+        self.request_rules.as_ref().filter(|_| entrance != Entrance::Hop)
+    }
+
+    /// What happens to the fields of an answer that goes out through `entrance`. Strict transport security is for HTTPS
+    /// alone (RFC 6797 section 7.2).
+    pub fn answer_rules(&self, entrance: Entrance) -> Option<&HeaderRules> {
+        match entrance {
+            Entrance::Http => self.http_rules.as_ref(),
+            Entrance::Https => self.https_rules.as_ref(),
+            Entrance::Hop => None,
+        }
     }
 
     /// The label of the site `host` belongs to, which may end in a dot.

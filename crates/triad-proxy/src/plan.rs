@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use triad_model::{
-    Algorithm, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, HealthCheck, INSTANCE_CHECK_MS,
-    INSTANCE_FIRST, Limits, Role, ServerName,
+    Algorithm, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers, HealthCheck, Hsts,
+    INSTANCE_CHECK_MS, INSTANCE_FIRST, IpNet, Limits, Maintenance, Redirect, Role, ServerName,
 };
 use triad_tls::{Identity, KeyPair, internal_name};
 
@@ -41,6 +41,8 @@ pub struct EdgeInputs {
     pub site_certificate: Option<KeyPair>,
     /// Where the access log goes.
     pub access_log: Option<PathBuf>,
+    /// The text of the design's maintenance page, if it has one.
+    pub maintenance_page: Option<String>,
     /// The local database's socket, where there is one.
     pub database_socket: Option<PathBuf>,
 }
@@ -70,10 +72,39 @@ pub struct EdgePlan {
     pub local: Option<PoolPlan>,
     /// What one client may do, on front servers.
     pub limits: Option<Limits>,
+    /// What happens to header fields, on front servers.
+    #[serde(default, skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
+    /// Requests that are sent elsewhere, on front servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirects: Vec<Redirect>,
+    /// What browsers are told to remember of HTTPS, on front servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<Hsts>,
+    /// Whether users are turned away for a while.
+    #[serde(default, skip_serializing_if = "MaintenancePlan::is_default")]
+    pub maintenance: MaintenancePlan,
     /// Where the relay leads.
     pub relay: Option<RelayTarget>,
     /// Where the access log goes.
     pub access_log: Option<PathBuf>,
+}
+
+/// Maintenance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenancePlan {
+    /// What an operator said; `None`: the site is open.
+    pub order: Option<Maintenance>,
+    /// The design's own page.
+    pub page: Option<String>,
+    /// Networks that reach the site all the same.
+    pub allow: Vec<IpNet>,
+}
+
+impl MaintenancePlan {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Backends that do the same job.
@@ -194,6 +225,7 @@ impl EdgePlan {
     /// What `server`'s edge should be.
     pub fn of(design: &Design, server: &ServerName, inputs: EdgeInputs) -> Self {
         let encrypted = design.tls.is_some();
+        let is_front = design.fronts().contains(&server);
         let root = design.web.as_ref().filter(|web| web.servers.contains(server)).and_then(|web| web.root.as_ref());
         Self {
             hosts: design.site.hosts.clone(),
@@ -203,7 +235,11 @@ impl EdgePlan {
             root: root.map(|root| inputs.folder.join(root)),
             balancer: balancer_pool(design, server),
             local: local_pool(design, server),
-            limits: design.limits.clone().filter(|_| design.fronts().contains(&server)),
+            limits: design.limits.clone().filter(|_| is_front),
+            headers: if is_front { design.headers.clone() } else { Headers::default() },
+            redirects: if is_front { design.redirects.clone() } else { Vec::new() },
+            hsts: design.tls.as_ref().filter(|_| is_front).and_then(|tls| tls.hsts),
+            maintenance: if is_front { maintenance(design, inputs.maintenance_page) } else { Default::default() },
             relay: relay_target(design, server, inputs.database_socket),
             site_certificate: inputs.site_certificate.filter(|_| encrypted),
             http2: design.tls.as_ref().is_some_and(|tls| tls.http2),
@@ -223,6 +259,11 @@ fn hop_senders<'a>(design: &'a Design, server: &ServerName) -> Vec<&'a ServerNam
 fn checkers(design: &Design) -> Vec<IpAddr> {
     let name_servers = design.carriers(Role::Dns).into_iter().filter_map(|name| design.server(name));
     name_servers.flat_map(|server| server.public.iter().copied()).collect()
+}
+
+/// While nobody says otherwise, the site is open.
+fn maintenance(design: &Design, page: Option<String>) -> MaintenancePlan {
+    MaintenancePlan { order: None, page, allow: design.site.maintenance_allow.clone() }
 }
 
 fn private(design: &Design, server: &ServerName) -> Option<IpAddr> {

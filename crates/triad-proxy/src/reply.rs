@@ -52,6 +52,7 @@ pub(crate) async fn relay(exchange: &mut Exchange<'_>, mut reply: Reply) -> Rela
         };
     }
     let mut download = Download::new(shape.framing, shape.mode);
+    download.rules = exchange.answer_rules;
     if download.beside_head(&mut reply.bytes, &mut exchange.client.output).is_err() {
         exchange.client.output.truncate(before);
         return Relayed::Refused(Fault::new(502, Whose::Upstream, format!("backend {}", reply.backend.name)));
@@ -105,12 +106,16 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
         reason => reason,
     };
     let mut writer = HeadWriter::response(&mut exchange.client.output, head.status, reason);
+    let rules = exchange.answer_rules;
     let mut has_date = false;
     writer.pass(&head.fields, bytes, |kind, name| {
         has_date |= kind == Name::Date;
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        !is(forwarding::X_REQUEST_ID) && !is(UNTOUCHED)
+        !is(forwarding::X_REQUEST_ID) && !is(UNTOUCHED) && rules.is_none_or(|rules| rules.passes(name))
     });
+    if let Some(rules) = rules {
+        rules.write(&mut writer);
+    }
     writer.field(forwarding::X_REQUEST_ID, &[exchange.record.id.as_str().as_bytes()]);
     if !has_date {
         write_date(&mut writer);
@@ -135,7 +140,11 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
 }
 
 /// Both bodies, side by side, until the answer is through.
-async fn stream(exchange: &mut Exchange<'_>, reply: &mut Reply, download: &mut Download) -> Result<(), DownloadError> {
+async fn stream(
+    exchange: &mut Exchange<'_>,
+    reply: &mut Reply,
+    download: &mut Download<'_>,
+) -> Result<(), DownloadError> {
     let Reply { stream: backend, bytes: answer, .. } = reply;
     let mut stall = None;
     poll_fn(|context| {

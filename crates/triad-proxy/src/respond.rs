@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, Response};
 use http_body::Body as _;
 use tokio::time::timeout;
 use triad_http::{Body, Fault, Whose, forwarding};
 use triad_http1::{Framing, HeadWriter, Method, RequestHead, Version, write_chunk, write_last_chunk};
 
 use crate::client::Client;
+use crate::header_rules::HeaderRules;
 use crate::record::Record;
 
 /// Time in which a file's next part must have been read.
@@ -24,6 +25,7 @@ pub(crate) async fn respond(
     record: &mut Record,
     head: &RequestHead,
     response: Response<Body>,
+    rules: Option<&HeaderRules>,
     keep: bool,
 ) -> bool {
     let (parts, mut body) = response.into_parts();
@@ -33,9 +35,15 @@ pub(crate) async fn respond(
     let keep = keep && (framing != Framing::Chunked || version == Version::Http11);
     let reason = parts.status.canonical_reason().unwrap_or_default();
     let mut writer = HeadWriter::response(&mut client.output, status, reason.as_bytes());
-    for (name, value) in parts.headers.iter().filter(|(name, _)| ![CONNECTION, TRANSFER_ENCODING, DATE].contains(name))
-    {
+    let passes = |name: &HeaderName| {
+        ![CONNECTION, TRANSFER_ENCODING, DATE].contains(name)
+            && rules.is_none_or(|rules| rules.passes(name.as_str().as_bytes()))
+    };
+    for (name, value) in parts.headers.iter().filter(|(name, _)| passes(name)) {
         writer.field(name.as_str(), &[value.as_bytes()]);
+    }
+    if let Some(rules) = rules {
+        rules.write(&mut writer);
     }
     writer.field(forwarding::X_REQUEST_ID, &[record.id.as_str().as_bytes()]);
     write_date(&mut writer);

@@ -97,6 +97,7 @@ impl Edge {
             backends: shared.balancer.report().into_iter().chain(shared.local.report()).collect(),
             relay_connections: shared.relay.open.load(Relaxed),
             relay_failures: shared.relay.failures.load(Relaxed),
+            maintenance: shared.live.load().closed.as_ref().map(|closed| closed.order.clone()),
             ..counters::sum(self.workers.iter().map(|worker| &*worker.counters))
         }
     }

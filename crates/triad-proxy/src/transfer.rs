@@ -10,6 +10,7 @@ use triad_http::forwarding;
 use triad_http1::{BodyReader, Framing, Refusal, trailer_lines, write_chunk, write_last_chunk};
 
 use crate::client::Client;
+use crate::header_rules::HeaderRules;
 use crate::stream::{Buffer, Stream};
 
 /// Bytes of chunks that are gathered before they are written.
@@ -26,7 +27,7 @@ pub(crate) enum UploadError {
 }
 
 /// A request on its way to a backend.
-pub(crate) struct Upload {
+pub(crate) struct Upload<'a> {
     reader: BodyReader,
     framing: Framing,
     /// The head, or chunks.
@@ -40,13 +41,15 @@ pub(crate) struct Upload {
     stopped: bool,
     /// The client waits for 100 before it sends the body.
     awaits_continue: bool,
+    /// Which fields pass, behind the body as before it.
+    pub rules: Option<&'a HeaderRules>,
     /// Bytes the backend took.
     pub moved: u64,
     /// Whether the next move is the client's.
     pub waits_for_client: bool,
 }
 
-impl Upload {
+impl Upload<'_> {
     /// A request whose body has `framing`; `memory` is used again.
     pub fn new(framing: Framing, awaits_continue: bool, memory: Vec<u8>) -> Self {
         Self {
@@ -58,6 +61,7 @@ impl Upload {
             ended: false,
             stopped: false,
             awaits_continue,
+            rules: None,
             moved: 0,
             waits_for_client: false,
         }
@@ -185,7 +189,8 @@ impl Upload {
         }
         if self.reader.is_done() {
             let lines = trailer_lines(self.reader.trailers());
-            let passing = lines.filter(|(name, _)| forwarding::passes_as_trailer(name));
+            let rules = self.rules;
+            let passing = lines.filter(|(name, _)| forwarding::passes_as_trailer(name) && passes(rules, name));
             write_last_chunk(&mut self.pending, passing.map(|(_, line)| line));
             self.ended = true;
         }
@@ -222,23 +227,25 @@ pub(crate) enum DownloadError {
 }
 
 /// An answer on its way to the client, whose head is in the client's output.
-pub(crate) struct Download {
+pub(crate) struct Download<'a> {
     reader: BodyReader,
     mode: Mode,
     /// The body's end is in the client's output, or sent.
     ended: bool,
+    /// Which fields pass, behind the body as before it.
+    pub rules: Option<&'a HeaderRules>,
     /// Bytes of payload that went on.
     pub bytes: u64,
     /// Grows with everything that is read, or written but for the client's output.
     pub moves: u64,
 }
 
-impl Download {
+impl Download<'_> {
     /// An answer whose body arrives with `framing` and leaves in `mode`.
     pub fn new(framing: Framing, mode: Mode) -> Self {
         let reader = BodyReader::new(framing);
         let ended = reader.is_done();
-        Self { reader, mode, ended, bytes: 0, moves: 0 }
+        Self { reader, mode, ended, rules: None, bytes: 0, moves: 0 }
     }
 
     /// Puts what is there of a small body behind the head.
@@ -323,7 +330,8 @@ impl Download {
 
     fn write_end(&mut self, output: &mut Vec<u8>) {
         let Mode::Chunks { trailers } = self.mode else { return };
-        let lines = trailer_lines(self.reader.trailers()).filter(|_| trailers);
+        let rules = self.rules;
+        let lines = trailer_lines(self.reader.trailers()).filter(|(name, _)| trailers && passes(rules, name));
         write_last_chunk(output, lines.map(|(_, line)| line));
         self.ended = true;
     }
@@ -345,6 +353,10 @@ impl Download {
             self.ended = self.reader.is_done();
         }
     }
+}
+
+fn passes(rules: Option<&HeaderRules>, name: &[u8]) -> bool {
+    rules.is_none_or(|rules| rules.passes(name))
 }
 
 /// A write that takes something.

@@ -73,7 +73,7 @@ fn balancer(servers: &[&str], backends: &[(&str, u16, bool)]) -> Option<Balancer
 fn design(servers: Vec<Server>) -> Design {
     let hosts = vec!["www.foobar.com".to_owned(), "foobar.com".to_owned()];
     Design {
-        site: Site { domain: "foobar.com".to_owned(), hosts },
+        site: Site { domain: "foobar.com".to_owned(), hosts, maintenance_page: None, maintenance_allow: Vec::new() },
         servers,
         dns: None,
         balancer: None,
@@ -84,13 +84,15 @@ fn design(servers: Vec<Server>) -> Design {
         firewall: None,
         monitor: None,
         limits: None,
+        headers: Default::default(),
+        redirects: Vec::new(),
         check: Vec::new(),
     }
 }
 
 fn designs() -> Vec<(&'static str, Design)> {
     let three = || vec![server(1, true, true), server(2, false, true), server(3, false, true)];
-    let tls = || Some(Tls { certificate: Certificate::Internal, http2: true });
+    let tls = || Some(Tls { certificate: Certificate::Internal, http2: true, hsts: None });
     let simple = Design {
         web: web(&["srv1"]),
         app: app(&["srv1"]),
@@ -130,6 +132,7 @@ fn inputs(design: &Design, server: &ServerName) -> EdgeInputs {
             .contains(&server)
             .then(|| KeyPair { certificate_pem: "(site)".to_owned(), key_pem: key() }),
         access_log: Some(PathBuf::from("/var/log/triad/access.log")),
+        maintenance_page: None,
         database_socket: Some(PathBuf::from("/run/triad/database.sock")),
     }
 }

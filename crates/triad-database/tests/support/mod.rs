@@ -20,7 +20,12 @@ pub fn design(addresses: &[&str], primary: &str, replicas: &[&str]) -> Design {
         private: Some(address(text)),
     };
     Design {
-        site: Site { domain: "foobar.com".into(), hosts: vec!["www.foobar.com".into()] },
+        site: Site {
+            domain: "foobar.com".into(),
+            hosts: vec!["www.foobar.com".into()],
+            maintenance_page: None,
+            maintenance_allow: Vec::new(),
+        },
         servers: addresses.iter().enumerate().map(server).collect(),
         dns: None,
         balancer: None,
@@ -36,6 +41,8 @@ pub fn design(addresses: &[&str], primary: &str, replicas: &[&str]) -> Design {
         firewall: None,
         monitor: None,
         limits: None,
+        headers: Default::default(),
+        redirects: Vec::new(),
         check: Vec::new(),
     }
 }

@@ -14,6 +14,8 @@ pub fn secured() -> Design {
         site: Site {
             domain: "foobar.com".to_owned(),
             hosts: strings(&["www.foobar.com", "foobar.com", "static.eu.foobar.com", "ns1.foobar.com"]),
+            maintenance_page: None,
+            maintenance_allow: Vec::new(),
         },
         servers: vec![
             server("srv1", &["203.0.113.11", "2001:db8::11"]),
@@ -37,6 +39,8 @@ pub fn secured() -> Design {
         firewall: None,
         monitor: None,
         limits: None,
+        headers: Default::default(),
+        redirects: Vec::new(),
         check: Vec::new(),
     }
 }

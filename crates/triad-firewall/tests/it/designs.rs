@@ -36,7 +36,7 @@ pub fn secured() -> Design {
         web: Some(Web { servers: names(&["srv2", "srv3"]), root: None }),
         app: Some(app(&["srv2", "srv3"])),
         database: Some(database("srv2", &["srv3"])),
-        tls: Some(Tls { certificate: Certificate::Internal, http2: true }),
+        tls: Some(Tls { certificate: Certificate::Internal, http2: true, hsts: None }),
         firewall: Some(firewall(&["198.51.100.0/24"], 22)),
         monitor: Some(Monitor { metrics_from: vec![] }),
         check: Vec::new(),
@@ -71,7 +71,12 @@ fn names(texts: &[&str]) -> Vec<ServerName> {
 
 fn empty(servers: Vec<Server>) -> Design {
     Design {
-        site: Site { domain: "foobar.com".to_owned(), hosts: vec!["www.foobar.com".to_owned()] },
+        site: Site {
+            domain: "foobar.com".to_owned(),
+            hosts: vec!["www.foobar.com".to_owned()],
+            maintenance_page: None,
+            maintenance_allow: Vec::new(),
+        },
         servers,
         dns: None,
         balancer: None,
@@ -82,6 +87,8 @@ fn empty(servers: Vec<Server>) -> Design {
         firewall: None,
         monitor: None,
         limits: None,
+        headers: Default::default(),
+        redirects: Vec::new(),
         check: Vec::new(),
     }
 }

@@ -66,6 +66,10 @@ pub fn plan() -> EdgePlan {
         balancer: None,
         local: None,
         limits: None,
+        headers: Default::default(),
+        redirects: Vec::new(),
+        hsts: None,
+        maintenance: Default::default(),
         relay: None,
         access_log: None,
     }

@@ -5,6 +5,8 @@ mod bed;
 mod http2;
 mod life;
 mod limits;
+mod maintenance;
 mod proxying;
 mod relaying;
+mod rules;
 mod strictness;
