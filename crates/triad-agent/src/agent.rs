@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
 use triad_dns::Zone;
-use triad_model::{BackendSetting, DnsReport, EdgeReport};
+use triad_model::{BackendSetting, DnsReport, EdgeReport, Maintenance};
 use triad_proxy::EdgePlan;
 
 use crate::api::Handle;
 use crate::database::DatabaseService;
 use crate::doors::Doors;
 use crate::logfile;
+use crate::maintenance;
 use crate::service::Service;
 use crate::setup::{Options, Setup};
 use crate::supervisor::Process;
@@ -30,6 +31,8 @@ pub(crate) struct Running {
     pub handle: Handle,
     /// What operators said of backends.
     pub settings: Vec<BackendSetting>,
+    /// Set while users are turned away.
+    pub maintenance: Option<Maintenance>,
 }
 
 /// Runs the agent until SIGTERM or SIGINT, then drains; SIGHUP makes it read the file again. Must be called on a
@@ -47,14 +50,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let firewall = setup.load_firewall().await?;
     let database = DatabaseService::start(&setup)?;
     let apps = setup.start_apps()?;
-    let edge = setup.start_edge(edge_sockets, database.as_ref())?;
+    let maintenance = maintenance::read(&setup.state);
+    let edge = setup.start_edge(edge_sockets, database.as_ref(), maintenance.as_ref())?;
     let dns = setup.start_dns(dns_sockets)?;
     tracing::info!(server = setup.server.name.as_str(), "every role is started");
 
     let (handle, mut commands) = Handle::new(&setup, firewall, database.as_ref(), &apps, edge.as_ref(), dns.as_ref())?;
     let mut doors = doors.serve(handle.clone())?;
     let logs = tokio::task::spawn_local(look_after_logs(setup.logs.clone()));
-    let mut running = Running { setup, database, apps, edge, dns, handle, settings: Vec::new() };
+    let mut running = Running { setup, database, apps, edge, dns, handle, settings: Vec::new(), maintenance };
     loop {
         tokio::select! {
             _ = terminate.recv() => break tracing::info!("SIGTERM: draining"),

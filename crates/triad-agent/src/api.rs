@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use tokio::sync::{mpsc, oneshot, watch};
-use triad_api::{DesignReport, Peer, ServerAnswer, SettingAnswer};
+use triad_api::{ApiError, DesignReport, Peer, ServerAnswer, SettingAnswer};
 use triad_database::DatabasePlan;
 use triad_dns::Zone;
 use triad_model::{
-    BackendSetting, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Rates, Server, ServerName,
-    ServerReport, Verdict,
+    BackendSetting, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Maintenance, Rates, Server,
+    ServerName, ServerReport, Verdict,
 };
 use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
@@ -56,6 +56,8 @@ struct Shared {
 pub enum Command {
     /// What an operator says of a backend; the answer is whether this server balances, or why it is not done.
     SetBackend(BackendSetting, oneshot::Sender<Result<bool, String>>),
+    /// Maintenance, or its end; the answer is whether users' requests arrive at this server, or why it is not done.
+    SetMaintenance(Option<Maintenance>, oneshot::Sender<Result<bool, String>>),
 }
 
 /// Commands that wait to be obeyed; whoever has one more waits.
@@ -107,6 +109,38 @@ impl Handle {
     pub fn adopt(&self, design: &Design, secrets: &Secrets) {
         design.clone_into(&mut lock(&self.shared.design));
         *lock(&self.shared.certificate_pems) = certificate_pems(secrets);
+    }
+}
+
+impl Handle {
+    /// Has the agent do `command`.
+    async fn tell(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<bool, String>>) -> Command,
+    ) -> Result<bool, String> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || "the agent is ending".to_owned();
+        self.shared.commands.send(command(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Tells each of `servers` the same at the same time, this one `here` and the others `there`.
+    async fn tell_servers<H: Future<Output = Result<bool, String>>, T: Future<Output = Result<bool, ApiError>>>(
+        &self,
+        servers: &[ServerName],
+        here: impl Fn() -> H,
+        there: impl Fn(Peer) -> T,
+    ) -> Vec<SettingAnswer> {
+        let told = self.shared.peers.iter().filter(|(server, _)| servers.contains(&server.name));
+        let answers = told.map(|(server, peer)| async {
+            let outcome = match peer.clone() {
+                _ if server.name == self.shared.server => here().await.map(drop),
+                Some(peer) => there(peer).await.map(drop).map_err(|error| error.to_string()),
+                None => Err("it has no private address".to_owned()),
+            };
+            SettingAnswer { server: server.name.clone(), error: outcome.err() }
+        });
+        futures_util::future::join_all(answers).await
     }
 }
 
@@ -207,24 +241,23 @@ impl triad_api::Agent for Handle {
     }
 
     async fn set_backend(&self, setting: BackendSetting) -> Result<bool, String> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || "the agent is ending".to_owned();
-        self.shared.commands.send(Command::SetBackend(setting, answer)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        self.tell(|answer| Command::SetBackend(setting, answer)).await
     }
 
     async fn set_backend_everywhere(&self, setting: BackendSetting) -> Vec<SettingAnswer> {
         let balancers = lock(&self.shared.design).balancer.as_ref().map_or(Vec::new(), |it| it.servers.clone());
-        let told = self.shared.peers.iter().filter(|(server, _)| balancers.contains(&server.name));
-        let answers = told.map(|(server, peer)| async {
-            let outcome = match peer {
-                _ if server.name == self.shared.server => self.set_backend(setting.clone()).await.map(drop),
-                Some(peer) => peer.set_backend(&setting).await.map(drop).map_err(|error| error.to_string()),
-                None => Err("it has no private address".to_owned()),
-            };
-            SettingAnswer { server: server.name.clone(), error: outcome.err() }
-        });
-        futures_util::future::join_all(answers).await
+        let (here, setting) = (|| self.set_backend(setting.clone()), &setting);
+        self.tell_servers(&balancers, here, |peer| async move { peer.set_backend(setting).await }).await
+    }
+
+    async fn set_maintenance(&self, order: Option<Maintenance>) -> Result<bool, String> {
+        self.tell(|answer| Command::SetMaintenance(order, answer)).await
+    }
+
+    async fn set_maintenance_everywhere(&self, order: Option<Maintenance>) -> Vec<SettingAnswer> {
+        let fronts: Vec<ServerName> = lock(&self.shared.design).fronts().into_iter().cloned().collect();
+        let (here, order) = (|| self.set_maintenance(order.clone()), &order);
+        self.tell_servers(&fronts, here, |peer| async move { peer.set_maintenance(order.as_ref()).await }).await
     }
 
     async fn access_lines(&self, id: &str) -> Vec<String> {

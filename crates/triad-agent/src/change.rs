@@ -2,16 +2,18 @@
 //!
 //! A changed file is taken into use: what the running parts can change is changed, in the order of a change (firewall,
 //! edge, name server). A file that is wrong, certificates that cannot be used, or a change that needs more than that
-//! leave everything as it was. What an operator says of a backend goes the same way, as a part of the edge's plan.
+//! leave everything as it was. What an operator says of a backend, or of maintenance, goes the same way, as a part of the
+//! edge's plan.
 
 use anyhow::{Context, bail};
 use triad_dns::Zone;
 use triad_firewall::Ruleset;
-use triad_model::{Backend, BackendSetting, Balancer, Design};
+use triad_model::{Backend, BackendSetting, Balancer, Design, Maintenance};
 use triad_proxy::EdgePlan;
 
 use crate::agent::Running;
 use crate::api::Command;
+use crate::maintenance;
 use crate::secrets::{self, Secrets};
 use crate::setup::Setup;
 
@@ -40,8 +42,14 @@ impl Running {
     }
 
     /// What the edge works from under `design`, and what operators said.
-    fn edge_plan(&self, design: &Design, secrets: &Secrets, settings: &[BackendSetting]) -> EdgePlan {
-        let mut plan = self.setup.edge_plan(design, secrets, self.database.as_ref());
+    fn edge_plan(
+        &self,
+        design: &Design,
+        secrets: &Secrets,
+        settings: &[BackendSetting],
+        maintenance: Option<&Maintenance>,
+    ) -> EdgePlan {
+        let mut plan = self.setup.edge_plan(design, secrets, self.database.as_ref(), maintenance);
         if let Some(balancer) = &mut plan.balancer {
             balancer.settings = settings.to_vec();
         }
@@ -54,6 +62,10 @@ impl Running {
             Command::SetBackend(setting, answer) => {
                 let outcome = self.set_backend(setting).await;
                 // Whoever asked may have gone.
+                let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
+            }
+            Command::SetMaintenance(order, answer) => {
+                let outcome = self.set_maintenance(order).await;
                 let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
             }
         }
@@ -69,8 +81,25 @@ impl Running {
         settings.retain(|other| other.backend != setting.backend);
         tracing::info!(backend = setting.backend, mode = %setting.mode, weight = setting.weight, "an operator's word");
         settings.push(setting);
-        edge.change(self.edge_plan(&self.setup.design, &self.setup.secrets, &settings)).await?;
+        let maintenance = self.maintenance.as_ref();
+        edge.change(self.edge_plan(&self.setup.design, &self.setup.secrets, &settings, maintenance)).await?;
         self.settings = settings;
+        Ok(true)
+    }
+
+    /// In force first, kept second: a full disk is a reason for maintenance, not against it.
+    async fn set_maintenance(&mut self, order: Option<Maintenance>) -> anyhow::Result<bool> {
+        let setup = &self.setup;
+        let is_front = setup.design.fronts().contains(&&setup.server.name);
+        let Some(edge) = self.edge.as_ref().filter(|_| is_front) else { return Ok(false) };
+        if let Some(order) = &order {
+            Maintenance::new(order.message.clone())?;
+        }
+        tracing::info!(on = order.is_some(), "an operator's word of maintenance");
+        edge.change(self.edge_plan(&setup.design, &setup.secrets, &self.settings, order.as_ref())).await?;
+        self.maintenance = order;
+        let kept = maintenance::write(&self.setup.state, self.maintenance.as_ref());
+        kept.context("it is done, but a restart of the agent will not know of it")?;
         Ok(true)
     }
 
@@ -90,7 +119,7 @@ impl Running {
     }
 
     async fn change_services(&self, design: &Design, secrets: &Secrets) -> anyhow::Result<()> {
-        let edge_plan = |design, secrets| self.edge_plan(design, secrets, &self.settings);
+        let edge_plan = |design, secrets| self.edge_plan(design, secrets, &self.settings, self.maintenance.as_ref());
         if let Some(edge) = &self.edge {
             edge.change(edge_plan(design, secrets)).await?;
         }

@@ -6,7 +6,7 @@
 //!
 //! * [`run`] reads secrets, opens every socket (a taken port stops it before anything is changed), loads the firewall,
 //!   then starts database, application, edge and name server, and serves until it is told to end;
-//! * `change` takes a changed file, or an operator's word, into use, or changes nothing;
+//! * `change` takes a changed file, or an operator's word, into use, or changes nothing; `maintenance` keeps one of them;
 //! * [`supervisor`] is the life of one child process, [`service`] that of a child of ours that works from a plan;
 //! * [`child`] is the inside of those children;
 //! * [`report`] makes what is observed into what is told.
@@ -24,6 +24,7 @@ pub mod child;
 mod database;
 mod doors;
 mod logfile;
+mod maintenance;
 mod report;
 pub mod secrets;
 pub mod service;

@@ -54,7 +54,11 @@ fn role_report(design: &Design, role: Role, observed: &Observed) -> RoleReport {
         Role::App => app(observed),
         Role::Database => database(observed),
     };
-    RoleReport::new(role, state, detail)
+    let is_closed = observed.edge.as_ref().is_some_and(|edge| edge.maintenance.is_some());
+    match is_closed && role == design.front_role() {
+        true => RoleReport::new(role, state.max(State::Degraded), format!("MAINTENANCE: users get 503; {detail}")),
+        false => RoleReport::new(role, state, detail),
+    }
 }
 
 fn dns(design: &Design, observed: &Observed) -> (State, String) {
@@ -138,7 +142,7 @@ fn process_down(observed: &Observed, name: &str) -> (State, String) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use triad_model::{
         App, BackendReport, Design, Dns, DnsReport, EdgeReport, FirewallReport, ProcessReport, ProcessState, Server,
         ServerName, Site, State, Verdict, Web,
@@ -151,7 +155,7 @@ mod tests {
     }
 
     /// One server that answers DNS, serves files and runs the application.
-    fn design() -> Design {
+    pub(crate) fn design() -> Design {
         let srv1 = || vec![name("srv1")];
         Design {
             site: Site {
@@ -242,6 +246,15 @@ mod tests {
         let up = edge(vec![instance(1, Verdict::Up), instance(2, Verdict::Up)]);
         let text = "healthy\ndns healthy: answers for foobar.com\nweb healthy: serves public\napp healthy: 2 of 2 instances up";
         assert_eq!(told(observed(up)), text);
+    }
+
+    #[test]
+    fn maintenance_is_said_where_users_arrive_and_is_not_healthy() {
+        let mut closed = edge(vec![instance(1, Verdict::Up)]);
+        closed.as_mut().unwrap().maintenance = Some(triad_model::Maintenance::default());
+        let text = "degraded\ndns healthy: answers for foobar.com\nweb degraded: MAINTENANCE: users get 503; serves public\n\
+                    app healthy: 1 of 1 instances up";
+        assert_eq!(told(observed(closed)), text);
     }
 
     #[test]

@@ -11,13 +11,14 @@ use anyhow::{Context, bail};
 use triad_dns::Zone;
 use triad_firewall::Ruleset;
 use triad_model::{
-    DATABASE, Design, DnsReport, EdgeReport, ProcessSpec, Role, Secret, Server, ServerName, ServiceUser,
+    DATABASE, Design, DnsReport, EdgeReport, Maintenance, ProcessSpec, Role, Secret, Server, ServerName, ServiceUser,
 };
 use triad_proxy::{EdgeInputs, EdgePlan};
 
 use crate::child::DRAIN_TIMEOUT;
 use crate::child::confine::OWN_PROGRAM;
 use crate::database::DatabaseService;
+use crate::maintenance;
 use crate::secrets::{self, Secrets};
 use crate::service::Service;
 use crate::sockets::{self, Named};
@@ -162,27 +163,37 @@ impl Setup {
     }
 
     /// What the edge works from under `design`.
-    pub(crate) fn edge_plan(&self, design: &Design, secrets: &Secrets, database: Option<&DatabaseService>) -> EdgePlan {
+    pub(crate) fn edge_plan(
+        &self,
+        design: &Design,
+        secrets: &Secrets,
+        database: Option<&DatabaseService>,
+        maintenance: Option<&Maintenance>,
+    ) -> EdgePlan {
         let inputs = EdgeInputs {
             folder: self.folder.clone(),
             identity: secrets.identity.clone(),
             site_certificate: secrets.site.clone(),
             access_log: Some(self.access_log()),
+            maintenance_page: maintenance::page(design, &self.folder),
             database_socket: database.map(|database| database.plan.socket()),
         };
-        EdgePlan::of(design, &self.server.name, inputs)
+        let mut plan = EdgePlan::of(design, &self.server.name, inputs);
+        plan.maintenance.order = maintenance.filter(|_| design.fronts().contains(&&self.server.name)).cloned();
+        plan
     }
 
     pub(crate) fn start_edge(
         &self,
         sockets: Vec<Named>,
         database: Option<&DatabaseService>,
+        maintenance: Option<&Maintenance>,
     ) -> anyhow::Result<Option<Service<EdgePlan, EdgeReport>>> {
         if !self.design.has_edge(&self.server.name) {
             return Ok(None);
         }
         self.folder_of(ServiceUser::Edge, self.edge_logs(), 0o750)?;
-        let plan = self.edge_plan(&self.design, &self.secrets, database);
+        let plan = self.edge_plan(&self.design, &self.secrets, database, maintenance);
         let launch = self.launch(own_process("edge", ServiceUser::Edge), sockets)?;
         Ok(Some(Service::start(launch, plan)))
     }

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
-use triad_model::{AGENT, BackendSetting, Server, ServerName, ServerReport};
+use triad_model::{AGENT, BackendSetting, Maintenance, Server, ServerName, ServerReport};
 use triad_tls::internal_name;
 
 use crate::{DesignReport, SettingAnswer};
@@ -81,12 +81,12 @@ pub async fn local_status(socket: &Path) -> Result<DesignReport, ApiError> {
 
 /// Tells the agent behind `socket` what every balancer of its design shall know of a backend.
 pub async fn set_backend(socket: &Path, setting: &BackendSetting) -> Result<Vec<SettingAnswer>, ApiError> {
-    let place = socket.display().to_string();
-    let asked = async {
-        let response = ask(&place, open_local(socket).await?, post("/v1/backend", setting)).await?;
-        decode(&place, response).await
-    };
-    within(&place, SETTING_TIMEOUT, asked).await
+    tell_local(socket, post("/v1/backend", setting)).await
+}
+
+/// Tells the agent behind `socket` that every front server of its design shall turn users away, or let them in again.
+pub async fn set_maintenance(socket: &Path, order: Option<&Maintenance>) -> Result<Vec<SettingAnswer>, ApiError> {
+    tell_local(socket, post("/v1/maintenance", &order)).await
 }
 
 /// Asks the agent behind `socket` for what the edge of `server` logged of the request `id`.
@@ -130,8 +130,17 @@ impl Peer {
 
     /// Tells it what its server, if it balances, shall know of a backend; whether it does.
     pub async fn set_backend(&self, setting: &BackendSetting) -> Result<bool, ApiError> {
+        self.tell(post("/v1/backend", setting)).await
+    }
+
+    /// Tells it to turn users away, or to let them in again; whether they arrive there.
+    pub async fn set_maintenance(&self, order: Option<&Maintenance>) -> Result<bool, ApiError> {
+        self.tell(post("/v1/maintenance", &order)).await
+    }
+
+    async fn tell(&self, request: Request<Full<Bytes>>) -> Result<bool, ApiError> {
         let place = self.place();
-        let asked = async { decode(&place, self.ask(post("/v1/backend", setting)).await?).await };
+        let asked = async { decode(&place, self.ask(request).await?).await };
         within(&place, SETTING_TIMEOUT / 2, asked).await
     }
 
@@ -165,6 +174,12 @@ async fn within<T>(
     tokio::time::timeout(after, question)
         .await
         .unwrap_or_else(|_| Err(ApiError::TimedOut { place: place.to_owned(), after }))
+}
+
+async fn tell_local(socket: &Path, request: Request<Full<Bytes>>) -> Result<Vec<SettingAnswer>, ApiError> {
+    let place = socket.display().to_string();
+    let asked = async { decode(&place, ask(&place, open_local(socket).await?, request).await?).await };
+    within(&place, SETTING_TIMEOUT, asked).await
 }
 
 async fn ask_local<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ApiError> {

@@ -12,9 +12,9 @@ pub mod client;
 pub mod serve;
 
 use serde::{Deserialize, Serialize};
-use triad_model::{BackendSetting, ServerName, ServerReport, State};
+use triad_model::{BackendSetting, Maintenance, Role, ServerName, ServerReport, State};
 
-pub use client::{ApiError, Peer, access_lines, authority, local_report, local_status, set_backend};
+pub use client::{ApiError, Peer, access_lines, authority, local_report, local_status, set_backend, set_maintenance};
 
 /// What an agent can be asked.
 pub trait Agent: Clone + Send + Sync + 'static {
@@ -33,6 +33,13 @@ pub trait Agent: Clone + Send + Sync + 'static {
     /// Says it to every server of the design that balances.
     fn set_backend_everywhere(&self, setting: BackendSetting) -> impl Future<Output = Vec<SettingAnswer>> + Send;
 
+    /// Turns users away, or lets them in again, if they arrive at its server: whether they do.
+    fn set_maintenance(&self, order: Option<Maintenance>) -> impl Future<Output = Result<bool, String>> + Send;
+
+    /// Has every server of the design do so where users arrive.
+    fn set_maintenance_everywhere(&self, order: Option<Maintenance>)
+    -> impl Future<Output = Vec<SettingAnswer>> + Send;
+
     /// Lines of its edge's access log with the request id `id`, as they are.
     fn access_lines(&self, id: &str) -> impl Future<Output = Vec<String>> + Send;
 
@@ -46,7 +53,7 @@ pub trait Agent: Clone + Send + Sync + 'static {
     fn backup(&self) -> impl Future<Output = Result<axum::body::Body, String>> + Send;
 }
 
-/// What became of a setting on one server that balances.
+/// What became of what an operator said on one server that it concerns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingAnswer {
     /// The server.
@@ -78,6 +85,40 @@ impl DesignReport {
     }
 }
 
+impl DesignReport {
+    /// Who turns users away; `None` if nobody who answers does.
+    pub fn maintenance(&self) -> Option<Maintained<'_>> {
+        let reports = || self.servers.iter().filter_map(|answer| answer.report.as_ref());
+        let carries = |report: &ServerReport, role: Role| report.roles.iter().any(|it| it.role == role.as_str());
+        let front = FRONT_ROLES.into_iter().find(|role| reports().any(|report| carries(report, *role)))?;
+        let mut found = Maintained::default();
+        for report in reports().filter(|report| carries(report, front)) {
+            match report.edge.as_ref().and_then(|edge| edge.maintenance.as_ref()) {
+                Some(order) => {
+                    found.closed.push(&report.server);
+                    found.message = found.message.or(order.message.as_deref());
+                }
+                None => found.open.push(&report.server),
+            }
+        }
+        (!found.closed.is_empty()).then_some(found)
+    }
+}
+
+/// The roles that users can meet first, as [`triad_model::Design::front_role`] has them.
+const FRONT_ROLES: [Role; 3] = [Role::Balancer, Role::Web, Role::App];
+
+/// Maintenance as the servers report it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Maintained<'a> {
+    /// Servers that turn users away.
+    pub closed: Vec<&'a ServerName>,
+    /// Servers that users reach the site through all the same.
+    pub open: Vec<&'a ServerName>,
+    /// What users are told.
+    pub message: Option<&'a str>,
+}
+
 /// One server's answer, or why there is none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerAnswer {
@@ -96,5 +137,53 @@ impl ServerAnswer {
             Ok(report) => Self { server, report: Some(report), error: None },
             Err(error) => Self { server, report: None, error: Some(error.to_string()) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use triad_model::{EdgeReport, Maintenance, Role, RoleReport, ServerName, ServerReport, State};
+
+    use super::{DesignReport, Maintained, ServerAnswer};
+
+    fn name(name: &str) -> ServerName {
+        ServerName::new(name).expect("a name")
+    }
+
+    fn answer(server: &str, roles: &[Role], maintenance: Option<Maintenance>) -> ServerAnswer {
+        let report = ServerReport {
+            server: name(server),
+            state: State::Healthy,
+            roles: roles.iter().map(|role| RoleReport::new(*role, State::Healthy, "")).collect(),
+            processes: Vec::new(),
+            rates: None,
+            edge: Some(EdgeReport { maintenance, ..EdgeReport::default() }),
+            dns: None,
+            database: None,
+            firewall: None,
+            certificate_days_left: None,
+            uptime_s: 0,
+        };
+        ServerAnswer { server: name(server), report: Some(report), error: None }
+    }
+
+    #[test]
+    fn maintenance_is_a_matter_of_the_servers_users_meet_first() {
+        let closed = || Some(Maintenance { message: Some("until nine".to_owned()) });
+        let silent = ServerAnswer { server: name("lb3"), report: None, error: None };
+        let report = |one, two| DesignReport {
+            servers: vec![
+                answer("lb1", &[Role::Dns, Role::Balancer], one),
+                answer("lb2", &[Role::Balancer], two),
+                silent.clone(),
+                answer("web1", &[Role::Web, Role::App], None),
+            ],
+        };
+        assert_eq!(report(None, None).maintenance(), None);
+        let (lb1, lb2) = (name("lb1"), name("lb2"));
+        let both = Maintained { closed: vec![&lb1, &lb2], open: Vec::new(), message: Some("until nine") };
+        assert_eq!(report(closed(), closed()).maintenance(), Some(both));
+        let half = Maintained { closed: vec![&lb2], open: vec![&lb1], message: Some("until nine") };
+        assert_eq!(report(None, closed()).maintenance(), Some(half));
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use triad_model::BackendSetting;
+use triad_model::{BackendSetting, Maintenance};
 
 use crate::Agent;
 
@@ -31,6 +31,7 @@ pub async fn local<A: Agent>(listener: UnixListener, agent: A) -> std::io::Resul
             .route("/v1/report", get(report::<A>))
             .route("/v1/status", get(status::<A>))
             .route("/v1/backend", post(set_backend_everywhere::<A>))
+            .route("/v1/maintenance", post(set_maintenance_everywhere::<A>))
             .route("/v1/access/{server}/{id}", get(access_lines_of::<A>))
             .route("/v1/authority", get(authority::<A>))
             .with_state(agent),
@@ -43,6 +44,7 @@ pub async fn peers<A: Agent>(listener: TcpListener, tls: Arc<ServerConfig>, agen
     let router = Router::new()
         .route("/v1/report", get(report::<A>))
         .route("/v1/backend", post(set_backend::<A>))
+        .route("/v1/maintenance", post(set_maintenance::<A>))
         .route("/v1/access/{id}", get(access_lines::<A>))
         .route("/v1/database/backup", get(backup::<A>))
         .with_state(agent);
@@ -63,8 +65,24 @@ async fn status<A: Agent>(State(agent): State<A>) -> Response {
 }
 
 async fn set_backend<A: Agent>(State(agent): State<A>, Json(setting): Json<BackendSetting>) -> Response {
-    match agent.set_backend(setting).await {
-        Ok(balances) => Json(balances).into_response(),
+    told(agent.set_backend(setting).await)
+}
+
+async fn set_maintenance<A: Agent>(State(agent): State<A>, Json(order): Json<Option<Maintenance>>) -> Response {
+    told(agent.set_maintenance(order).await)
+}
+
+async fn set_maintenance_everywhere<A: Agent>(
+    State(agent): State<A>,
+    Json(order): Json<Option<Maintenance>>,
+) -> Response {
+    Json(agent.set_maintenance_everywhere(order).await).into_response()
+}
+
+/// Whether what was said concerns this server.
+fn told(outcome: Result<bool, String>) -> Response {
+    match outcome {
+        Ok(concerns) => Json(concerns).into_response(),
         Err(reason) => (StatusCode::CONFLICT, reason).into_response(),
     }
 }

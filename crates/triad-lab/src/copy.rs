@@ -60,6 +60,9 @@ fn parts(design: &Design) -> Vec<Part> {
     if let Some(root) = design.web.as_ref().and_then(|web| web.root.as_ref()) {
         add(root, false);
     }
+    if let Some(page) = &design.site.maintenance_page {
+        add(page, false);
+    }
     if let Some(app) = &design.app {
         add(&app.directory, false);
     }

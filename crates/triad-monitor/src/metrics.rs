@@ -95,6 +95,8 @@ fn requests(page: &mut Exposition, edge: &EdgeReport) {
 }
 
 fn connections(page: &mut Exposition, edge: &EdgeReport) {
+    page.gauge("triad_maintenance", "Whether users are turned away for maintenance.")
+        .count(&[], edge.maintenance.is_some().into());
     page.gauge("triad_http_connections", "Client connections open.").count(&[], edge.connections);
     page.counter("triad_http_connections_refused_total", "Client connections closed because there were too many.")
         .count(&[], edge.connections_refused);

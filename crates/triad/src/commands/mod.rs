@@ -9,6 +9,7 @@ mod explain;
 mod init;
 mod lab;
 mod live;
+mod maintenance;
 mod secrets;
 mod status;
 
@@ -50,6 +51,8 @@ enum Command {
     Status(status::Status),
     /// Take a backend out of the balancers, bring it back, or change its weight, while they run
     Backend(backend::Backend),
+    /// Turn users away for a while, or let them in again
+    Maintenance(maintenance::Maintenance),
     /// Make the keys and passwords of the design, a folder for each server
     Secrets(secrets::Secrets),
     /// Print completions for a shell
@@ -174,6 +177,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Agent(agent) => agent.run(),
         Command::Status(status) => status.run(),
         Command::Backend(backend) => backend.run(),
+        Command::Maintenance(maintenance) => maintenance.run(),
         Command::Secrets(secrets) => secrets.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "triad", &mut std::io::stdout());

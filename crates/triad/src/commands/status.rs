@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use triad_api::{ApiError, DesignReport, ServerAnswer};
+use triad_api::{ApiError, DesignReport, Maintained, ServerAnswer};
 use triad_model::{BackendReport, ProcessReport, Role, ServerName, ServerReport, State, Verdict};
 
 use super::AgentSocket;
@@ -145,10 +145,25 @@ pub fn show(report: &DesignReport, as_json: bool) -> anyhow::Result<ExitCode> {
     }))
 }
 
-/// A block for each server: its roles, then its processes.
+/// Whether users are turned away, if they are; then a block for each server: its roles, then its processes.
 pub fn text(report: &DesignReport) -> String {
-    let blocks: Vec<String> = report.servers.iter().map(server).collect();
+    let blocks: Vec<String> = maintenance(report).into_iter().chain(report.servers.iter().map(server)).collect();
     blocks.join("\n")
+}
+
+/// What cannot be missed while any server turns users away.
+fn maintenance(report: &DesignReport) -> Option<String> {
+    let Maintained { closed, open, message } = report.maintenance()?;
+    let names = |names: &[&ServerName]| names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    let message = message.map(|message| format!(", who are told: {message}")).unwrap_or_default();
+    let mut text = format!(
+        "*** MAINTENANCE IS ON: {} answers users with 503{message}\n*** `triad maintenance off` lets them in again\n",
+        names(&closed)
+    );
+    if !open.is_empty() {
+        text += &format!("*** NOT on {}, where users reach the site: say it again\n", names(&open));
+    }
+    Some(text)
 }
 
 fn server(answer: &ServerAnswer) -> String {

@@ -1,0 +1,76 @@
+//! The local door: what a command says is what the agent hears, and the answer comes back.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::net::UnixListener;
+use triad_api::{Agent, DesignReport, SettingAnswer, serve, set_maintenance};
+use triad_model::{BackendSetting, Maintenance, ServerName, ServerReport};
+
+/// An agent that writes down what it is told of maintenance.
+#[derive(Clone, Default)]
+struct Scribe(Arc<Mutex<Vec<Option<Maintenance>>>>);
+
+impl Agent for Scribe {
+    fn report(&self) -> ServerReport {
+        unimplemented!("nobody asks")
+    }
+
+    async fn status(&self) -> DesignReport {
+        DesignReport { servers: Vec::new() }
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+
+    async fn set_backend(&self, _: BackendSetting) -> Result<bool, String> {
+        Ok(false)
+    }
+
+    async fn set_backend_everywhere(&self, _: BackendSetting) -> Vec<SettingAnswer> {
+        Vec::new()
+    }
+
+    async fn set_maintenance(&self, order: Option<Maintenance>) -> Result<bool, String> {
+        self.0.lock().expect("no panic").push(order);
+        Ok(true)
+    }
+
+    async fn set_maintenance_everywhere(&self, order: Option<Maintenance>) -> Vec<SettingAnswer> {
+        let error = self.set_maintenance(order).await.err();
+        vec![SettingAnswer { server: ServerName::new("srv1").expect("a name"), error }]
+    }
+
+    async fn access_lines(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn access_lines_of(&self, _: &str, _: &str) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+
+    fn authority(&self) -> String {
+        String::new()
+    }
+
+    async fn backup(&self) -> Result<axum::body::Body, String> {
+        Err("none".to_owned())
+    }
+}
+
+#[test]
+fn maintenance_and_its_end_arrive() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("agent.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let scribe = Scribe::default();
+    let orders = [Maintenance::new(Some("until nine".to_owned())).ok(), Some(Maintenance::default()), None];
+    runtime.block_on(async {
+        tokio::spawn(serve::local(UnixListener::bind(&socket).expect("a socket"), scribe.clone()));
+        for order in &orders {
+            let answers = set_maintenance(&socket, order.as_ref()).await.expect("an answer");
+            assert_eq!((answers.len(), &answers[0].error), (1, &None));
+        }
+    });
+    assert_eq!(*scribe.0.lock().expect("no panic"), orders);
+}
