@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use toml::Spanned;
-use triad_model::{Endless, HEADER_RULES_MAX, REDIRECTS_MAX, Redirect, endless_redirects};
+use triad_model::{Endless, HEADER_RULES_BYTES_MAX, HEADER_RULES_MAX, REDIRECTS_MAX, Redirect, endless_redirects};
 
 use crate::file::{self, File, HeaderRules};
 use crate::mistake::Mistakes;
@@ -93,20 +93,31 @@ fn check_redirects_end(file: &File, hosts: &[String], mistakes: &mut Mistakes<'_
 }
 
 fn check_header_rules(rules: &HeaderRules, key: &str, mistakes: &mut Mistakes<'_>) {
+    check_rule_count(rules, key, mistakes);
     let removed = rules.remove.value().map_or(&[][..], Vec::as_slice);
-    let lists = [("set", names(&rules.set)), ("add", names(&rules.add)), ("remove", removed.iter().collect())];
-    for (list, names) in lists {
-        if let Some(extra) = names.get(HEADER_RULES_MAX) {
-            let what = format!("{} are more than a list can have: {HEADER_RULES_MAX}", names.len());
-            mistakes.add(extra.span(), format!("{key}.{list}"), what, "remove some of them");
-        }
-    }
     for name in removed {
         let is_same = |other: &&Spanned<String>| other.get_ref().eq_ignore_ascii_case(name.get_ref());
         if names(&rules.set).into_iter().any(|other| is_same(&other)) {
             let what = format!("{} is both set and removed", name.get_ref());
             mistakes.add(name.span(), format!("{key}.remove"), what, "remove it here: `set` replaces what is there");
         }
+    }
+}
+
+/// What is written is taken from what a head can hold.
+fn check_rule_count(rules: &HeaderRules, key: &str, mistakes: &mut Mistakes<'_>) {
+    let written: Vec<_> = rules.set.iter().chain(&rules.add).collect();
+    let removed = rules.remove.value().map_or(&[][..], Vec::as_slice);
+    let extra = written.get(HEADER_RULES_MAX).map(|(name, _)| name).or(removed.get(HEADER_RULES_MAX));
+    if let Some(extra) = extra {
+        let what = format!("more than {HEADER_RULES_MAX} fields are written, or removed");
+        mistakes.add(extra.span(), key, what, "remove some of them");
+    }
+    let written_bytes = written.iter().map(|(name, value)| name.get_ref().len() + value.len()).sum::<usize>();
+    if let Some((last, _)) = written.last().filter(|_| written_bytes > HEADER_RULES_BYTES_MAX) {
+        let what =
+            format!("the fields that are written have {written_bytes} bytes, more than {HEADER_RULES_BYTES_MAX}");
+        mistakes.add(last.span(), key, what, "make them shorter: heads have a limit, and yours take from it");
     }
 }
 

@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The most rules in each list of [`HeaderRules`].
-pub const HEADER_RULES_MAX: usize = 64;
+/// The most fields that [`HeaderRules`] write, and the most they remove. What they write is taken from what a head can
+/// hold (`triad_http1::limits`): a request that has much of its own must still get over the hop.
+pub const HEADER_RULES_MAX: usize = 32;
+/// Bytes of all that [`HeaderRules`] write, for the same reason.
+pub const HEADER_RULES_BYTES_MAX: usize = 8 * 1024;
 /// Longest value of a field that the file can set.
-pub const HEADER_VALUE_BYTES_MAX: usize = 8192;
+pub const HEADER_VALUE_BYTES_MAX: usize = 4096;
 
 /// Rules for users' requests and what they are answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +96,7 @@ mod tests {
         for good in ["a", "max-age=60, public", "default-src 'self';\timg-src *"] {
             assert!(is_header_value(good), "{good:?}");
         }
-        for bad in ["", " a", "a\t", "a\r\nb: c", "a\nb", "a\0", "\u{e4}", &"a".repeat(9000)] {
+        for bad in ["", " a", "a\t", "a\r\nb: c", "a\nb", "a\0", "\u{e4}", &"a".repeat(4097)] {
             assert!(!is_header_value(bad), "{bad:?}");
         }
     }

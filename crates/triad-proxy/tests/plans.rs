@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use triad_model::{
-    Algorithm, App, Backend, Balancer, Certificate, Database, Design, HealthCheck, Secret, Server, ServerName, Site,
-    Tls, Web,
+    Algorithm, App, Backend, Balancer, Certificate, Database, Design, HeaderRules, HealthCheck, Hsts, Redirect, Secret,
+    Server, ServerName, Site, Tls, Web,
 };
 use triad_proxy::{EdgeInputs, EdgePlan, listeners};
 use triad_tls::{Identity, KeyPair};
@@ -175,4 +175,25 @@ fn a_plan_survives_the_way_to_the_edge_process() {
             assert!(!format!("{plan:?}").contains("(key)"), "keys are never printed");
         }
     }
+}
+
+/// Behind a front, a request has had its rules already.
+#[test]
+fn only_fronts_have_rules_for_users_requests() {
+    let (_, mut design) = designs().into_iter().find(|(name, _)| *name == "secured").expect("it is there");
+    let set = vec![("X-Site".to_owned(), "foobar".to_owned())];
+    design.headers.response = HeaderRules { set, ..HeaderRules::default() };
+    design.redirects =
+        vec![Redirect { from: "/old".parse().expect("a path"), to: "/new".parse().expect("a path"), status: 308 }];
+    design.site.maintenance_allow = vec!["198.51.100.0/24".parse().expect("a network")];
+    if let Some(tls) = &mut design.tls {
+        tls.hsts = Some(Hsts { max_age_s: 300, include_subdomains: false });
+    }
+    let has = |server: &str| {
+        let plan = EdgePlan::of(&design, &name(server), inputs(&design, &name(server)));
+        let sent = serde_json::to_vec(&plan).expect("JSON");
+        assert_eq!(serde_json::from_slice::<EdgePlan>(&sent).expect("a plan"), plan);
+        [!plan.headers.is_empty(), !plan.redirects.is_empty(), plan.hsts.is_some(), !plan.maintenance.allow.is_empty()]
+    };
+    assert_eq!((has("srv1"), has("srv2")), ([true; 4], [false; 4]));
 }

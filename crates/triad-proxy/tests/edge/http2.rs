@@ -14,7 +14,8 @@ use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use triad_proxy::{Edge, EdgePlan};
+use triad_model::{HeaderRules, Headers, Hsts, Maintenance, Redirect};
+use triad_proxy::{Edge, EdgePlan, MaintenancePlan};
 use triad_tls::{ALPN_HTTP1, ALPN_HTTP2, Authority};
 
 use crate::bed::*;
@@ -130,6 +131,41 @@ fn a_request_reaches_the_application_as_any_other() {
     drop(site);
     let line = std::fs::read_to_string(&log).expect("a log");
     assert!(line.contains("\"HTTP/2.0\"") && line.contains(id), "{line}");
+}
+
+#[test]
+fn the_designs_rules_hold_as_for_any_other() {
+    let origin = Origin::start("app-1");
+    let set = |name: &str| HeaderRules { set: vec![(name.to_owned(), "foobar".to_owned())], ..HeaderRules::default() };
+    let redirect =
+        |from: &str, to: &str| Redirect { from: from.parse().expect(from), to: to.parse().expect(to), status: 301 };
+    let open = EdgePlan {
+        local: pool(vec![backend("app-1", origin.address, 1)]),
+        headers: Headers { request: set("X-Asked"), response: set("X-Answered") },
+        redirects: vec![redirect("/old/*", "/new/*")],
+        hsts: Some(Hsts { max_age_s: 300, include_subdomains: false }),
+        ..plan()
+    };
+    let site = Site::with(open.clone());
+    let site_certificate = Some(site.authority.site(&open.hosts).expect("a certificate"));
+    run(async {
+        let client = site.client().await;
+        let answer = ask(&client, request("GET", "/page")).await.expect("an answer");
+        assert!(answer.text().contains("x-asked: \"foobar\""), "{}", answer.text());
+        assert_eq!(answer.headers["x-answered"], "foobar");
+        assert_eq!(answer.headers["strict-transport-security"], "max-age=300");
+        let moved = ask(&client, request("GET", "/old/a?b")).await.expect("an answer");
+        assert_eq!(
+            (moved.status, &moved.headers["location"]),
+            (301, &"https://www.foobar.com/new/a?b".parse().expect("a value"))
+        );
+        let order = Some(Maintenance { message: Some("until nine".to_owned()) });
+        let maintenance = MaintenancePlan { order, ..MaintenancePlan::default() };
+        site.edge.reload(EdgePlan { maintenance, site_certificate, ..open }).expect("a plan");
+        let closed = ask(&client, request("GET", "/page")).await.expect("an answer");
+        assert_eq!((closed.status, &closed.headers["retry-after"]), (503, &"120".parse().expect("a value")));
+        assert!(closed.text().contains("until nine"), "{}", closed.text());
+    });
 }
 
 #[test]
