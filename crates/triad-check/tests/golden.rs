@@ -5,7 +5,7 @@ use std::path::Path;
 use triad_check::survival::{self, Prediction, Survival};
 use triad_check::{Surroundings, Topic, WalkError, explain, findings, walk};
 use triad_config::DesignKind;
-use triad_model::Design;
+use triad_model::{Design, Redirect};
 
 fn compare(name: &str, printed: &str) {
     triad_golden::compare(Path::new("tests/golden").join(name), printed);
@@ -68,6 +68,10 @@ fn the_way_of_a_request() {
     }
     let redirected = walk(&example(DesignKind::Secured), "http://foobar.com").expect("a URL of the site");
     compare("request-redirected.txt", &redirected);
+    let mut design = example(DesignKind::Secured);
+    let (from, to) = ("foobar.com/*".parse().expect("a source"), "https://www.foobar.com/*".parse().expect("a target"));
+    design.redirects = vec![Redirect { from, to, status: 308 }];
+    compare("request-elsewhere.txt", &walk(&design, "https://foobar.com/a").expect("a URL of the site"));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use triad_model::{
-    Backend, Balancer, DATABASE, DNS, Design, Flow, HOP, HTTP, HTTPS, INSTANCE_FIRST, Origin, Protocol, Role,
-    ServerName, flows,
+    Backend, Balancer, DATABASE, DNS, Design, Flow, HOP, HTTP, HTTPS, INSTANCE_FIRST, Origin, Protocol, Redirect, Role,
+    ServerName, flows, redirect_for,
 };
 
 use super::wrapped;
@@ -122,7 +122,13 @@ pub fn steps(design: &Design, url: &str, way: &[ServerName]) -> Result<Vec<Step>
     if secure && !url.secure {
         steps.push(step(Hop::Redirect { server: front.clone() }, redirect(design, front, &url)));
     }
-    steps.push(step(Hop::Arrive { server: front.clone() }, arrive(design, front, secure)));
+    let arrives = arrive(design, front, secure);
+    if let Some(index) = redirect_for(&design.redirects, url.host, url.path) {
+        let text = format!("{arrives} {}", elsewhere(&design.redirects[index]));
+        steps.push(step(Hop::Arrive { server: front.clone() }, text));
+        return Ok(steps);
+    }
+    steps.push(step(Hop::Arrive { server: front.clone() }, arrives));
     let (mut server, mut rest) = (front, way.get(1..).unwrap_or_default());
     if let Some(balancer) = design.balancer.as_ref().filter(|balancer| balancer.servers.contains(front)) {
         steps.extend(files(design, front, url.path));
@@ -246,6 +252,14 @@ fn redirect(design: &Design, front: &ServerName, url: &Url<'_>) -> String {
         "Redirect: the browser connects to {front}, {address}, TCP port {HTTP}, and asks in plain HTTP. The edge \
          answers 308: come back to https://{}{}.",
         url.host, url.path
+    )
+}
+
+/// The end of the way: who is sent elsewhere begins anew there.
+fn elsewhere(redirect: &Redirect) -> String {
+    let Redirect { from, to, status } = redirect;
+    format!(
+        "It answers {status}, because [[redirects]] has from = \"{from}\" and to = \"{to}\"; nothing behind it is asked."
     )
 }
 

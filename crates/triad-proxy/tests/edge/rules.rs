@@ -98,6 +98,27 @@ fn rules_hold_before_an_answer_and_behind_it() {
 }
 
 #[test]
+fn what_a_request_may_not_say_it_does_not_say_behind_its_body() {
+    let (sent, body) = std::sync::mpsc::channel();
+    let origin = raw_origin(move |mut stream| {
+        let mut body = Vec::new();
+        while !body.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            std::io::Read::read_exact(&mut stream, &mut byte).expect("a body");
+            body.push(byte[0]);
+        }
+        let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+        sent.send(String::from_utf8(body).expect("text")).expect("the test listens");
+    });
+    let headers = Headers { request: rules(&[("X-Site", "foobar")], &[], &["X-Debug"]), ..Headers::default() };
+    let (_edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", origin, 1)]), headers, ..plan() });
+    let head = format!("POST / HTTP/1.1\nHost: {HOST}\nTransfer-Encoding: chunked\n\n");
+    let trailers = "X-Debug: 1\nX_Site: a stranger's\nX-Sum: 1\n\n";
+    assert_eq!(exchange(&mut connect(address), &format!("{head}1\nx\n0\n{trailers}")).status, 204);
+    assert_eq!(body.recv().expect("a body"), "1\r\nx\r\n0\r\nX-Sum: 1\r\n\r\n");
+}
+
+#[test]
 fn between_edges_no_rule_holds() {
     let origin = Origin::start("app-1");
     let both = || rules(&[("X-Site", "foobar")], &[], &[]);
