@@ -186,7 +186,8 @@ mod tests {
                  "web": {{"servers": [], "root": "{root}"}},
                  "app": {{"servers": [], "build": null, "directory": "{app}", "command": "x", "instances": 1,
                           "health": "/", "environment": {{}}}},
-                 "tls": {{"certificate": {{"files": {{"certificate": "tls/site.pem", "key": "tls/site.key"}}}}}}}}"#
+                 "tls": {{"certificate": {{"files": {{"certificate": "tls/site.pem", "key": "tls/site.key"}}}},
+                          "http2": true}}}}"#
         );
         serde_json::from_str(&text).expect("a design")
     }
