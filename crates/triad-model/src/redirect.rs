@@ -358,6 +358,11 @@ mod tests {
         );
         // It grows and is never the same.
         assert_eq!(endless(&[("/a/*", "/a/b/*")]), "0: www.foobar.com/a/… > www.foobar.com/a/b/…\n");
+        // On one of the hosts only.
+        assert_eq!(
+            endless(&[("/a", "/a"), ("www.foobar.com/a", "https://other.example/a")]),
+            "0: foobar.com/a > foobar.com/a\n"
+        );
         // Only what the second is for goes in a circle.
         assert_eq!(
             endless(&[("/p/*", "/q/*"), ("/q/s/*", "/p/s/*")]),
