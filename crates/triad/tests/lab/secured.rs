@@ -24,6 +24,7 @@ pub const CASES: &[LabCase] = &[
     ("a_request_is_followed_live", a_request_is_followed_live),
     ("a_wrong_file_read_again_changes_nothing_and_says_why", a_wrong_file_changes_nothing),
     ("an_operator_drains_a_backend_and_brings_it_back", an_operator_drains_a_backend),
+    ("maintenance_lasts_until_it_is_said_to_end", maintenance_lasts),
     ("a_peer_hears_that_its_connection_is_gone", a_peer_hears_that_its_connection_is_gone),
     ("metrics_count_what_was_served", metrics_count_what_was_served),
     ("any_server_tells_the_state_of_all", any_server_tells_the_state_of_all),
@@ -272,6 +273,40 @@ fn an_operator_drains_a_backend(lab: &LabUnderTest) -> Result<(), Failure> {
     set(&["ready"])?;
     ensure!(server()?["server"] == "srv2", "the active one is not back");
     Ok(())
+}
+
+fn maintenance_lasts(lab: &LabUnderTest) -> Result<(), Failure> {
+    let name = lab.directory().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let say = |words: &[&str]| succeed(triad().arg("maintenance").args(words).args(["--lab", &name]));
+    let page = || lab.run("client", &format!("curl -s --max-time 5 -w ' %{{http_code}}' {SITE}/whoami || true"));
+    let is_closed = |page: &str| page.contains("back at 9 &lt;sharp&gt;") && page.ends_with(" 503");
+    // Until it answers again nobody is served, and nobody is let in.
+    let stays_closed = |after: &str| {
+        let mut let_in = false;
+        eventually(after, HEAL_LIMIT, || {
+            let page = page()?;
+            let_in |= page.ends_with(" 200");
+            if is_closed(&page) { Ok(()) } else { Err(Failure(page)) }
+        })?;
+        ensure!(!let_in, "after {after} somebody was let in");
+        Ok::<_, Failure>(())
+    };
+    let said = say(&["on", "--message", "back at 9 <sharp>"])?;
+    ensure!(said.contains("srv1: maintenance is on"), "it is not said: {said}");
+    ensure!(is_closed(&page()?), "users are let in");
+    // Reports are a second old.
+    eventually("status", HEAL_LIMIT, || {
+        let (code, shown) = status_at_srv1(lab)?;
+        ensure!(code == Some(1) && shown.starts_with("*** MAINTENANCE IS ON: srv1"), "exit code {code:?}: {shown}");
+        Ok(())
+    })?;
+    lab.kill_process("srv1", "edge")?;
+    stays_closed("the edge's death")?;
+    lab.run("srv1", "pkill -9 -f 'triad [a]gent'")?;
+    stays_closed("the agent's death")?;
+    eventually("an agent to tell", HEAL_LIMIT, || say(&["off"]))?;
+    lab.curl(&format!("{SITE}/whoami"))?;
+    lab.await_health().map(drop)
 }
 
 /// The rule is there for each peer and for nobody else; the drill `active-cut-from-primary` shows what it is for.
