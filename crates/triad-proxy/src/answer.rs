@@ -147,9 +147,19 @@ pub(crate) fn outgoing(
     // Behind a body it would not be plain which bytes are HTTP, so there the wish is not passed on.
     let wished = head.upgrade.filter(|_| head.framing == Framing::None);
     let protocol = wished.map(|protocol| protocol.of_bytes(bytes)).filter(|protocol| !is_http(protocol));
+    // Whoever reads trailers says so to the next one only (RFC 9110 §10.1.4), so each one on the way says it again.
+    let trailers = head.fields.has_token(bytes, Name::Te, "trailers");
+    match (protocol, trailers) {
+        (Some(_), true) => writer.field("connection", &[b"upgrade, te"]),
+        (Some(_), false) => writer.field("connection", &[b"upgrade"]),
+        (None, true) => writer.field("connection", &[b"te"]),
+        (None, false) => {}
+    }
     if let Some(protocol) = protocol {
-        writer.field("connection", &[b"upgrade"]);
         writer.field("upgrade", &[protocol]);
+    }
+    if trailers {
+        writer.field("te", &[b"trailers"]);
     }
     writer.finish();
     Request {
@@ -157,7 +167,7 @@ pub(crate) fn outgoing(
         version: head.version.unwrap_or(Version::Http11),
         framing: head.framing,
         keep_alive: head.keep_alive,
-        trailers: head.fields.has_token(bytes, Name::Te, "trailers"),
+        trailers,
         upgrade: protocol.is_some(),
         expects_continue: head.expects_continue,
     }

@@ -19,6 +19,7 @@ use triad_proxy::{Edge, EdgePlan, MaintenancePlan};
 use triad_tls::{ALPN_HTTP1, ALPN_HTTP2, Authority};
 
 use crate::bed::*;
+use crate::proxying::{front_plan, hop_edge};
 
 /// An edge with HTTPS in front of one application, and a client's part of it.
 struct Site {
@@ -282,6 +283,24 @@ fn early_hints_and_trailers_arrive() {
         assert_eq!(answer.text(), "ok");
         assert_eq!(answer.trailers.expect("trailers")["grpc-status"], "0");
     });
+}
+
+#[test]
+fn trailers_cross_the_hop_between_servers() {
+    let place = raw_origin_with_heads(|mut stream, head| {
+        assert!(head.contains("\nconnection: te\n") && head.contains("\nte: trailers\n"), "{head}");
+        let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\ngrpc-status: 0\r\n\r\n";
+        stream.write_all(answer.as_bytes()).expect("sent");
+    });
+    let authority = Authority::generate("test").expect("an authority");
+    let (_back, hop) = hop_edge(&authority, place);
+    let (edge, address) = edge("https", front_plan(&authority, hop));
+    let site = Site { edge, address, authority };
+    let mut request = request("GET", "/");
+    request.headers_mut().insert("te", "trailers".parse().expect("a value"));
+    let answer = run(async { ask(&site.client().await, request).await.expect("an answer") });
+    assert_eq!(answer.text(), "ok");
+    assert_eq!(answer.trailers.expect("trailers")["grpc-status"], "0");
 }
 
 #[test]
