@@ -174,6 +174,7 @@ pub(crate) mod tests {
                 directory: "app".into(),
                 command: "./app".to_owned(),
                 instances: 2,
+                max_connections: 0,
                 health: "/up".to_owned(),
                 environment: Default::default(),
             }),
@@ -201,6 +202,7 @@ pub(crate) mod tests {
             requests: 0,
             failures: 0,
             in_flight: 0,
+            max_connections: 0,
         }
     }
 

@@ -183,13 +183,16 @@ fn any_server(index: usize, name: &ServerName, six: bool) -> Server {
 }
 
 fn any_balancer(servers: Vec<ServerName>, backends: Vec<ServerName>) -> Balancer {
-    let backend = |(index, server)| Backend { server, weight: 256, backup: index % 3 == 1 };
+    let backend = |(index, server)| Backend { server, weight: 256, backup: index % 3 == 1, max_connections: 0 };
     Balancer {
         servers,
         algorithm: Algorithm::RoundRobin,
         hash_on: None,
         slow_start_ms: 0,
         max_fails: 5,
+        queue_timeout_ms: 5000,
+        queue_max: 1024,
+        panic_percent: 0,
         backends: backends.into_iter().enumerate().map(backend).collect(),
         health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 },
     }
@@ -202,6 +205,7 @@ fn any_app(servers: Vec<ServerName>) -> App {
         directory: "app".into(),
         command: "./app".to_owned(),
         instances: 2,
+        max_connections: 0,
         health: "/up".to_owned(),
         environment: BTreeMap::new(),
     }

@@ -63,6 +63,9 @@ pub(crate) struct Balancer {
     pub(crate) mode: Field<String>,
     pub(crate) slow_start_ms: u32,
     pub(crate) max_fails: u32,
+    pub(crate) queue_timeout_ms: u32,
+    pub(crate) queue_max: u32,
+    pub(crate) panic_percent: Spanned<u8>,
     pub(crate) backends: Field<Vec<Backend>>,
     pub(crate) health: HealthCheck,
 }
@@ -72,6 +75,7 @@ pub(crate) struct Backend {
     pub(crate) server: Spanned<String>,
     pub(crate) weight: u16,
     pub(crate) backup: bool,
+    pub(crate) max_connections: u32,
 }
 
 impl Backend {
@@ -104,6 +108,7 @@ pub(crate) struct App {
     pub(crate) directory: Field<PathBuf>,
     pub(crate) command: Field<String>,
     pub(crate) instances: u16,
+    pub(crate) max_connections: u32,
     pub(crate) health: Field<String>,
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -237,6 +242,9 @@ impl Balancer {
             mode: table.parsed("mode"),
             slow_start_ms: table.integer("slow_start_ms"),
             max_fails: table.integer("max_fails"),
+            queue_timeout_ms: table.integer("queue_timeout_ms"),
+            queue_max: table.integer("queue_max"),
+            panic_percent: Spanned::new(table.place("panic_percent"), table.integer("panic_percent")),
             backends: table.named("backends").map(|entries| entries.iter().map(Backend::read).collect()),
             health: HealthCheck::read(&table.section_or_defaults("health")),
         }
@@ -245,7 +253,12 @@ impl Balancer {
 
 impl Backend {
     fn read((server, table): &(Spanned<String>, Table<'_>)) -> Self {
-        Self { server: server.clone(), weight: table.integer("weight"), backup: table.flag("backup") }
+        Self {
+            server: server.clone(),
+            weight: table.integer("weight"),
+            backup: table.flag("backup"),
+            max_connections: table.integer("max_connections"),
+        }
     }
 }
 
@@ -275,6 +288,7 @@ impl App {
             directory: table.parsed("directory"),
             command: table.parsed("command"),
             instances: table.integer("instances"),
+            max_connections: table.integer("max_connections"),
             health: table.parsed("health"),
             environment: table.variables("environment"),
         }

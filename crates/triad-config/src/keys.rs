@@ -5,6 +5,12 @@ use triad_model::{Backend, Balancer, Code, INSTANCES_MAX, REDIRECT_STATUS, REDIR
 
 use crate::format::Format;
 
+/// The longest wait for a slot: a balancer waits for another server's answer for 30 s, of which the application needs
+/// some.
+const QUEUE_TIMEOUT_MS_MAX: i64 = 20_000;
+/// More requests in flight than any backend takes.
+const MAX_CONNECTIONS_MAX: i64 = 1_000_000;
+
 /// The file's format; `schema = 1` in the file.
 pub(crate) const SCHEMA: i64 = 1;
 
@@ -231,13 +237,17 @@ static BALANCER: &[Key] = &[
     ),
     default(
         "algorithm",
-        Kind::Choice { now: &["roundrobin", "leastconn", "random", "source", "uri", "header", "cookie"], later: &[] },
+        Kind::Choice {
+            now: &["roundrobin", "leastconn", "random", "source", "uri", "header", "cookie", "first"],
+            later: &[],
+        },
         Presence::Text("roundrobin"),
         "\"roundrobin\"",
         "How the next backend is chosen. `roundrobin`: by weight, spread evenly; `leastconn`: the fewest requests in \
          flight, by weight; `random`: the less loaded of two drawn by weight; `source`, `uri`, `header`, `cookie`: the \
          same client address, path and query, header or cookie goes to the same backend, unless that one has 16 or more \
-         requests in flight and a quarter more than its part.",
+         requests in flight and a quarter more than its part; `first`: the first backend of the file that is up and has \
+         fewer requests in flight than its `max_connections`.",
     ),
     optional(
         "hash_on",
@@ -271,6 +281,31 @@ static BALANCER: &[Key] = &[
          when who stands in for it fails as well. 0: only checks count.",
     ),
     default(
+        "queue_timeout_ms",
+        Kind::Integer { min: 0, max: QUEUE_TIMEOUT_MS_MAX },
+        Presence::Integer(Balancer::QUEUE_TIMEOUT_MS as i64),
+        "5000",
+        "Time a request waits, first in, first out, while every backend that could take it has its `max_connections`, \
+         in milliseconds; then it is answered 503. The same holds for instances of the application. Passive backends \
+         do not come because the active ones are full. 0: 503 at once.",
+    ),
+    default(
+        "queue_max",
+        Kind::Integer { min: 1, max: 65_536 },
+        Presence::Integer(Balancer::QUEUE_MAX as i64),
+        "1024",
+        "Requests that wait at one time on each server; more are answered 503 at once.",
+    ),
+    default(
+        "panic_percent",
+        Kind::Integer { min: 0, max: 100 },
+        Presence::Integer(0),
+        "50",
+        "While fewer than so many per cent of the active backends are up by their checks, checks are not believed: \
+         requests go to all active ones, but for those that are drained, in maintenance or of weight 0, and to passive \
+         ones only when they have failed there. Envoy's panic threshold. 0: checks are always believed.",
+    ),
+    default(
         "backends",
         Kind::Named { names: Format::ServerName, keys: BACKEND },
         Presence::Derived("every server of `[web]`, else of `[app]`, with weight 1"),
@@ -300,6 +335,14 @@ static BACKEND: &[Key] = &[
         Presence::Flag(false),
         "true",
         "Passive: gets requests only while no active backend is up.",
+    ),
+    default(
+        "max_connections",
+        Kind::Integer { min: 0, max: MAX_CONNECTIONS_MAX },
+        Presence::Integer(0),
+        "100",
+        "Requests of each balancer that it may have in flight, upgraded connections included, checks not; more wait \
+         (`queue_timeout_ms`). 0: any number.",
     ),
 ];
 
@@ -383,6 +426,15 @@ static APP: &[Key] = &[
         Presence::Integer(2),
         "2",
         "Processes on each server.",
+    ),
+    default(
+        "max_connections",
+        Kind::Integer { min: 0, max: MAX_CONNECTIONS_MAX },
+        Presence::Integer(0),
+        "1",
+        "Requests that each process may have in flight, upgraded connections included; more wait \
+         (`balancer.queue_timeout_ms`). For applications that take one or a few at a time; they must answer their \
+         health checks beside them. 0: any number.",
     ),
     default(
         "health",

@@ -89,17 +89,26 @@ fn resolve_balancer(balancer: &file::Balancer, file: &File) -> Option<Balancer> 
         hash_on: balancer.hash_on.value().cloned(),
         slow_start_ms: balancer.slow_start_ms,
         max_fails: balancer.max_fails,
+        queue_timeout_ms: balancer.queue_timeout_ms,
+        queue_max: balancer.queue_max,
+        panic_percent: *balancer.panic_percent.get_ref(),
     })
 }
 
 fn backend(backend: &file::Backend) -> Option<Backend> {
-    Some(Backend { server: name(&backend.server)?, weight: backend.weight.max(1), backup: backend.is_passive() })
+    Some(Backend {
+        server: name(&backend.server)?,
+        weight: backend.weight.max(1),
+        backup: backend.is_passive(),
+        max_connections: backend.max_connections,
+    })
 }
 
 fn default_backends(file: &File) -> Option<Vec<Backend>> {
     let web = file.web.as_ref().map(|web| &web.servers);
     let servers = web.or(file.app.as_ref().map(|app| &app.servers))?;
-    Some(names(servers)?.into_iter().map(|server| Backend { server, weight: 1, backup: false }).collect())
+    let backend = |server| Backend { server, weight: 1, backup: false, max_connections: 0 };
+    Some(names(servers)?.into_iter().map(backend).collect())
 }
 
 fn health(health: &file::HealthCheck, file: &File) -> Option<HealthCheck> {
@@ -123,6 +132,7 @@ fn app(app: &file::App) -> Option<App> {
         directory: app.directory.value()?.clone(),
         command: app.command.value()?.clone(),
         instances: app.instances,
+        max_connections: app.max_connections,
         health: app.health.value()?.clone(),
         environment: app.environment.iter().cloned().collect(),
     })

@@ -34,6 +34,8 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
     }
     check_backends(file, mistakes);
     check_algorithm(file, mistakes);
+    check_first(file, mistakes);
+    check_panic(file, mistakes);
     check_limits(file, mistakes);
     requests::check(file, mistakes);
     check_allowed(file, mistakes);
@@ -316,6 +318,61 @@ fn check_algorithm(file: &File, mistakes: &mut Mistakes<'_>) {
             ),
             "put the active backend first, or remove `mode` and keep backup = true",
         );
+    }
+}
+
+/// Algorithm `first` goes on to the next backend only when one is full.
+fn check_first(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(balancer) = &file.balancer else { return };
+    let Field::Given(algorithm) = &balancer.algorithm else { return };
+    let backends = match &balancer.backends {
+        Field::Wrong => return,
+        backends => backends.value().map_or(&[][..], Vec::as_slice),
+    };
+    if *algorithm.get_ref() == Algorithm::First && backends.iter().all(|backend| backend.max_connections == 0) {
+        mistakes.add(
+            algorithm.span(),
+            "balancer.algorithm",
+            "algorithm = \"first\" goes on to the next backend when one is full, and none ever is",
+            "write backends = { srv2 = { max_connections = 100 }, srv3 = {} }, or mode = \"active-passive\"",
+        );
+    }
+}
+
+/// In panic the active backends get the requests: with one of them, passive ones would stand by for nothing.
+fn check_panic(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(balancer) = file.balancer.as_ref().filter(|balancer| *balancer.panic_percent.get_ref() > 0) else {
+        return;
+    };
+    let backends = backends(file);
+    let is_active = |(index, (_, is_passive)): &(usize, &(&str, bool))| {
+        !is_passive && (*index == 0 || !balancer.is_active_passive())
+    };
+    let active: Vec<_> = backends.iter().enumerate().filter(is_active).collect();
+    if let [(_, (only, _))] = active[..]
+        && backends.len() > 1
+    {
+        mistakes.add(
+            balancer.panic_percent.span(),
+            "balancer.panic_percent",
+            format!("with `panic_percent`, requests go on to {only} when its checks fail, not to the passive ones"),
+            "remove it, or make more backends active",
+        );
+    }
+}
+
+/// The backends by name, and whether their own keys make them passive.
+fn backends(file: &File) -> Vec<(&str, bool)> {
+    let given = file.balancer.as_ref().map(|balancer| &balancer.backends);
+    let default = file.web.as_ref().map(|web| &web.servers).or(file.app.as_ref().map(|app| &app.servers));
+    match given {
+        Some(Field::Absent) => {
+            default.map_or(&[][..], listed).iter().map(|it| (it.get_ref().as_str(), false)).collect()
+        }
+        given => {
+            let backends = given.and_then(Field::value).into_iter().flatten();
+            backends.map(|backend| (backend.server.get_ref().as_str(), backend.is_passive())).collect()
+        }
     }
 }
 

@@ -150,14 +150,36 @@ pub struct Balancer {
     /// Failures in a row of requests themselves that leave a backend out for a time; 0: only its checks do.
     #[serde(default = "Balancer::default_max_fails")]
     pub max_fails: u32,
+    /// Time a request waits while every backend that could take it has all it may have, in milliseconds; 0: it is
+    /// refused at once. It holds for instances of the application, too.
+    #[serde(default = "Balancer::default_queue_timeout_ms")]
+    pub queue_timeout_ms: u32,
+    /// Requests that wait at one time; more are refused at once.
+    #[serde(default = "Balancer::default_queue_max")]
+    pub queue_max: u32,
+    /// While fewer than so many per cent of the active backends are up, requests go to all of them; 0: never.
+    #[serde(default)]
+    pub panic_percent: u8,
 }
 
 impl Balancer {
     /// [`Balancer::max_fails`] where the file does not say it.
     pub const MAX_FAILS: u32 = 5;
+    /// [`Balancer::queue_timeout_ms`] where the file does not say it.
+    pub const QUEUE_TIMEOUT_MS: u32 = 5_000;
+    /// [`Balancer::queue_max`] where the file does not say it.
+    pub const QUEUE_MAX: u32 = 1_024;
 
     fn default_max_fails() -> u32 {
         Self::MAX_FAILS
+    }
+
+    fn default_queue_timeout_ms() -> u32 {
+        Self::QUEUE_TIMEOUT_MS
+    }
+
+    fn default_queue_max() -> u32 {
+        Self::QUEUE_MAX
     }
 }
 
@@ -180,6 +202,8 @@ pub enum Algorithm {
     Header,
     /// The same value of a cookie goes to the same backend.
     Cookie,
+    /// The first of the file that has room.
+    First,
 }
 
 impl Algorithm {
@@ -193,6 +217,7 @@ impl Algorithm {
             Algorithm::Uri => "uri",
             Algorithm::Header => "header",
             Algorithm::Cookie => "cookie",
+            Algorithm::First => "first",
         }
     }
 
@@ -206,6 +231,7 @@ impl Algorithm {
             Algorithm::Uri => "consistent hash of path and query",
             Algorithm::Header => "consistent hash of a header",
             Algorithm::Cookie => "consistent hash of a cookie",
+            Algorithm::First => "the first of the file that is up and not full",
         }
     }
 }
@@ -214,8 +240,8 @@ impl std::str::FromStr for Algorithm {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        use Algorithm::{Cookie, Header, LeastConn, Random, RoundRobin, Source, Uri};
-        let all = [RoundRobin, LeastConn, Random, Source, Uri, Header, Cookie];
+        use Algorithm::{Cookie, First, Header, LeastConn, Random, RoundRobin, Source, Uri};
+        let all = [RoundRobin, LeastConn, Random, Source, Uri, Header, Cookie, First];
         all.into_iter().find(|algorithm| algorithm.as_str() == text).ok_or(())
     }
 }
@@ -229,6 +255,9 @@ pub struct Backend {
     pub weight: u16,
     /// Passive: gets traffic only while no active backend is up.
     pub backup: bool,
+    /// Requests of one balancer that it may have in flight; 0: any number.
+    #[serde(default)]
+    pub max_connections: u32,
 }
 
 impl Backend {
@@ -274,6 +303,9 @@ pub struct App {
     pub command: String,
     /// Processes on each server.
     pub instances: u16,
+    /// Requests that each of them may have in flight; 0: any number.
+    #[serde(default)]
+    pub max_connections: u32,
     /// Path that answers below 400 when an instance can serve.
     pub health: String,
     /// Variables for its environment.

@@ -37,7 +37,7 @@ pub use redirect::{
 };
 pub use report::{
     BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, LATENCY_BOUNDS_S,
-    LatencyHistogram, ProcessReport, ProcessState, Rates, RequestCount, RoleReport, ServerReport, State,
+    LatencyHistogram, PoolReport, ProcessReport, ProcessState, Rates, RequestCount, RoleReport, ServerReport, State,
 };
 pub use secret::Secret;
 pub use setting::{BackendMode, BackendSetting, InvalidMessage, Maintenance};

@@ -154,6 +154,9 @@ pub struct EdgeReport {
     pub log_dropped: u64,
     /// Backends of its balancer, then of its local pool.
     pub backends: Vec<BackendReport>,
+    /// The same two pools, as far as it has them.
+    #[serde(default)]
+    pub pools: Vec<PoolReport>,
     /// Connections open through the database relay.
     pub relay_connections: u64,
     /// Connections the database relay could not pass on.
@@ -197,6 +200,21 @@ pub struct LatencyHistogram {
     pub sum_s: f64,
 }
 
+/// Backends that do the same job, and who waits for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolReport {
+    /// `balancer` or `local`, as in [`BackendReport::pool`].
+    pub pool: String,
+    /// So few active backends are up that requests go to all of them.
+    pub panic: bool,
+    /// Requests that wait until a backend has room.
+    pub waiting: u64,
+    /// Requests that waited in vain.
+    pub timed_out: u64,
+    /// Requests refused at once, because too many waited or none may wait.
+    pub overflowed: u64,
+}
+
 /// A backend as its balancer sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackendReport {
@@ -224,6 +242,9 @@ pub struct BackendReport {
     pub failures: u64,
     /// Requests it is answering.
     pub in_flight: u64,
+    /// How many that may be; 0: any number.
+    #[serde(default)]
+    pub max_connections: u64,
 }
 
 /// What a name server counted since it started.

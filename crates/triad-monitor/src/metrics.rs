@@ -1,7 +1,7 @@
 //! A server's report as Prometheus text; pure.
 
 use triad_model::{
-    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, LATENCY_BOUNDS_S,
+    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, LATENCY_BOUNDS_S, PoolReport,
     ProcessReport, ProcessState, RoleReport, ServerReport, State, Verdict,
 };
 
@@ -19,6 +19,7 @@ pub fn render(report: &ServerReport, host: Option<&HostReading>) -> String {
         requests(&mut page, edge);
         connections(&mut page, edge);
         backends(&mut page, &edge.backends);
+        pools(&mut page, &edge.pools);
     }
     if let Some(dns) = &report.dns {
         name_server(&mut page, dns);
@@ -126,6 +127,24 @@ fn backends(page: &mut Exposition, backends: &[BackendReport]) {
     let mut family = page.gauge("triad_backend_in_flight", "Requests the backend is answering.");
     for backend in backends {
         family.count(&backend_labels(backend), backend.in_flight);
+    }
+}
+
+fn pools(page: &mut Exposition, pools: &[PoolReport]) {
+    let mut family = page.gauge("triad_pool_waiting", "Requests that wait until a backend has room.");
+    for pool in pools {
+        family.count(&[("pool", &pool.pool)], pool.waiting);
+    }
+    let help = "Requests given up because all backends were busy: after the longest wait, or at once.";
+    let mut family = page.counter("triad_pool_given_up_total", help);
+    for pool in pools {
+        family.count(&[("pool", &pool.pool), ("why", "timeout")], pool.timed_out);
+        family.count(&[("pool", &pool.pool), ("why", "overflow")], pool.overflowed);
+    }
+    let help = "Whether so few backends are up that requests go to all of them.";
+    let mut family = page.gauge("triad_pool_panic", help);
+    for pool in pools {
+        family.count(&[("pool", &pool.pool)], u64::from(pool.panic));
     }
 }
 

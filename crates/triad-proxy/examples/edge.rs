@@ -41,12 +41,11 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
-    let backends = args.origins.iter().enumerate().map(|(index, origin)| BackendPlan {
-        name: format!("origin-{index}"),
-        target: Target::Instance(*origin),
-        weight: 1,
-        backup: false,
-    });
+    let backends = args
+        .origins
+        .iter()
+        .enumerate()
+        .map(|(index, origin)| BackendPlan::new(format!("origin-{index}"), Target::Instance(*origin)));
     let check =
         HealthCheck { path: "/".to_owned(), interval_ms: CHECK_INTERVAL_MS, timeout_ms: 1000, rise: 2, fall: 2 };
     Ok(EdgePlan {

@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use triad_model::{BackendMode, BackendReport, BackendSetting, Health, HealthCheck, Reading, Verdict};
 
 use crate::balance::Share;
+use crate::balance::panic::Condition;
 use crate::plan::BackendPlan;
+use crate::slots::Slots;
 use crate::stream::Stream;
 
 /// Idle connections kept per backend and worker.
@@ -27,7 +29,8 @@ pub(crate) struct Backend {
     pub name: Arc<str>,
     pub requests: AtomicU64,
     pub failures: AtomicU64,
-    pub in_flight: AtomicU64,
+    /// Shared with whoever stood for the same place before it, and is asked its last requests still.
+    pub slots: Arc<Slots>,
     /// Two for each request that failed, one less for each that was answered, from 0: five failures in a row count ten,
     /// and so do, in time, failures that are more than a third of all, as where pages fail and files do not.
     failing: AtomicU32,
@@ -94,12 +97,12 @@ struct Idle {
 
 impl Backend {
     /// A backend nobody has checked yet: down.
-    pub fn new(plan: BackendPlan, check: HealthCheck, workers: usize) -> Self {
+    pub fn new(plan: BackendPlan, check: HealthCheck, workers: usize, slots: Arc<Slots>) -> Self {
         Self {
             name: plan.name.as_str().into(),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            in_flight: AtomicU64::new(0),
+            slots,
             failing: AtomicU32::new(0),
             max_fails: AtomicU32::new(0),
             opinion: Mutex::new(Opinion { health: None, why: "not checked yet".to_owned() }),
@@ -258,12 +261,18 @@ impl Backend {
         }
     }
 
-    /// As the rotation sees it.
+    /// As the rotation sees it while checks are believed.
     pub fn share(&self) -> Share {
+        self.condition().share
+    }
+
+    /// What operator and checks say of it.
+    pub fn condition(&self) -> Condition {
         let told = lock(&self.told);
         let weight = told.weight.unwrap_or(self.plan.weight);
-        let up = self.is_up() && told.is_wanted(self.plan.weight) && !told.is_left_out(Instant::now());
-        Share { weight, backup: self.plan.backup, up }
+        let (wanted, healthy) = (told.is_wanted(self.plan.weight), self.is_up());
+        let up = wanted && healthy && !told.is_left_out(Instant::now());
+        Condition { share: Share { weight, backup: self.plan.backup, up }, wanted, healthy }
     }
 
     /// As status and metrics show it.
@@ -286,12 +295,13 @@ impl Backend {
             backup: self.plan.backup,
             requests: self.requests.load(Relaxed),
             failures: self.failures.load(Relaxed),
-            in_flight: self.in_flight.load(Relaxed),
+            in_flight: self.slots.in_flight(),
+            max_connections: self.slots.max(),
         }
     }
 }
 
 /// No invariant spans two statements under these locks, so a panic elsewhere leaves nothing broken.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

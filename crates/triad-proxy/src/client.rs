@@ -64,6 +64,18 @@ impl Client {
         Self { stream, input: Buffer::default(), output: Vec::new(), sent: 0, moves: 0, clock }
     }
 
+    /// Whether the client has gone. What it sends meanwhile is kept; behind more than that this cannot see.
+    pub fn poll_gone(&mut self, context: &mut Context<'_>) -> bool {
+        while !self.input.is_full() {
+            match self.input.poll_fill(&mut self.stream, context) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0) | Err(_)) => return true,
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        false
+    }
+
     /// Sends `output`; ready when the stream took all of it.
     pub fn poll_output(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.output.len() {

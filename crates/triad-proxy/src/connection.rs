@@ -199,7 +199,7 @@ impl Connection {
             }
             (None, Way::Here(Err(fault))) => {
                 self.client.input.consume(length);
-                self.fail(fault, BodyReader::new(self.head.framing), false).await
+                self.fail(fault, BodyReader::new(self.head.framing), None).await
             }
             (None, Way::Inside { through_balancer }) if through_balancer || has_local => {
                 self.pass_on(length, through_balancer).await
@@ -207,7 +207,7 @@ impl Connection {
             (None, Way::Inside { .. }) => {
                 self.client.input.consume(length);
                 let fault = Fault::new(404, Whose::Client, "the request's path");
-                self.fail(fault, BodyReader::new(self.head.framing), false).await
+                self.fail(fault, BodyReader::new(self.head.framing), None).await
             }
         }
     }
@@ -218,14 +218,15 @@ impl Connection {
         self.record.begin(self.live.clone(), &self.peer, &self.head, self.client.input.bytes());
         self.head.keep_alive = false;
         let fault = Fault::new(refusal.status, Whose::Client, refusal.clause);
-        let _ = self.fail(fault, BodyReader::new(Framing::None), false).await;
+        let _ = self.fail(fault, BodyReader::new(Framing::None), None).await;
         ControlFlow::Break(Ending::Unread)
     }
 
-    async fn fail(&mut self, fault: Fault, body: BodyReader, untouched: bool) -> Next {
+    /// Answers with `fault`; `untouched` is for another edge.
+    async fn fail(&mut self, fault: Fault, body: BodyReader, untouched: Option<&'static str>) -> Next {
         let mut response = fault.response(&self.record.id);
-        if untouched {
-            response.headers_mut().insert(UNTOUCHED, http::HeaderValue::from_static("1"));
+        if let Some(why) = untouched {
+            response.headers_mut().insert(UNTOUCHED, http::HeaderValue::from_static(why));
         }
         self.record.failed(fault);
         self.respond(response, body).await
@@ -273,16 +274,17 @@ impl Connection {
         match outcome {
             Ok(Relayed::Kept) => ControlFlow::Continue(()),
             Ok(Relayed::Closed(ending)) => ControlFlow::Break(ending),
-            Ok(Relayed::Refused(fault)) => self.fail(fault, body, false).await,
-            Ok(Relayed::Switched(stream, rest)) => {
+            Ok(Relayed::Refused(fault)) => self.fail(fault, body, None).await,
+            Ok(Relayed::Switched(stream, rest, slots)) => {
                 self.record.end(std::time::Instant::now());
                 switch::join(&mut self.client, stream, rest).await;
+                drop(slots);
                 ControlFlow::Break(Ending::Read)
             }
             Err(Unanswered::Gone) => ControlFlow::Break(Ending::Read),
-            Err(Unanswered::Fault { fault, backend, attempts, touched }) => {
+            Err(Unanswered::Fault { fault, backend, attempts, untouched }) => {
                 self.record.sent(backend, attempts);
-                self.fail(fault, body, self.entrance == Entrance::Hop && !touched).await
+                self.fail(fault, body, untouched.filter(|_| self.entrance == Entrance::Hop)).await
             }
         }
     }

@@ -16,11 +16,13 @@ use triad_http1::{Framing, HeadWriter, Method, Refusal, ResponseHead, Version};
 use crate::backend::Backend;
 use crate::client::Client;
 use crate::clock::{Stall, TICK};
-use crate::counters::Ongoing;
 use crate::header_rules::HeaderRules;
+use crate::members::{Choice, Place, Tried};
 use crate::plan::Target;
+use crate::pool::Pool;
 use crate::record::Record;
 use crate::serve::Worker;
+use crate::slots::Slot;
 use crate::stream::{Buffer, Stream};
 use crate::transfer::{Upload, UploadError};
 
@@ -35,6 +37,10 @@ const INTERIM_MAX: u32 = 16;
 /// Set on an answer to another edge that says: no application has seen a byte of this request, ask elsewhere. It never
 /// leaves the design.
 pub(crate) const UNTOUCHED: &str = "triad-untouched";
+/// What it says where nobody is up.
+const NOBODY: &str = "1";
+/// What it says where all that are up are busy, which is no failure of theirs.
+const BUSY: &str = "busy";
 
 /// What of a request's head is needed after its bytes are gone.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +72,9 @@ pub(crate) struct Exchange<'a> {
     /// What happens to the fields of its answer.
     pub answer_rules: Option<&'a HeaderRules>,
     pub upload: Upload<'a>,
-    tried: Vec<Arc<Backend>>,
+    tried: Tried,
+    /// Time spent waiting for a slot.
+    waited: Duration,
     attempts: u32,
     interim: u32,
     /// A backend may have seen some of what was sent last.
@@ -81,9 +89,11 @@ pub(crate) struct Reply {
     pub head_length: usize,
     pub backend: Arc<Backend>,
     pub attempts: u32,
-    /// The request counts as in flight at each backend it was balanced over.
-    pub _in_flight: [Option<Ongoing<Arc<Backend>>>; 2],
+    pub slots: Slots,
 }
+
+/// A request counts as in flight at each backend it was balanced over.
+pub(crate) type Slots = [Option<Slot>; 2];
 
 /// What becomes of a request without an answer.
 pub(crate) enum Unanswered {
@@ -93,17 +103,30 @@ pub(crate) enum Unanswered {
         /// The last backend that did not answer.
         backend: Option<Arc<str>>,
         attempts: u32,
-        /// Whether a backend may have seen some of it.
-        touched: bool,
+        /// What another edge is told with [`UNTOUCHED`]; `None` if a backend may have seen some of the request.
+        untouched: Option<&'static str>,
     },
     /// Nobody is there to be told.
     Gone,
 }
 
 /// Where an attempt goes: a backend, and the balancer's entry for this server if the way leads over it.
-struct Route {
+struct Route<'a> {
     over: Option<Arc<Backend>>,
     backend: Arc<Backend>,
+    /// Whose backend it is.
+    pool: &'a Pool,
+    slots: Slots,
+}
+
+/// Why there is no way to go.
+enum Unplaced {
+    /// Nobody is up that was not tried.
+    Nobody,
+    /// All that are up are full, and stayed so for as long as a request waits.
+    Busy,
+    /// The client did not wait.
+    Gone,
 }
 
 enum Failure {
@@ -111,6 +134,8 @@ enum Failure {
     Unsent(String),
     /// The other edge has nobody to give it to, and says that no application has seen it.
     Untouched,
+    /// The same, and it was no failure: all that could have it were busy.
+    Busy,
     /// Sent at least in part, no answer.
     Broken(String),
     /// The health check took the backend out while we waited.
@@ -145,7 +170,8 @@ impl<'a> Exchange<'a> {
             key: None,
             answer_rules: None,
             upload: Upload::new(request.framing, request.expects_continue, memory),
-            tried: Vec::new(),
+            tried: Tried::default(),
+            waited: Duration::ZERO,
             attempts: 0,
             interim: 0,
             sent: false,
@@ -155,43 +181,49 @@ impl<'a> Exchange<'a> {
 
     /// Sends the request until it is answered, may not be sent again, or nobody is left to ask.
     pub async fn run(&mut self) -> Result<Reply, Unanswered> {
-        let mut failed: Option<(Fault, Arc<str>)> = None;
-        while self.attempts < ATTEMPTS_MAX
-            && let Some(route) = self.choose()
-        {
+        let (mut failed, mut last, mut busy) = (None, None, false);
+        while self.attempts < ATTEMPTS_MAX {
+            let route = match self.choose().await {
+                Ok(route) => route,
+                Err(Unplaced::Gone) => return Err(Unanswered::Gone),
+                Err(Unplaced::Nobody) => break,
+                Err(Unplaced::Busy) => {
+                    busy = true;
+                    break;
+                }
+            };
             let name = &route.backend.name;
             let failure = match self.attempt(&route).await {
                 Ok(reply) => {
                     self.observe(&route, matches!(self.answer_head.status, 502..=504));
-                    return Ok(reply);
+                    return Ok(Reply { slots: route.slots, ..reply });
                 }
                 Err(Failure::Gone) => return Err(Unanswered::Gone),
                 Err(failure) => failure,
             };
             tracing::debug!(backend = %name, why = failure.why(), "request got no answer");
-            self.touched |= !matches!(failure, Failure::Unsent(_) | Failure::Untouched);
-            if !matches!(failure, Failure::Client(_)) {
+            self.touched |= !matches!(failure, Failure::Unsent(_) | Failure::Untouched | Failure::Busy);
+            if !matches!(failure, Failure::Client(_) | Failure::Busy) {
                 route.backends().for_each(|backend| _ = backend.failures.fetch_add(1, Relaxed));
                 self.observe(&route, true);
             }
-            failed = Some((failure.fault(name), name.clone()));
+            busy = matches!(failure, Failure::Busy);
+            failed = Some(failure.fault(name));
+            last = Some(name.clone());
             if matches!(failure, Failure::Timeout | Failure::Client(_)) || !self.may_repeat() {
                 break;
             }
             self.tried.push(route.backend);
         }
-        let (fault, backend) = failed.map_or_else(|| (self.nobody(), None), |(fault, name)| (fault, Some(name)));
-        Err(Unanswered::Fault { fault, backend, attempts: self.attempts, touched: self.touched })
+        let fault = if busy { self.busy() } else { failed.unwrap_or_else(|| self.nobody()) };
+        let untouched = (!self.touched).then_some(if busy { BUSY } else { NOBODY });
+        Err(Unanswered::Fault { fault, backend: last, attempts: self.attempts, untouched })
     }
 
     /// Notes at each entry how the request ended there: checks do not see everything that users do.
-    fn observe(&self, route: &Route, failed: bool) {
-        let shared = &self.worker.shared;
-        let is_local = route.over.is_some() || !self.through_balancer;
-        let entries =
-            [(&route.over, &shared.balancer)].into_iter().filter_map(|(over, pool)| Some((over.as_ref()?, pool)));
-        let last = (&route.backend, if is_local { &shared.local } else { &shared.balancer });
-        for (backend, pool) in entries.chain([last]) {
+    fn observe(&self, route: &Route<'_>, failed: bool) {
+        let over = route.over.iter().map(|over| (over, &*self.worker.shared.balancer));
+        for (backend, pool) in over.chain([(&route.backend, route.pool)]) {
             if backend.observe(failed) {
                 pool.leave_out(backend);
             }
@@ -202,28 +234,87 @@ impl<'a> Exchange<'a> {
         !self.sent || (self.request.framing == Framing::None && self.request.method.is_idempotent())
     }
 
-    fn choose(&mut self) -> Option<Route> {
-        let local = &self.worker.shared.local;
+    /// The next backend, with a slot in it.
+    async fn choose(&mut self) -> Result<Route<'a>, Unplaced> {
+        let shared = &self.worker.shared;
+        let (balancer, local) = (&*shared.balancer, &*shared.local);
         if !self.through_balancer {
-            return local.pick(&self.tried, None).map(|backend| Route { over: None, backend });
+            return Ok(Route::to(self.place(local, None).await?, local));
         }
+        let mut busy = false;
         loop {
-            let backend = self.worker.shared.balancer.pick(&self.tried, self.key)?;
-            if backend.plan.target != Target::ThisServer {
-                return Some(Route { over: None, backend });
+            let entry = match self.place(balancer, self.key).await {
+                Err(Unplaced::Nobody) if busy => return Err(Unplaced::Busy),
+                entry => entry?,
+            };
+            if entry.backend.plan.target != Target::ThisServer {
+                return Ok(Route::to(entry, balancer));
             }
-            match local.pick(&self.tried, None) {
-                Some(instance) => return Some(Route { over: Some(backend), backend: instance }),
-                None => self.tried.push(backend),
+            match self.place(local, None).await {
+                Ok(instance) => return Ok(Route::to(instance, local).over(entry)),
+                Err(Unplaced::Gone) => return Err(Unplaced::Gone),
+                Err(why) => {
+                    busy |= matches!(why, Unplaced::Busy);
+                    self.tried.push(entry.backend);
+                }
             }
         }
     }
 
+    async fn place(&mut self, pool: &'a Pool, key: Option<u64>) -> Result<Place, Unplaced> {
+        match pool.pick(&self.tried, key) {
+            Choice::Place(place) => Ok(place),
+            Choice::Nobody => Err(Unplaced::Nobody),
+            Choice::Busy => self.wait(pool, key).await,
+        }
+    }
+
+    /// Waits for a slot: as long as is left of what one request may wait in all.
+    async fn wait(&mut self, pool: &'a Pool, key: Option<u64>) -> Result<Place, Unplaced> {
+        let left = pool.queue_timeout().saturating_sub(self.waited);
+        let entered = if left.is_zero() { None } else { pool.enter(&self.tried, key) };
+        let Some(mut waiting) = entered else {
+            pool.count_overflowed();
+            return Err(Unplaced::Busy);
+        };
+        let from = Instant::now();
+        let outcome = poll_fn(|context| {
+            if let Poll::Ready(choice) = waiting.poll(context) {
+                return Poll::Ready(Ok(choice));
+            }
+            if self.client.poll_gone(context) {
+                return Poll::Ready(Err(Unplaced::Gone));
+            }
+            match self.client.clock.poll_passed(context, from + left) {
+                true => Poll::Ready(Err(Unplaced::Busy)),
+                false => Poll::Pending,
+            }
+        });
+        let outcome = outcome.await;
+        self.waited += from.elapsed();
+        match outcome {
+            Ok(Choice::Place(place)) => Ok(place),
+            Ok(Choice::Nobody | Choice::Busy) => Err(Unplaced::Nobody),
+            Err(why) => {
+                if matches!(why, Unplaced::Busy) {
+                    pool.count_timed_out();
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// When the attempt began; the first one begins with the request, as good as.
+    fn now(&self) -> Instant {
+        let is_first = self.attempts == 1 && self.waited.is_zero();
+        if is_first { self.record.started.into() } else { Instant::now() }
+    }
+
     /// One attempt: over an idle connection first; if that turns out closed, over a new one.
-    async fn attempt(&mut self, route: &Route) -> Result<Reply, Failure> {
+    async fn attempt(&mut self, route: &Route<'a>) -> Result<Reply, Failure> {
         self.attempts += 1;
         route.backends().for_each(|backend| _ = backend.requests.fetch_add(1, Relaxed));
-        if let Some(stream) = route.backend.check_out(self.worker.number, self.record.started) {
+        if let Some(stream) = route.backend.check_out(self.worker.number, self.now().into_std()) {
             match self.send(stream, route).await {
                 // The backend closed it while it was idle. That says nothing about a new one.
                 Err(Failure::Unsent(_)) => {}
@@ -235,33 +326,31 @@ impl<'a> Exchange<'a> {
         self.send(opened.map_err(Failure::Unsent)?, route).await
     }
 
-    async fn send(&mut self, stream: Stream, route: &Route) -> Result<Reply, Failure> {
-        let count = |backend: &Arc<Backend>| Ongoing::new(backend.clone(), |b: &Arc<Backend>| &b.in_flight);
+    async fn send(&mut self, stream: Stream, route: &Route<'a>) -> Result<Reply, Failure> {
         let mut reply = Reply {
             stream,
             bytes: Buffer::default(),
             head_length: 0,
             backend: route.backend.clone(),
             attempts: self.attempts,
-            _in_flight: [route.over.as_ref().map(count), Some(count(&route.backend))],
+            slots: Slots::default(),
         };
         self.sent = false;
         *self.answer_head = ResponseHead::reusing(self.answer_head);
         self.upload.begin(self.head, &self.client.input);
-        // The first attempt begins with the request, as good as.
-        let now = if self.attempts == 1 { self.record.started.into() } else { Instant::now() };
-        let mut wait = Wait { stall: Stall::new(now, HEAD_TIMEOUT), tick: now + TICK };
+        let now = self.now();
+        let mut wait = Wait { pool: route.pool, stall: Stall::new(now, HEAD_TIMEOUT), tick: now + TICK };
         let answered = poll_fn(|context| self.poll_reply(context, &mut reply, &mut wait)).await;
         self.sent |= self.upload.moved > 0;
         reply.head_length = answered?;
-        let untouched = route.backend.plan.target.is_edge()
-            && self.answer_head.fields.find(reply.bytes.bytes(), UNTOUCHED).is_some();
-        if untouched {
-            // Whoever got the head alone did not act on it; a body is spent all the same.
-            self.sent = self.request.framing != Framing::None;
-            return Err(Failure::Untouched);
-        }
-        Ok(reply)
+        let untouched = self.answer_head.fields.find(reply.bytes.bytes(), UNTOUCHED);
+        let Some(untouched) = untouched.filter(|_| route.backend.plan.target.is_edge()) else { return Ok(reply) };
+        // Whoever got the head alone did not act on it; a body is spent all the same.
+        self.sent = self.request.framing != Framing::None;
+        Err(match untouched.of_bytes(reply.bytes.bytes()) == BUSY.as_bytes() {
+            true => Failure::Busy,
+            false => Failure::Untouched,
+        })
     }
 
     /// Sends, and reads the answer's head; ready with the head's length.
@@ -269,7 +358,7 @@ impl<'a> Exchange<'a> {
         &mut self,
         context: &mut Context<'_>,
         reply: &mut Reply,
-        wait: &mut Wait,
+        wait: &mut Wait<'a>,
     ) -> Poll<Result<usize, Failure>> {
         if !self.upload.is_over()
             && let Poll::Ready(Err(error)) = self.upload.poll(context, self.client, &mut reply.stream)
@@ -346,14 +435,15 @@ impl<'a> Exchange<'a> {
 
     /// Whether a client that has sent its request has gone. What it sends already of the next one is kept.
     fn is_client_gone(&mut self, context: &mut Context<'_>) -> bool {
-        while self.upload.is_done() && !self.client.input.is_full() {
-            match self.client.input.poll_fill(&mut self.client.stream, context) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(0) | Err(_)) => return true,
-                Poll::Ready(Ok(_)) => {}
-            }
-        }
-        false
+        self.upload.is_done() && self.client.poll_gone(context)
+    }
+
+    fn busy(&self) -> Fault {
+        let part = match self.through_balancer {
+            true => "all backends are busy",
+            false => "all instances of the application are busy",
+        };
+        Fault::new(503, Whose::Upstream, part)
     }
 
     fn nobody(&self) -> Fault {
@@ -366,13 +456,14 @@ impl<'a> Exchange<'a> {
 }
 
 /// How long an answer may take.
-struct Wait {
+struct Wait<'a> {
+    pool: &'a Pool,
     stall: Stall,
     /// When to look next.
     tick: Instant,
 }
 
-impl Wait {
+impl Wait<'_> {
     fn poll(
         &mut self,
         context: &mut Context<'_>,
@@ -382,7 +473,8 @@ impl Wait {
     ) -> Poll<Result<usize, Failure>> {
         while client.clock.poll_passed(context, self.tick) {
             let now = Instant::now();
-            if !backend.is_up() {
+            // In panic its checks were no reason not to send it.
+            if !backend.is_up() && !self.pool.is_panic() {
                 return Poll::Ready(Err(Failure::Down));
             }
             if self.stall.is_stuck(now, upload.moved) {
@@ -395,7 +487,16 @@ impl Wait {
     }
 }
 
-impl Route {
+impl<'a> Route<'a> {
+    fn to(Place { backend, slot }: Place, pool: &'a Pool) -> Self {
+        Self { over: None, backend, pool, slots: [Some(slot), None] }
+    }
+
+    fn over(self, entry: Place) -> Self {
+        let [slot, _] = self.slots;
+        Self { over: Some(entry.backend), slots: [slot, Some(entry.slot)], ..self }
+    }
+
     /// Every entry that counts the request.
     fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
         self.over.iter().chain([&self.backend])
@@ -411,6 +512,7 @@ impl Failure {
         match self {
             Failure::Unsent(why) | Failure::Broken(why) => why,
             Failure::Untouched => "nobody there to answer it",
+            Failure::Busy => "everybody there is busy",
             Failure::Down => "taken out by its health check",
             Failure::Timeout => "no answer in time",
             Failure::Client(refusal) => refusal.clause,
@@ -422,7 +524,7 @@ impl Failure {
         let status = match self {
             Failure::Client(refusal) => return Fault::new(refusal.status, Whose::Client, refusal.clause),
             Failure::Timeout => 504,
-            Failure::Untouched => 503,
+            Failure::Untouched | Failure::Busy => 503,
             _ => 502,
         };
         Fault::new(status, Whose::Upstream, format!("backend {backend}"))

@@ -159,8 +159,8 @@ mod tests {
         // The kernel accepts for it; it never answers.
         let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let target = Target::Plain(silent.local_addr().expect("bound"));
-        let plan = BackendPlan { name: "srv2".to_owned(), target, weight: 1, backup: false };
-        let backend = Arc::new(Backend::new(plan, check_plan, 1));
+        let plan = BackendPlan::new("srv2", target);
+        let backend = Arc::new(Backend::new(plan, check_plan, 1, Arc::default()));
         backend.take(Reading::Pass, "answered 200".to_owned());
         let shared = shared();
         let start = Instant::now();

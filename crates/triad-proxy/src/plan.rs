@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use triad_model::{
-    Algorithm, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers, HealthCheck, Hsts,
+    Algorithm, Backend, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers, HealthCheck, Hsts,
     INSTANCE_CHECK_MS, INSTANCE_FIRST, IpNet, Limits, Maintenance, Redirect, Role, ServerName,
 };
 use triad_tls::{Identity, KeyPair, internal_name};
@@ -122,6 +122,12 @@ pub struct PoolPlan {
     pub slow_start_ms: u32,
     /// Failures in a row of requests themselves that leave one out for a time; 0: none do.
     pub max_fails: u32,
+    /// Time a request waits while all that could take it are full, in milliseconds; 0: it is refused at once.
+    pub queue_timeout_ms: u32,
+    /// Requests that wait at one time.
+    pub queue_max: u32,
+    /// Percentage of active ones of which fewer being up means that checks are not believed; 0: they always are.
+    pub panic_percent: u8,
     /// What an operator said of them.
     pub settings: Vec<BackendSetting>,
 }
@@ -136,6 +142,9 @@ impl PoolPlan {
             hash_on: None,
             slow_start_ms: 0,
             max_fails: Balancer::MAX_FAILS,
+            queue_timeout_ms: Balancer::QUEUE_TIMEOUT_MS,
+            queue_max: Balancer::QUEUE_MAX,
+            panic_percent: 0,
             settings: Vec::new(),
         }
     }
@@ -152,6 +161,20 @@ pub struct BackendPlan {
     pub weight: u16,
     /// Passive.
     pub backup: bool,
+    /// Requests it may have in flight; 0: any number. A change of it is no other backend.
+    pub max_connections: u32,
+}
+
+impl BackendPlan {
+    /// A backend of weight 1 with no more said.
+    pub fn new(name: impl Into<String>, target: Target) -> Self {
+        Self { name: name.into(), target, weight: 1, backup: false, max_connections: 0 }
+    }
+
+    /// Whether what is known of the one holds for the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        *self == Self { max_connections: self.max_connections, ..other.clone() }
+    }
 }
 
 /// How a backend is reached.
@@ -273,15 +296,19 @@ fn private(design: &Design, server: &ServerName) -> Option<IpAddr> {
 fn balancer_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
     let balancer = design.balancer.as_ref().filter(|balancer| balancer.servers.contains(server))?;
     let backends = balancer.backends.iter().filter_map(|backend| {
-        let name = &backend.server;
+        let Backend { server: name, weight, backup, max_connections } = backend;
         let target = if name == server { Target::ThisServer } else { hop(design, name)? };
-        Some(BackendPlan { name: name.to_string(), target, weight: backend.weight, backup: backend.backup })
+        let (weight, backup, max_connections) = (*weight, *backup, *max_connections);
+        Some(BackendPlan { weight, backup, max_connections, ..BackendPlan::new(name.to_string(), target) })
     });
     Some(PoolPlan {
         algorithm: balancer.algorithm,
         hash_on: balancer.hash_on.clone(),
         slow_start_ms: balancer.slow_start_ms,
         max_fails: balancer.max_fails,
+        queue_timeout_ms: balancer.queue_timeout_ms,
+        queue_max: balancer.queue_max,
+        panic_percent: balancer.panic_percent,
         ..PoolPlan::new(backends.collect(), balancer.health.clone())
     })
 }
@@ -290,20 +317,23 @@ fn local_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
     let app = design.app.as_ref()?;
     let balancer_check = design.balancer.as_ref().map(|balancer| &balancer.health);
     let check = instance_check(&app.health, balancer_check);
-    let max_fails = design.balancer.as_ref().map_or(Balancer::MAX_FAILS, |balancer| balancer.max_fails);
-    let pool = |backends| PoolPlan { max_fails, ..PoolPlan::new(backends, check) };
-    let backend = |name: String, target| BackendPlan { name, target, weight: 1, backup: false };
+    let pool = |backends| {
+        let pool = PoolPlan::new(backends, check);
+        let Some(Balancer { max_fails, queue_timeout_ms, queue_max, .. }) = design.balancer else { return pool };
+        PoolPlan { max_fails, queue_timeout_ms, queue_max, ..pool }
+    };
     if design.carries(server, Role::App) {
         let instance = |number: u16| {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, INSTANCE_FIRST + number - 1));
-            backend(format!("app-{number}"), Target::Instance(address))
+            let max_connections = app.max_connections;
+            BackendPlan { max_connections, ..BackendPlan::new(format!("app-{number}"), Target::Instance(address)) }
         };
         return Some(pool((1..=app.instances).map(instance).collect()));
     }
     if !design.carries(server, Role::Web) {
         return None;
     }
-    let backends = app.servers.iter().filter_map(|name| Some(backend(name.to_string(), hop(design, name)?)));
+    let backends = app.servers.iter().filter_map(|name| Some(BackendPlan::new(name.to_string(), hop(design, name)?)));
     Some(pool(backends.collect()))
 }
 

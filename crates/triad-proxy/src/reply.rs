@@ -10,7 +10,7 @@ use triad_http1::{Framing, HeadWriter, Name, Version};
 
 use crate::client::{Ending, IDLE_TIMEOUT};
 use crate::clock::Stall;
-use crate::exchange::{Exchange, Reply, UNTOUCHED};
+use crate::exchange::{Exchange, Reply, Slots, UNTOUCHED};
 use crate::respond::{write_connection, write_date};
 use crate::stream::{Buffer, Stream};
 use crate::transfer::{Download, DownloadError, Mode, UploadError};
@@ -23,8 +23,9 @@ pub(crate) enum Relayed {
     Closed(Ending),
     /// Nothing of the answer was sent: it was broken from the start.
     Refused(Fault),
-    /// It speaks another protocol now, with this backend, of which some bytes are here already.
-    Switched(Stream, Buffer),
+    /// It speaks another protocol now, with this backend, of which some bytes are here already; it has its slots while
+    /// that lasts.
+    Switched(Stream, Buffer, Slots),
 }
 
 /// How an answer goes on.
@@ -47,7 +48,7 @@ pub(crate) async fn relay(exchange: &mut Exchange<'_>, mut reply: Reply) -> Rela
     reply.bytes.consume(reply.head_length);
     if status == 101 {
         return match exchange.client.send_output().await {
-            Ok(()) => Relayed::Switched(reply.stream, reply.bytes),
+            Ok(()) => Relayed::Switched(reply.stream, reply.bytes, reply.slots),
             Err(_) => gone(exchange),
         };
     }

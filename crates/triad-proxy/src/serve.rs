@@ -94,7 +94,8 @@ impl Edge {
         let shared = &self.shared;
         EdgeReport {
             log_dropped: shared.log_dropped.load(Relaxed),
-            backends: shared.balancer.report().into_iter().chain(shared.local.report()).collect(),
+            backends: shared.balancer.report_backends().into_iter().chain(shared.local.report_backends()).collect(),
+            pools: [&shared.balancer, &shared.local].into_iter().filter_map(|pool| pool.report()).collect(),
             relay_connections: shared.relay.open.load(Relaxed),
             relay_failures: shared.relay.failures.load(Relaxed),
             maintenance: shared.live.load().closed.as_ref().map(|closed| closed.order.clone()),

@@ -39,6 +39,7 @@ fn app(servers: &[&str]) -> Option<App> {
         directory: PathBuf::from("."),
         command: "./app".to_owned(),
         instances: 2,
+        max_connections: 0,
         health: "/up".to_owned(),
         environment: BTreeMap::new(),
     })
@@ -58,6 +59,7 @@ fn balancer(servers: &[&str], backends: &[(&str, u16, bool)]) -> Option<Balancer
         server: name(server),
         weight: *weight,
         backup: *backup,
+        max_connections: 0,
     };
     Some(Balancer {
         servers: names(servers),
@@ -65,6 +67,9 @@ fn balancer(servers: &[&str], backends: &[(&str, u16, bool)]) -> Option<Balancer
         hash_on: None,
         slow_start_ms: 0,
         max_fails: 5,
+        queue_timeout_ms: 5000,
+        queue_max: 1024,
+        panic_percent: 0,
         backends: backends.iter().map(backend).collect(),
         health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 },
     })

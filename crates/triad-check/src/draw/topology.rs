@@ -137,6 +137,7 @@ pub fn algorithm(algorithm: Algorithm) -> &'static str {
         Algorithm::Uri => "hash of path",
         Algorithm::Header => "hash of header",
         Algorithm::Cookie => "hash of cookie",
+        Algorithm::First => "first with room",
     }
 }
 

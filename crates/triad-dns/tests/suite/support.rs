@@ -31,6 +31,7 @@ pub fn secured() -> Design {
             directory: PathBuf::from("."),
             command: "./app".to_owned(),
             instances: 1,
+            max_connections: 0,
             health: "/up".to_owned(),
             environment: BTreeMap::new(),
         }),
@@ -90,7 +91,10 @@ fn balancer(servers: &[&str]) -> Balancer {
         hash_on: None,
         slow_start_ms: 0,
         max_fails: 5,
-        backends: vec![Backend { server: name("srv3"), weight: 1, backup: false }],
+        queue_timeout_ms: 5000,
+        queue_max: 1024,
+        panic_percent: 0,
+        backends: vec![Backend { server: name("srv3"), weight: 1, backup: false, max_connections: 0 }],
         health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 400, rise: 2, fall: 2 },
     }
 }

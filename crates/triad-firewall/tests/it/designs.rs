@@ -102,7 +102,10 @@ fn server(text: &str, public: &[&str], private: Option<&str>) -> Server {
 }
 
 fn balancer(servers: &[&str], backends: &[&str]) -> Balancer {
-    let backends = names(backends).into_iter().map(|server| Backend { server, weight: 1, backup: false }).collect();
+    let backends = names(backends)
+        .into_iter()
+        .map(|server| Backend { server, weight: 1, backup: false, max_connections: 0 })
+        .collect();
     let health = HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 };
     Balancer {
         servers: names(servers),
@@ -112,6 +115,9 @@ fn balancer(servers: &[&str], backends: &[&str]) -> Balancer {
         hash_on: None,
         slow_start_ms: 0,
         max_fails: 5,
+        queue_timeout_ms: 5000,
+        queue_max: 1024,
+        panic_percent: 0,
     }
 }
 
@@ -122,6 +128,7 @@ fn app(servers: &[&str]) -> App {
         directory: ".".into(),
         command: "./app".to_owned(),
         instances: 1,
+        max_connections: 0,
         health: "/up".to_owned(),
         environment: BTreeMap::new(),
     }

@@ -1,7 +1,7 @@
 //! Reports and readings to render.
 
 use triad_model::{
-    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, LatencyHistogram,
+    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, LatencyHistogram, PoolReport,
     ProcessReport, ProcessState, Rates, RequestCount, Role, RoleReport, ServerName, ServerReport, State, Verdict,
 };
 use triad_monitor::{Conntrack, Filesystem, HostReading, Interface, Memory, PacketCounts};
@@ -88,6 +88,7 @@ fn edge() -> EdgeReport {
         handshake_failures: 5,
         log_dropped: 0,
         backends: vec![backend("srv2", Verdict::Up), backend("srv3", Verdict::Down)],
+        pools: vec![pool()],
         relay_connections: 4,
         relay_failures: 1,
         ..edge_with_latency(vec![10, 20, 30, 40, 20, 10, 5, 3, 2, 1, 0, 0, 0, 1], 3.25)
@@ -111,7 +112,12 @@ fn backend(server: &str, verdict: Verdict) -> BackendReport {
         requests: 71,
         failures: 2,
         in_flight: 1,
+        max_connections: 0,
     }
+}
+
+fn pool() -> PoolReport {
+    PoolReport { pool: "balancer".to_owned(), panic: true, waiting: 4, timed_out: 9, overflowed: 2 }
 }
 
 fn process(text: &str, state: ProcessState, restarts: u64) -> ProcessReport {

@@ -24,7 +24,7 @@ impl HashOn {
             Algorithm::Uri => Some(Self::Uri),
             Algorithm::Header => name().map(Self::Header),
             Algorithm::Cookie => name().map(Self::Cookie),
-            Algorithm::RoundRobin | Algorithm::LeastConn | Algorithm::Random => None,
+            Algorithm::RoundRobin | Algorithm::LeastConn | Algorithm::Random | Algorithm::First => None,
         }
     }
 }

@@ -3,9 +3,11 @@
 //!
 //! Invariants: only backends that are up are picked, and backups only while no active one can be.
 
+mod first;
 mod hash;
 mod key;
 mod leastconn;
+pub mod panic;
 mod random;
 mod roundrobin;
 mod tier;
@@ -13,7 +15,9 @@ mod tier;
 pub use hash::spread;
 pub use key::{HashOn, cookie, fingerprint};
 pub use roundrobin::{Rotation, Share};
+pub use tier::tier;
 
+use first::First;
 use hash::ConsistentHash;
 use leastconn::LeastConnections;
 use random::TwoChoices;
@@ -30,6 +34,8 @@ pub enum Chooser {
     Random(TwoChoices),
     /// Consistent hash.
     Hash(ConsistentHash),
+    /// First.
+    First(First),
 }
 
 /// What a pick may go by.
@@ -54,6 +60,7 @@ impl Chooser {
             Algorithm::Source | Algorithm::Uri | Algorithm::Header | Algorithm::Cookie => {
                 Self::Hash(ConsistentHash::new(backends))
             }
+            Algorithm::First => Self::First(First::new(shares())),
         }
     }
 
@@ -70,6 +77,7 @@ impl Chooser {
             Self::Least(least) => least.pick(pick.turn, in_flight, excluded),
             Self::Random(random) => random.pick(pick.random, in_flight, excluded),
             Self::Hash(hash) => hash.pick(pick.key.unwrap_or(pick.random), in_flight, excluded),
+            Self::First(first) => first.pick(excluded),
         }
     }
 }
@@ -101,6 +109,7 @@ mod tests {
         assert_eq!(picks(Algorithm::RoundRobin, None)[..6], [0, 1, 2, 0, 1, 2]);
         assert!(picks(Algorithm::LeastConn, None).iter().all(|position| *position != 0), "it has five requests");
         assert!(picks(Algorithm::Random, None).iter().any(|position| *position != 0));
+        assert!(picks(Algorithm::First, None).iter().all(|position| *position == 0));
         let keyed = picks(Algorithm::Source, Some(7));
         assert!(keyed.iter().all(|position| *position == keyed[0]), "one client, one backend: {keyed:?}");
         let spread = picks(Algorithm::Cookie, None);

@@ -114,7 +114,7 @@ fn without_a_backend_the_answer_says_so_and_when_to_come_back() {
 #[test]
 fn the_balancers_own_server_is_reached_without_a_hop() {
     let (instance, other) = (Origin::start("app-1"), Origin::start("srv3"));
-    let this_server = BackendPlan { name: "srv2".to_owned(), target: Target::ThisServer, weight: 1, backup: false };
+    let this_server = BackendPlan::new("srv2", Target::ThisServer);
     let (edge, address) = edge(
         "http",
         EdgePlan {
@@ -206,7 +206,7 @@ fn a_hash_keeps_a_client_and_a_path_at_their_backends() {
 fn an_edge_that_passes_requests_on_answers_its_balancers_checks_itself() {
     let app = Origin::start("app1");
     let target = Target::Plain(app.address);
-    let local = pool(vec![BackendPlan { name: "app1".to_owned(), target, weight: 1, backup: false }]);
+    let local = pool(vec![BackendPlan::new("app1", target)]);
     let (edge, address) = edge("hop", EdgePlan { local, hop_from: vec![Ipv4Addr::LOCALHOST.into()], ..plan() });
     let check = format!("GET /up HTTP/1.1\nHost: {HOST}\nUser-Agent: {CHECK_USER_AGENT}\nConnection: close\n\n");
     let ask = || exchange(&mut connect(address), &check).status;

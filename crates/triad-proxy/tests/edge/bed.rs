@@ -83,7 +83,7 @@ pub fn pool(backends: Vec<BackendPlan>) -> Option<PoolPlan> {
 
 /// An application as a backend.
 pub fn backend(name: &str, address: SocketAddr, weight: u16) -> BackendPlan {
-    BackendPlan { name: name.to_owned(), target: Target::Instance(address), weight, backup: false }
+    BackendPlan { weight, ..BackendPlan::new(name, Target::Instance(address)) }
 }
 
 /// The same, passive.

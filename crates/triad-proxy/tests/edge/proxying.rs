@@ -28,7 +28,7 @@ pub fn hop_edge(authority: &Authority, origin: SocketAddr) -> (Edge, SocketAddr)
 /// The plan of a balancer on `srv1` that sends to `hop` as `srv2`.
 pub fn front_plan(authority: &Authority, hop: SocketAddr) -> EdgePlan {
     let target = Target::MutualTls { address: hop, server_name: triad_tls::internal_name(&server("srv2")) };
-    let srv2 = BackendPlan { name: "srv2".to_owned(), target, weight: 1, backup: false };
+    let srv2 = BackendPlan::new("srv2", target);
     EdgePlan {
         redirect_to_https: true,
         site_certificate: Some(authority.site(&plan().hosts).expect("a certificate")),

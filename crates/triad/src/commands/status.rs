@@ -4,7 +4,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use triad_api::{ApiError, DesignReport, Maintained, ServerAnswer};
-use triad_model::{BackendReport, ProcessReport, Role, ServerName, ServerReport, State, Verdict};
+use triad_model::{
+    BackendReport, EdgeReport, PoolReport, ProcessReport, Role, ServerName, ServerReport, State, Verdict,
+};
 
 use super::AgentSocket;
 use crate::print;
@@ -50,6 +52,8 @@ fn not_running(error: &ApiError) -> ExitCode {
     ExitCode::from(print::NOT_RUNNING)
 }
 
+/// The pool that is shown.
+const BALANCER: &str = "balancer";
 /// Rates are taken over this.
 const RATE_TIME: Duration = Duration::from_secs(1);
 
@@ -73,6 +77,7 @@ pub fn show_part(part: Part, agent: &AgentSocket, as_json: bool) -> anyhow::Resu
         print::json(&rows)?;
     } else {
         print::out(&backend_table(&rows));
+        print::out(&notes(&rows));
     }
     Ok(ExitCode::from(if all_up { print::DONE } else { print::FAILED }))
 }
@@ -85,34 +90,68 @@ struct Row {
     backend: BackendReport,
     /// Requests sent to it a second.
     qps: f64,
+    /// Who waits there, and whether checks are believed; agents of before say nothing of it.
+    queue: Option<PoolReport>,
 }
 
 /// What balancers say of their backends in `second`, with rates since `first`.
 fn backends(first: &DesignReport, second: &DesignReport) -> Vec<Row> {
-    let of = |report: &DesignReport| -> Vec<(ServerName, BackendReport)> {
-        let edges =
-            report.servers.iter().filter_map(|answer| Some((&answer.server, answer.report.as_ref()?.edge.as_ref()?)));
-        let backends = edges.flat_map(|(server, edge)| edge.backends.iter().map(|it| (server.clone(), it.clone())));
-        backends.filter(|(_, backend)| backend.pool == "balancer").collect()
-    };
-    let before = of(first);
-    let row = |(balancer, backend): (ServerName, BackendReport)| {
-        let earlier = before.iter().find(|(server, it)| *server == balancer && it.name == backend.name);
-        let since = earlier.map_or(backend.requests, |(_, it)| it.requests);
-        let qps = backend.requests.saturating_sub(since) as f64 / RATE_TIME.as_secs_f64();
-        Row { balancer, backend, qps }
-    };
-    of(second).into_iter().map(row).collect()
+    let mut rows = Vec::new();
+    for (balancer, edge) in balancers(second) {
+        let queue = edge.pools.iter().find(|pool| pool.pool == BALANCER);
+        for backend in edge.backends.iter().filter(|backend| backend.pool == BALANCER) {
+            let since = requests(first, balancer, &backend.name).unwrap_or(backend.requests);
+            let qps = backend.requests.saturating_sub(since) as f64 / RATE_TIME.as_secs_f64();
+            rows.push(Row { balancer: balancer.clone(), backend: backend.clone(), qps, queue: queue.cloned() });
+        }
+    }
+    rows
+}
+
+/// Requests that `balancer` had sent to `backend` at the time of `report`.
+fn requests(report: &DesignReport, balancer: &ServerName, backend: &str) -> Option<u64> {
+    let (_, edge) = balancers(report).find(|(server, _)| *server == balancer)?;
+    edge.backends.iter().find(|it| it.pool == BALANCER && it.name == backend).map(|it| it.requests)
+}
+
+/// The edges of `report`, with their servers.
+fn balancers(report: &DesignReport) -> impl Iterator<Item = (&ServerName, &EdgeReport)> {
+    report.servers.iter().filter_map(|answer| Some((&answer.server, answer.report.as_ref()?.edge.as_ref()?)))
+}
+
+/// What there is to say of a balancer beside its backends; nothing where all is as usual.
+fn notes(rows: &[Row]) -> String {
+    let mut pools: Vec<(&ServerName, &PoolReport)> =
+        rows.iter().filter_map(|row| Some((&row.balancer, row.queue.as_ref()?))).collect();
+    pools.dedup_by_key(|(balancer, _)| *balancer);
+    let mut text = String::new();
+    for (balancer, pool) in pools {
+        if pool.panic {
+            text += &format!("{balancer} is in panic: so few backends are up that requests go to all active ones\n");
+        }
+        if pool.waiting + pool.timed_out + pool.overflowed > 0 {
+            let PoolReport { waiting, timed_out, overflowed, .. } = pool;
+            text += &format!(
+                "{balancer}: {waiting} requests wait for a backend with room; given up: {timed_out} after \
+                 queue_timeout_ms, {overflowed} at once\n"
+            );
+        }
+    }
+    text
 }
 
 fn backend_table(rows: &[Row]) -> String {
     let heading = ["BALANCER", "BACKEND", "STATE", "MODE", "WEIGHT", "IN FLIGHT", "QPS", "REQUESTS", "FAILED", "WHY"];
     let mut table = vec![heading.map(str::to_owned).to_vec()];
-    table.extend(rows.iter().map(|Row { balancer, backend, qps }| {
+    table.extend(rows.iter().map(|Row { balancer, backend, qps, .. }| {
         let state = match (backend.verdict, backend.left_out) {
             (Verdict::Down, _) => "down",
             (Verdict::Up, true) => "left out",
             (Verdict::Up, false) => "up",
+        };
+        let in_flight = match backend.max_connections {
+            0 => backend.in_flight.to_string(),
+            max => format!("{} of {max}", backend.in_flight),
         };
         let weight = if backend.backup { format!("{} (passive)", backend.weight) } else { backend.weight.to_string() };
         vec![
@@ -121,7 +160,7 @@ fn backend_table(rows: &[Row]) -> String {
             state.to_owned(),
             backend.mode.to_string(),
             weight,
-            backend.in_flight.to_string(),
+            in_flight,
             format!("{qps:.1}"),
             backend.requests.to_string(),
             backend.failures.to_string(),

@@ -1,0 +1,153 @@
+//! The members of a pool at one time, and which of them can take a request. A change makes new ones.
+//!
+//! Invariant: passive backends come when no active one is up, never because the active ones are full.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use triad_model::Algorithm;
+
+use crate::backend::{Backend, RAMP_STEPS};
+use crate::balance::{Chooser, Pick, Share, fingerprint, panic, tier};
+use crate::plan::PoolPlan;
+use crate::slots::Slot;
+
+/// How a pool works, apart from its backends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Policy {
+    algorithm: Algorithm,
+    /// Active backends of which fewer are up are not believed to be down; 0: all checks are believed.
+    panic_percent: u8,
+    /// Time a request may wait for a slot.
+    pub queue_timeout: Duration,
+    /// Requests that may wait.
+    pub queue_max: usize,
+}
+
+impl Policy {
+    /// What `plan` says.
+    pub fn of(plan: &PoolPlan) -> Self {
+        Self {
+            algorithm: plan.algorithm,
+            panic_percent: plan.panic_percent,
+            queue_timeout: Duration::from_millis(plan.queue_timeout_ms.into()),
+            queue_max: plan.queue_max as usize,
+        }
+    }
+}
+
+/// The members.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    pub backends: Vec<Arc<Backend>>,
+    pub policy: Policy,
+    /// Whether any of them can be picked.
+    pub up: bool,
+    /// Whether requests go to active ones that their checks say are down.
+    pub panic: bool,
+    /// Whether any of them can be full.
+    pub bounded: bool,
+    shares: Vec<Share>,
+    chooser: Chooser,
+}
+
+/// Backends that a request does not go to again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tried(Vec<Arc<Backend>>);
+
+/// A backend, and a slot in it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub backend: Arc<Backend>,
+    pub slot: Slot,
+}
+
+/// What a request finds.
+#[derive(Debug)]
+pub(crate) enum Choice {
+    Place(Place),
+    /// Whoever could take it is full.
+    Busy,
+    /// Nobody could take it.
+    Nobody,
+}
+
+impl Tried {
+    /// One more.
+    pub fn push(&mut self, backend: Arc<Backend>) {
+        self.0.push(backend);
+    }
+
+    fn contains(&self, backend: &Arc<Backend>) -> bool {
+        self.0.iter().any(|tried| Arc::ptr_eq(tried, backend))
+    }
+}
+
+impl PartialEq for Tried {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+}
+
+impl Members {
+    /// `backends` as they are now.
+    pub fn new(backends: Vec<Arc<Backend>>, policy: Policy) -> Self {
+        let conditions: Vec<_> = backends.iter().map(|backend| backend.condition()).collect();
+        let (shares, panic) = panic::shares(policy.panic_percent, &conditions);
+        // Weights are multiplied only while somebody has a part of its own: a long cycle is less evenly spread.
+        let all_full = backends.iter().all(|backend| backend.ramp() == RAMP_STEPS);
+        let weighed = |(backend, share): (&Arc<Backend>, &Share)| {
+            let weight = if all_full { share.weight } else { share.weight * backend.ramp() };
+            (fingerprint(backend.name.as_bytes()), Share { weight, ..*share })
+        };
+        let chooser = Chooser::new(policy.algorithm, &backends.iter().zip(&shares).map(weighed).collect::<Vec<_>>());
+        let now = Instant::now();
+        let up = shares.iter().any(|share| share.up) || backends.iter().any(|it| it.is_last_resort(now));
+        let bounded = backends.iter().any(|backend| backend.slots.max() > 0);
+        Self { chooser, shares, backends, policy, up, panic, bounded }
+    }
+
+    /// A slot of the backend whose turn it is, passing over those that were `tried` and those that are full.
+    pub fn take(&self, pick: Pick, tried: &Tried) -> Choice {
+        let candidates = if self.bounded { self.candidates(tried) } else { Vec::new() };
+        // Others were quicker there. One more each time around, so that this ends.
+        let mut lost = Vec::new();
+        while let Some(position) = self.next(pick, tried, &candidates, &lost) {
+            let backend = &self.backends[position];
+            match backend.slots.take() {
+                Some(slot) => return Choice::Place(Place { backend: backend.clone(), slot }),
+                None => lost.push(position),
+            }
+        }
+        if candidates.is_empty() && lost.is_empty() { Choice::Nobody } else { Choice::Busy }
+    }
+
+    /// Who could take a request if nobody were full.
+    fn candidates(&self, tried: &Tried) -> Vec<usize> {
+        let is_tried = |position: usize| tried.contains(&self.backends[position]);
+        let up: Vec<usize> = tier(&self.shares, is_tried).collect();
+        let now = Instant::now();
+        match up.is_empty() {
+            true => {
+                (0..self.backends.len()).filter(|it| !is_tried(*it) && self.backends[*it].is_last_resort(now)).collect()
+            }
+            false => up,
+        }
+    }
+
+    fn next(&self, pick: Pick, tried: &Tried, candidates: &[usize], lost: &[usize]) -> Option<usize> {
+        let excluded = |position: usize| {
+            let backend = &self.backends[position];
+            let out = tried.contains(backend) || lost.contains(&position);
+            out || (self.bounded && (!candidates.contains(&position) || backend.slots.is_full()))
+        };
+        let in_flight = |position: usize| self.backends[position].slots.in_flight();
+        self.chooser.pick(pick, in_flight, excluded).or_else(|| self.last_resort(excluded))
+    }
+
+    /// One that is left out, where nobody else takes the request.
+    fn last_resort(&self, excluded: impl Fn(usize) -> bool) -> Option<usize> {
+        let now = Instant::now();
+        (0..self.backends.len()).find(|position| !excluded(*position) && self.backends[*position].is_last_resort(now))
+    }
+}
