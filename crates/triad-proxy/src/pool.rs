@@ -286,3 +286,241 @@ fn deliver(served: Vec<(Waiter, Choice)>) {
         let _ = waiter.outcome.send(choice);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+    use std::time::Duration;
+
+    use tokio::task::yield_now;
+    use tokio::time::timeout;
+    use triad_model::{HealthCheck, Reading};
+
+    use super::{Pool, Waiting};
+    use crate::backend::Backend;
+    use crate::balance::spread;
+    use crate::members::{Choice, Place, Tried};
+    use crate::plan::{BackendPlan, PoolPlan, Target};
+
+    /// The most that each backend ever may have in flight.
+    const BOUNDS: [u32; 3] = [1, 2, 3];
+    const QUEUE_MAX: u32 = 8;
+    const THREADS: u64 = 4;
+    const TASKS: u64 = 6;
+    /// Nothing takes so long but what never happens.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Numbers from a seed.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, end: u64) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            spread(self.0) % end
+        }
+    }
+
+    fn plan(bounds: [u32; 3]) -> PoolPlan {
+        let backend = |(index, max_connections): (usize, u32)| BackendPlan {
+            max_connections,
+            ..BackendPlan::new(format!("srv{index}"), Target::Instance(([127, 0, 0, 1], 1 + index as u16).into()))
+        };
+        let backends = bounds.into_iter().enumerate().map(backend).collect();
+        let check = HealthCheck { path: "/up".to_owned(), interval_ms: 1, timeout_ms: 1, rise: 1, fall: 1 };
+        PoolPlan { queue_max: QUEUE_MAX, ..PoolPlan::new(backends, check) }
+    }
+
+    /// A pool by `plan`, and its backends, all up.
+    fn pool(plan: &PoolPlan) -> (Arc<Pool>, Vec<Arc<Backend>>) {
+        let pool = Arc::new(Pool::new("balancer"));
+        let members = pool.next_members(plan, 1).all;
+        members.iter().for_each(|backend| _ = backend.take(Reading::Pass, String::new()));
+        pool.set(members.clone(), plan);
+        (pool, members)
+    }
+
+    fn place(choice: Choice) -> Place {
+        match choice {
+            Choice::Place(place) => place,
+            other => panic!("no place: {other:?}"),
+        }
+    }
+
+    async fn outcome(mut waiting: Waiting<'_>) -> Choice {
+        timeout(PATIENCE, std::future::poll_fn(|context| waiting.poll(context))).await.expect("a wake-up was lost")
+    }
+
+    #[tokio::test]
+    async fn one_slot_wakes_one_waiter_the_first() {
+        let (pool, _) = pool(&plan([1; 3]));
+        let tried = Tried::default();
+        let mut held: Vec<_> = (0..3).map(|_| place(pool.pick(&tried, None))).collect();
+        assert!(matches!(pool.pick(&tried, None), Choice::Busy));
+        let first = pool.enter(&tried, None).expect("room");
+        let mut second = pool.enter(&tried, None).expect("room");
+        held.pop();
+        assert!(matches!(pool.pick(&tried, None), Choice::Busy), "nobody who comes later is served before");
+        let _first = place(outcome(first).await);
+        let poll = std::future::poll_fn(|context| std::task::Poll::Ready(second.poll(context)));
+        assert!(poll.await.is_pending());
+        held.pop();
+        place(outcome(second).await);
+    }
+
+    #[tokio::test]
+    async fn who_is_served_and_does_not_come_passes_it_on() {
+        let (pool, _) = pool(&plan([1; 3]));
+        let tried = Tried::default();
+        let mut held: Vec<_> = (0..3).map(|_| place(pool.pick(&tried, None))).collect();
+        let gone = pool.enter(&tried, None).expect("room");
+        let next = pool.enter(&tried, None).expect("room");
+        held.pop();
+        drop(gone);
+        place(outcome(next).await);
+    }
+
+    #[tokio::test]
+    async fn a_change_wakes_who_waits() {
+        let narrow = plan([1; 3]);
+        let (pool, members) = pool(&narrow);
+        let tried = Tried::default();
+        let held: Vec<_> = (0..3).map(|_| place(pool.pick(&tried, None))).collect();
+        let waiting = pool.enter(&tried, None).expect("room");
+        let wide = plan([1, 1, 2]);
+        let next = pool.next_members(&wide, 1);
+        assert!(next.new.is_empty(), "another bound is no other backend");
+        pool.set(next.all, &wide);
+        let _more = place(outcome(waiting).await);
+        // A weight is: but what is in flight there still counts.
+        let mut heavy = narrow.clone();
+        heavy.backends[0].weight = 2;
+        assert_eq!(pool.next_members(&heavy, 1).new[0].slots.in_flight(), 1);
+        let waiting = pool.enter(&tried, None).expect("room");
+        for backend in &members {
+            backend.take(Reading::Fail, String::new());
+            pool.refresh();
+        }
+        assert!(matches!(outcome(waiting).await, Choice::Nobody), "nobody is left to wait for");
+        drop(held);
+    }
+
+    /// The one moment at which a wake-up could be lost, again and again.
+    #[tokio::test]
+    async fn a_slot_that_becomes_free_while_somebody_enters_is_not_missed() {
+        let mut plan = plan([1; 3]);
+        plan.backends.truncate(1);
+        let (pool, _) = pool(&plan);
+        let tried = Tried::default();
+        let (give, taken) = std::sync::mpsc::channel::<Place>();
+        let freeing = std::thread::spawn(move || taken.into_iter().for_each(drop));
+        for _ in 0..20_000 {
+            give.send(place(pool.pick(&tried, None))).expect("the thread runs");
+            place(outcome(pool.enter(&tried, None).expect("room")).await);
+        }
+        drop(give);
+        freeing.join().expect("it ends");
+    }
+
+    /// What threads do at random, from a seed: take slots, wait, give up, while backends come, go and change bounds.
+    struct Traffic {
+        pool: Arc<Pool>,
+        members: Vec<Arc<Backend>>,
+        rounds: u64,
+        there: [AtomicU64; 3],
+        served: AtomicU64,
+    }
+
+    impl Traffic {
+        async fn client(self: Arc<Self>, mut numbers: Numbers) {
+            for _ in 0..self.rounds {
+                let mut tried = Tried::default();
+                if numbers.below(4) == 0 {
+                    tried.push(self.members[numbers.below(3) as usize].clone());
+                }
+                let choice = match self.pool.pick(&tried, None) {
+                    Choice::Busy => self.wait(&tried, &mut numbers).await,
+                    choice => Some(choice),
+                };
+                if let Some(Choice::Place(place)) = choice {
+                    self.hold(place, &mut numbers).await;
+                }
+            }
+        }
+
+        async fn wait(&self, tried: &Tried, numbers: &mut Numbers) -> Option<Choice> {
+            let waiting = self.pool.enter(tried, None)?;
+            if numbers.below(4) > 0 {
+                return Some(outcome(waiting).await);
+            }
+            for _ in 0..numbers.below(4) {
+                yield_now().await;
+            }
+            None
+        }
+
+        async fn hold(&self, place: Place, numbers: &mut Numbers) {
+            let index = self.members.iter().position(|it| Arc::ptr_eq(it, &place.backend)).expect("a member");
+            let there = self.there[index].fetch_add(1, SeqCst) + 1;
+            assert!(there <= BOUNDS[index].into(), "{there} at backend {index}");
+            for _ in 0..numbers.below(6) {
+                yield_now().await;
+            }
+            self.there[index].fetch_sub(1, SeqCst);
+            self.served.fetch_add(1, SeqCst);
+        }
+
+        fn disturb(&self, numbers: &mut Numbers) {
+            let index = numbers.below(3) as usize;
+            let reading = if numbers.below(2) == 0 { Reading::Fail } else { Reading::Pass };
+            if numbers.below(3) > 0 {
+                self.members[index].take(reading, String::new());
+                return self.pool.refresh();
+            }
+            let plan = plan(BOUNDS.map(|bound| 1 + numbers.below(bound.into()) as u32));
+            self.pool.set(self.members.clone(), &plan);
+        }
+    }
+
+    fn run_clients(traffic: &Arc<Traffic>, seed: u64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let clients = (0..TASKS).map(|task| Numbers(spread(seed * TASKS + task)));
+            let clients: Vec<_> = clients.map(|numbers| tokio::spawn(traffic.clone().client(numbers))).collect();
+            for client in clients {
+                client.await.expect("a client");
+            }
+        });
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_and_no_bound_passed_whatever_threads_do() {
+        for seed in 0..200 {
+            // With an odd seed nothing changes and nobody comes twice: only freed slots wake who waits.
+            let (changes, rounds) = if seed % 2 == 0 { (true, 20) } else { (false, 1) };
+            let (pool, members) = pool(&plan(BOUNDS));
+            let traffic =
+                Arc::new(Traffic { pool, members, rounds, there: Default::default(), served: AtomicU64::new(0) });
+            std::thread::scope(|scope| {
+                let clients: Vec<_> = (0..THREADS)
+                    .map(|thread| {
+                        let traffic = &traffic;
+                        scope.spawn(move || run_clients(traffic, seed * THREADS + thread))
+                    })
+                    .collect();
+                let mut numbers = Numbers(spread(!seed));
+                while changes && !clients.iter().all(|client| client.is_finished()) {
+                    traffic.disturb(&mut numbers);
+                    std::thread::yield_now();
+                }
+                let ended: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
+                assert!(ended.iter().all(Result::is_ok), "seed {seed}");
+            });
+            let report = traffic.pool.report().expect("it has members");
+            assert_eq!(report.waiting, 0, "seed {seed}");
+            assert!(traffic.members.iter().all(|backend| backend.slots.in_flight() == 0), "seed {seed}");
+            // Where there are changes, they may end with nobody up before the clients begin.
+            assert!(changes || traffic.served.load(SeqCst) > 0, "seed {seed}");
+        }
+    }
+}

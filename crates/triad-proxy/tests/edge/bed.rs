@@ -86,6 +86,11 @@ pub fn backend(name: &str, address: SocketAddr, weight: u16) -> BackendPlan {
     BackendPlan { weight, ..BackendPlan::new(name, Target::Instance(address)) }
 }
 
+/// The same of weight 1, with so many requests in flight at most.
+pub fn bounded(name: &str, address: SocketAddr, max_connections: u32) -> BackendPlan {
+    BackendPlan { max_connections, ..backend(name, address, 1) }
+}
+
 /// The same, passive.
 pub fn backup(name: &str, address: SocketAddr) -> BackendPlan {
     BackendPlan { backup: true, ..backend(name, address, 1) }
@@ -108,8 +113,8 @@ pub fn nowhere() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port").local_addr().expect("bound")
 }
 
-/// A real application. `/up` answers as told, `/wait` answers when told, `/never` never, `/echo` with what it is
-/// sent, `/status/503` with that, anything else with its name and the head it got.
+/// A real application. `/up` answers as told, `/wait` answers when told, `/nap` after a moment, `/never` never, `/echo`
+/// with what it is sent, `/status/503` with that, anything else with its name and the head it got.
 pub struct Origin {
     pub address: SocketAddr,
     pub state: Arc<State>,
@@ -126,6 +131,9 @@ pub struct State {
     pub requests: AtomicUsize,
     /// Connections that carried a request beside checks.
     pub connections: AtomicUsize,
+    /// Requests beside checks that are there now, and the most that ever were.
+    pub there: AtomicUsize,
+    pub most: AtomicUsize,
     pub release: Notify,
     pub heads: Mutex<Vec<String>>,
 }
@@ -207,9 +215,11 @@ async fn act(state: Arc<State>, fresh: Arc<AtomicBool>, request: Request<Body>) 
     let head = head_text(&request);
     state.heads.lock().expect("heads").push(head.clone());
     let released = state.release.notified();
+    let _there = There::new(&state);
     state.requests.fetch_add(1, SeqCst);
     match path.as_str() {
         "/wait" => released.await,
+        "/nap" => tokio::time::sleep(Duration::from_millis(3)).await,
         "/never" => std::future::pending().await,
         "/echo" => return Response::new(request.into_body()),
         "/status/503" => {
@@ -219,6 +229,22 @@ async fn act(state: Arc<State>, fresh: Arc<AtomicBool>, request: Request<Body>) 
         _ => {}
     }
     Response::new(body::full(format!("{}\n{head}", state.name)))
+}
+
+/// A request that is there.
+struct There(Arc<State>);
+
+impl There {
+    fn new(state: &Arc<State>) -> Self {
+        state.most.fetch_max(state.there.fetch_add(1, SeqCst) + 1, SeqCst);
+        Self(state.clone())
+    }
+}
+
+impl Drop for There {
+    fn drop(&mut self) {
+        self.0.there.fetch_sub(1, SeqCst);
+    }
 }
 
 fn head_text(request: &Request<Body>) -> String {
