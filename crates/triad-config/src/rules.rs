@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use toml::Spanned;
 use triad_model::{AGENT, Algorithm, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
 
-use crate::file::{Database, File, Server, Servers};
+use crate::file::{Backend, Database, File, Server, Servers};
 use crate::format::Format;
 use crate::mistake::Mistakes;
 use crate::requests;
@@ -323,18 +323,16 @@ fn check_algorithm(file: &File, mistakes: &mut Mistakes<'_>) {
 
 /// Algorithm `first` goes on to the next backend only when one is full.
 fn check_first(file: &File, mistakes: &mut Mistakes<'_>) {
-    let Some(balancer) = &file.balancer else { return };
-    let Field::Given(algorithm) = &balancer.algorithm else { return };
-    let backends = match &balancer.backends {
-        Field::Wrong => return,
-        backends => backends.value().map_or(&[][..], Vec::as_slice),
-    };
-    if *algorithm.get_ref() == Algorithm::First && backends.iter().all(|backend| backend.max_connections == 0) {
+    let Some(Field::Given(algorithm)) = file.balancer.as_ref().map(|balancer| &balancer.algorithm) else { return };
+    let targets = targets(file);
+    let first = targets.iter().find(|target| !target.passive).filter(|first| first.max_connections == 0);
+    if let Some(first) = first.filter(|_| *algorithm.get_ref() == Algorithm::First) {
+        let name = first.name;
         mistakes.add(
             algorithm.span(),
             "balancer.algorithm",
-            "algorithm = \"first\" goes on to the next backend when one is full, and none ever is",
-            "write backends = { srv2 = { max_connections = 100 }, srv3 = {} }, or mode = \"active-passive\"",
+            format!("algorithm = \"first\" goes on to the next backend when one is full, and {name} never is"),
+            format!("write backends = {{ {name} = {{ max_connections = 100 }}, … }}, or mode = \"active-passive\""),
         );
     }
 }
@@ -344,35 +342,49 @@ fn check_panic(file: &File, mistakes: &mut Mistakes<'_>) {
     let Some(balancer) = file.balancer.as_ref().filter(|balancer| *balancer.panic_percent.get_ref() > 0) else {
         return;
     };
-    let backends = backends(file);
-    let is_active = |(index, (_, is_passive)): &(usize, &(&str, bool))| {
-        !is_passive && (*index == 0 || !balancer.is_active_passive())
-    };
-    let active: Vec<_> = backends.iter().enumerate().filter(is_active).collect();
-    if let [(_, (only, _))] = active[..]
-        && backends.len() > 1
+    let targets = targets(file);
+    let active: Vec<_> = targets.iter().filter(|target| !target.passive).collect();
+    if let [only] = active[..]
+        && targets.len() > 1
     {
+        let name = only.name;
         mistakes.add(
             balancer.panic_percent.span(),
             "balancer.panic_percent",
-            format!("with `panic_percent`, requests go on to {only} when its checks fail, not to the passive ones"),
+            format!("with `panic_percent`, requests go on to {name} when its checks fail, not to the passive ones"),
             "remove it, or make more backends active",
         );
     }
 }
 
-/// The backends by name, and whether their own keys make them passive.
-fn backends(file: &File) -> Vec<(&str, bool)> {
-    let given = file.balancer.as_ref().map(|balancer| &balancer.backends);
-    let default = file.web.as_ref().map(|web| &web.servers).or(file.app.as_ref().map(|app| &app.servers));
-    match given {
-        Some(Field::Absent) => {
-            default.map_or(&[][..], listed).iter().map(|it| (it.get_ref().as_str(), false)).collect()
+/// Where the balancer sends requests, whoever says so.
+struct BalancerTarget<'f> {
+    name: &'f str,
+    passive: bool,
+    max_connections: u32,
+}
+
+/// In the order of the file; the default where it names none.
+fn targets(file: &File) -> Vec<BalancerTarget<'_>> {
+    let Some(balancer) = &file.balancer else { return Vec::new() };
+    let mut targets: Vec<BalancerTarget<'_>> = match &balancer.backends {
+        Field::Absent => {
+            let servers = file.web.as_ref().map(|web| &web.servers).or(file.app.as_ref().map(|app| &app.servers));
+            let names = servers.map_or(&[][..], listed).iter().map(|name| name.get_ref().as_str());
+            names.map(|name| BalancerTarget { name, passive: false, max_connections: 0 }).collect()
         }
-        given => {
-            let backends = given.and_then(Field::value).into_iter().flatten();
-            backends.map(|backend| (backend.server.get_ref().as_str(), backend.is_passive())).collect()
-        }
+        backends => backends.value().into_iter().flatten().map(BalancerTarget::of).collect(),
+    };
+    if balancer.is_active_passive() {
+        targets.iter_mut().skip(1).for_each(|target| target.passive = true);
+    }
+    targets
+}
+
+impl<'f> BalancerTarget<'f> {
+    fn of(backend: &'f Backend) -> Self {
+        let (name, passive) = (backend.server.get_ref().as_str(), backend.is_passive());
+        Self { name, passive, max_connections: backend.max_connections }
     }
 }
 
