@@ -120,7 +120,15 @@ fn designs() -> Vec<(&'static str, Design)> {
         ..design(three())
     };
     let apart = Design { web: web(&["srv1"]), app: app(&["srv2", "srv3"]), tls: tls(), ..design(three()) };
-    vec![("simple", simple), ("weighted", weighted), ("secured", secured), ("apart", apart)]
+    let mut bounded =
+        Design { balancer: balancer(&["srv1"], &[("srv1", 1, false), ("srv2", 1, false)]), ..apart.clone() };
+    bounded.app.iter_mut().for_each(|app| (app.servers, app.max_connections) = (names(&["srv2"]), 1));
+    bounded.web = web(&["srv1", "srv2"]);
+    for balancer in &mut bounded.balancer {
+        (balancer.queue_timeout_ms, balancer.queue_max, balancer.panic_percent) = (1000, 64, 51);
+        balancer.backends[1].max_connections = 100;
+    }
+    vec![("bounded", bounded), ("simple", simple), ("weighted", weighted), ("secured", secured), ("apart", apart)]
 }
 
 fn inputs(design: &Design, server: &ServerName) -> EdgeInputs {
