@@ -72,7 +72,12 @@ fn dns(design: &Design, observed: &Observed) -> (State, String) {
 }
 
 fn balancer(observed: &Observed) -> (State, String) {
-    backends(observed, "balancer", "backends")
+    let (state, detail) = backends(observed, "balancer", "backends");
+    let mut pools = observed.edge.iter().flat_map(|edge| &edge.pools);
+    match pools.any(|pool| pool.pool == "balancer" && pool.panic) {
+        true => (state, format!("{detail}; in panic: requests go to all active ones")),
+        false => (state, detail),
+    }
 }
 
 fn app(observed: &Observed) -> (State, String) {
@@ -144,8 +149,8 @@ fn process_down(observed: &Observed, name: &str) -> (State, String) {
 #[cfg(test)]
 pub(crate) mod tests {
     use triad_model::{
-        App, BackendReport, Design, Dns, DnsReport, EdgeReport, FirewallReport, ProcessReport, ProcessState, Server,
-        ServerName, Site, State, Verdict, Web,
+        App, BackendReport, Design, Dns, DnsReport, EdgeReport, FirewallReport, PoolReport, ProcessReport,
+        ProcessState, Server, ServerName, Site, State, Verdict, Web,
     };
 
     use super::{Observed, report};
@@ -280,6 +285,20 @@ pub(crate) mod tests {
         let crashed = process("edge", ProcessState::Waiting, Some("was ended by SIGSEGV"));
         let crashed = told(Observed { processes: vec![crashed], ..observed(None) });
         assert!(crashed.starts_with("down\n") && crashed.contains("web down: edge was ended by SIGSEGV"), "{crashed}");
+    }
+
+    #[test]
+    fn a_balancer_in_panic_says_so() {
+        let srv2 = BackendReport { pool: "balancer".to_owned(), name: "srv2".to_owned(), ..instance(1, Verdict::Down) };
+        let told = |panic| {
+            let pool = "balancer".to_owned();
+            let pools = vec![PoolReport { pool, panic, waiting: 0, timed_out: 0, overflowed: 0 }];
+            let edge = EdgeReport { backends: vec![srv2.clone()], pools, ..EdgeReport::default() };
+            super::balancer(&observed(Some(edge))).1
+        };
+        let down = "0 of 1 backends up; srv2: connection refused";
+        assert_eq!(told(false), down);
+        assert_eq!(told(true), format!("{down}; in panic: requests go to all active ones"));
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn designs() -> Vec<(&'static str, Design)> {
         Design { balancer: balancer(&["srv1"], &[("srv1", 1, false), ("srv2", 1, false)]), ..apart.clone() };
     bounded.app.iter_mut().for_each(|app| (app.servers, app.max_connections) = (names(&["srv2"]), 1));
     bounded.web = web(&["srv1", "srv2"]);
-    for balancer in &mut bounded.balancer {
+    if let Some(balancer) = &mut bounded.balancer {
         (balancer.queue_timeout_ms, balancer.queue_max, balancer.panic_percent) = (1000, 64, 51);
         balancer.backends[1].max_connections = 100;
     }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use triad_model::{HeaderRules, Headers, Hsts, Maintenance, Redirect};
-use triad_proxy::{Edge, EdgePlan, MaintenancePlan};
+use triad_proxy::{Edge, EdgePlan, MaintenancePlan, PoolPlan};
 use triad_tls::{ALPN_HTTP1, ALPN_HTTP2, Authority};
 
 use crate::bed::*;
@@ -349,6 +349,33 @@ fn who_breaks_off_is_forgotten_by_the_backend_too() {
         let next = ask(&client, request("GET", "/next")).await.expect("an answer");
         assert!(next.text().starts_with("app-1\nGET /next\n"), "nothing of it is left: {}", next.text());
     });
+}
+
+#[test]
+fn who_breaks_off_while_it_waits_leaves_the_queue() {
+    let origin = Origin::start("app-1");
+    let local = pool(vec![bounded("app-1", origin.address, 1)]);
+    // Longer than the test may take.
+    let local = local.map(|pool| PoolPlan { queue_timeout_ms: 60_000, ..pool });
+    let site = Site::with(EdgePlan { local, ..plan() });
+    let waiting = || site.edge.report().pools[0].waiting;
+    run(async {
+        let mut client = site.client().await.ready().await.expect("a connection");
+        let (_holding, _) = client.send_request(request("GET", "/never"), true).expect("begun");
+        while site.edge.report().backends[0].in_flight == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut client = client.ready().await.expect("a connection");
+        let (_response, mut send) = client.send_request(request("GET", "/gone"), true).expect("begun");
+        while waiting() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        send.send_reset(h2::Reason::CANCEL);
+        while waiting() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert_eq!(origin.state.requests.load(SeqCst), 1);
 }
 
 #[test]
