@@ -150,6 +150,12 @@ pub struct EdgeReport {
     pub connections_refused: u64,
     /// TLS handshakes that failed.
     pub handshake_failures: u64,
+    /// Times a request was sent to another backend.
+    #[serde(default)]
+    pub retries: u64,
+    /// Times it was not, because too many were.
+    #[serde(default)]
+    pub retries_refused: u64,
     /// Lines of the access log that were dropped because the disk was too slow.
     pub log_dropped: u64,
     /// Backends of its balancer, then of its local pool.

@@ -32,6 +32,8 @@ pub(crate) struct Counters {
     pub connections: AtomicU64,
     pub connections_refused: AtomicU64,
     pub handshake_failures: AtomicU64,
+    pub retries: AtomicU64,
+    pub retries_refused: AtomicU64,
 }
 
 /// A row's count, which only its worker adds to.
@@ -95,6 +97,8 @@ pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Counters>) -> EdgeReport
         report.connections += worker.connections.load(Relaxed);
         report.connections_refused += worker.connections_refused.load(Relaxed);
         report.handshake_failures += worker.handshake_failures.load(Relaxed);
+        report.retries += worker.retries.load(Relaxed);
+        report.retries_refused += worker.retries_refused.load(Relaxed);
     }
     report.requests = rows(requests);
     report

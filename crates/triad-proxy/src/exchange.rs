@@ -1,7 +1,8 @@
 //! One request's way to a backend: pick, send, and again elsewhere where that cannot do harm.
 //!
 //! Invariants: a request of which a backend may have seen a byte is sent again only if it is idempotent and has no
-//! body (RFC 9110 §9.2.2); at most [`ATTEMPTS_MAX`] times; bodies stream both ways and are never held whole.
+//! body (RFC 9110 §9.2.2), and while [`crate::retry`] allows it; any at most [`ATTEMPTS_MAX`] times; bodies stream both
+//! ways and are never held whole.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -181,7 +182,8 @@ impl<'a> Exchange<'a> {
 
     /// Sends the request until it is answered, may not be sent again, or nobody is left to ask.
     pub async fn run(&mut self) -> Result<Reply, Unanswered> {
-        let (mut failed, mut last, mut busy) = (None, None, false);
+        let (mut failed, mut last, mut busy, mut costs) = (None, None, false, false);
+        self.worker.retries.earn();
         while self.attempts < ATTEMPTS_MAX {
             let route = match self.choose().await {
                 Ok(route) => route,
@@ -192,6 +194,9 @@ impl<'a> Exchange<'a> {
                     break;
                 }
             };
+            if costs && !self.can_afford_to_repeat() {
+                break;
+            }
             let name = &route.backend.name;
             let failure = match self.attempt(&route).await {
                 Ok(reply) => {
@@ -202,7 +207,8 @@ impl<'a> Exchange<'a> {
                 Err(failure) => failure,
             };
             tracing::debug!(backend = %name, why = failure.why(), "request got no answer");
-            self.touched |= !matches!(failure, Failure::Unsent(_) | Failure::Untouched | Failure::Busy);
+            costs = !matches!(failure, Failure::Unsent(_) | Failure::Untouched | Failure::Busy);
+            self.touched |= costs;
             if !matches!(failure, Failure::Client(_) | Failure::Busy) {
                 route.backends().for_each(|backend| _ = backend.failures.fetch_add(1, Relaxed));
                 self.observe(&route, true);
@@ -228,6 +234,14 @@ impl<'a> Exchange<'a> {
                 pool.leave_out(backend);
             }
         }
+    }
+
+    fn can_afford_to_repeat(&self) -> bool {
+        let can = self.worker.retries.spend(std::time::Instant::now());
+        if !can {
+            self.worker.counters.retries_refused.fetch_add(1, Relaxed);
+        }
+        can
     }
 
     fn may_repeat(&self) -> bool {
@@ -313,6 +327,9 @@ impl<'a> Exchange<'a> {
     /// One attempt: over an idle connection first; if that turns out closed, over a new one.
     async fn attempt(&mut self, route: &Route<'a>) -> Result<Reply, Failure> {
         self.attempts += 1;
+        if self.attempts > 1 {
+            self.worker.counters.retries.fetch_add(1, Relaxed);
+        }
         route.backends().for_each(|backend| _ = backend.requests.fetch_add(1, Relaxed));
         if let Some(stream) = route.backend.check_out(self.worker.number, self.now().into_std()) {
             match self.send(stream, route).await {

@@ -40,6 +40,7 @@ mod redirect;
 mod relay;
 mod reply;
 mod respond;
+mod retry;
 mod serve;
 mod slots;
 mod stream;

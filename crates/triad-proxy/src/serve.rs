@@ -21,6 +21,7 @@ use crate::live::{EdgeError, Live};
 use crate::plan::{EdgePlan, PoolPlan};
 use crate::pool::Pool;
 use crate::relay::Relay;
+use crate::retry::RetryBudget;
 use crate::upstream::Dialer;
 
 /// Longest time a start or reload waits for new backends' first checks before it serves without them.
@@ -41,6 +42,7 @@ pub(crate) struct Worker {
     pub number: usize,
     pub shared: Arc<Shared>,
     pub counters: Arc<Counters>,
+    pub retries: RetryBudget,
     /// When everything must have ended, once that is decided. Every open connection holds a receiver.
     pub stop: watch::Sender<Option<Instant>>,
     /// Whether it is decided: cheaper to ask for every request.
@@ -175,6 +177,7 @@ impl Worker {
             number,
             shared,
             counters: Arc::default(),
+            retries: RetryBudget::new(std::time::Instant::now()),
             stop: watch::Sender::new(None),
             stopping: AtomicBool::new(false),
         }

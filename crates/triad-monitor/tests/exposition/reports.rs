@@ -86,6 +86,8 @@ fn edge() -> EdgeReport {
         in_flight: 3,
         connections: 17,
         handshake_failures: 5,
+        retries: 7,
+        retries_refused: 1,
         log_dropped: 0,
         backends: vec![backend("srv2", Verdict::Up), backend("srv3", Verdict::Down)],
         pools: vec![pool()],

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use triad_model::Verdict::{Down, Up};
 use triad_model::{Algorithm, BackendMode, BackendSetting, CHECK_USER_AGENT};
-use triad_proxy::{BackendPlan, Edge, EdgePlan, Target};
+use triad_proxy::{BackendPlan, Edge, EdgePlan, PoolPlan, Target};
 
 use crate::bed::*;
 
@@ -98,6 +98,22 @@ fn a_backend_that_hangs_up_is_named_and_an_idempotent_request_goes_on() {
     let reply = exchange(&mut connect(address), &request);
     assert_eq!(reply.status, 502);
     assert!(reply.text().contains("What failed: backend srv2.<br>"), "{}", reply.text());
+}
+
+#[test]
+fn where_every_backend_fails_only_some_requests_are_repeated() {
+    const REQUESTS: u64 = 1000;
+    let pool = || pool(vec![backend("srv2", raw_origin(drop), 1), backend("srv3", raw_origin(drop), 1)]);
+    let balancer = pool().map(|pool| PoolPlan { max_fails: 0, ..pool });
+    let (edge, address) = edge("http", EdgePlan { balancer, ..plan() });
+    let mut client = connect(address);
+    for _ in 0..REQUESTS {
+        assert_eq!(exchange(&mut client, &format!("GET / HTTP/1.1\nHost: {HOST}\n\n")).status, 502);
+    }
+    let report = edge.report();
+    assert_eq!(report.retries + report.retries_refused, REQUESTS);
+    assert!(report.retries >= REQUESTS / 5, "a fifth is allowed, and {} were", report.retries);
+    assert!(report.retries_refused > 0, "all were sent twice");
 }
 
 #[test]
