@@ -14,8 +14,9 @@ use crate::plan::BackendPlan;
 use crate::slots::Slots;
 use crate::stream::Stream;
 
-/// Idle connections kept per backend and worker.
-const IDLE_PER_BACKEND_MAX: usize = 64;
+/// Idle connections kept per backend and worker: more than the streams of one connection of HTTP/2, whose answers come
+/// in batches, or each batch would close what the next one needs.
+const IDLE_PER_BACKEND_MAX: usize = 256;
 /// Time an idle connection is kept: shorter than the application servers' own limits (Node's is 5 s), so that they
 /// seldom close one just as a request is sent.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
