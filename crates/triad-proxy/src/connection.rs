@@ -269,6 +269,7 @@ impl Connection {
             Ok(reply) => Ok(relay(&mut exchange, reply).await),
             Err(unanswered) => Err(unanswered),
         };
+        let waited = exchange.waited;
         let (body, memory) = exchange.upload.into_parts();
         self.pending = memory;
         match outcome {
@@ -283,7 +284,7 @@ impl Connection {
             }
             Err(Unanswered::Gone) => ControlFlow::Break(Ending::Read),
             Err(Unanswered::Fault { fault, backend, attempts, untouched }) => {
-                self.record.sent(backend, attempts);
+                self.record.sent(backend, attempts, waited);
                 self.fail(fault, body, untouched.filter(|_| self.entrance == Entrance::Hop)).await
             }
         }

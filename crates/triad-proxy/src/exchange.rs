@@ -75,7 +75,7 @@ pub(crate) struct Exchange<'a> {
     pub upload: Upload<'a>,
     tried: Tried,
     /// Time spent waiting for a slot.
-    waited: Duration,
+    pub waited: Duration,
     attempts: u32,
     interim: u32,
     /// A backend may have seen some of what was sent last.

@@ -245,6 +245,10 @@ pub(crate) struct Answered<'a> {
     pub status: u16,
     pub bytes: u64,
     pub duration: Duration,
+    /// Time it waited for a backend with room.
+    pub queued: Duration,
+    /// Time until a backend's answer began.
+    pub first_byte: Option<Duration>,
     pub backend: Option<&'a str>,
     pub attempts: u32,
     pub fault: Option<&'a Fault>,
@@ -276,15 +280,17 @@ impl Asked<'_> {
 impl Answered<'_> {
     /// What stands between the two parts, and the end.
     pub fn write(&self, line: &mut Vec<u8>, back: &[u8]) {
-        let micros = self.duration.as_micros() as u64;
         line.extend_from_slice(b",\"status\":");
         write_number(line, self.status.into(), 1);
         line.extend_from_slice(b",\"bytes\":");
         write_number(line, self.bytes, 1);
-        line.extend_from_slice(b",\"duration_ms\":");
-        write_number(line, micros / 1000, 1);
-        line.push(b'.');
-        write_number(line, micros % 1000, 3);
+        write_ms(line, "duration_ms", self.duration);
+        if let Some(first_byte) = self.first_byte {
+            write_ms(line, "first_byte_ms", first_byte);
+        }
+        if !self.queued.is_zero() {
+            write_ms(line, "queue_ms", self.queued);
+        }
         if let Some(backend) = self.backend {
             write_text(line, "backend", backend.as_bytes());
         }
@@ -315,6 +321,17 @@ fn write_time(line: &mut Vec<u8>, at: SystemTime) {
     line.push(b'.');
     write_number(line, since.subsec_millis().into(), 3);
     line.push(b'Z');
+}
+
+/// Writes `,"name":` and so many milliseconds, to the microsecond.
+fn write_ms(line: &mut Vec<u8>, name: &str, duration: Duration) {
+    let micros = duration.as_micros() as u64;
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+    write_number(line, micros / 1000, 1);
+    line.push(b'.');
+    write_number(line, micros % 1000, 3);
 }
 
 /// Whether a value can stand in a line: visible ASCII and blanks.
@@ -374,6 +391,8 @@ mod tests {
             status: 502,
             bytes: 512,
             duration: Duration::from_micros(12_045),
+            queued: Duration::from_micros(1_500),
+            first_byte: Some(Duration::from_millis(11)),
             backend: Some("srv2"),
             attempts: 2,
             fault: Some(&Fault::new(502, Whose::Upstream, "backend srv2")),
@@ -390,8 +409,8 @@ mod tests {
             line("curl/8 \"quoted\""),
             "{\"ts\":\"2023-11-14T22:13:20.123Z\",\"request_id\":\"0123456789abcdef0123456789abcdef\",\
              \"client\":\"2001:db8::7\",\"host\":\"www.foobar.com\",\"method\":\"GET\",\"path\":\"/entries.json\",\
-             \"protocol\":\"HTTP/1.1\",\"status\":502,\"bytes\":512,\"duration_ms\":12.045,\"backend\":\"srv2\",\
-             \"attempts\":2,\"fault\":\"backend srv2 (upstream)\",\"user_agent\":\"curl/8 \\\"quoted\\\"\"}\n"
+             \"protocol\":\"HTTP/1.1\",\"status\":502,\"bytes\":512,\"duration_ms\":12.045,\
+             \"first_byte_ms\":11.000,\"queue_ms\":1.500,\"backend\":\"srv2\",\"attempts\":2,\"fault\":\"backend srv2 (upstream)\",\"user_agent\":\"curl/8 \\\"quoted\\\"\"}\n"
         );
     }
 

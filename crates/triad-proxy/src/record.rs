@@ -42,6 +42,8 @@ pub(crate) struct Record {
     status: u16,
     backend: Option<Arc<str>>,
     attempts: u32,
+    queued: Duration,
+    first_byte: Option<Duration>,
     fault: Option<Fault>,
     /// The log's line up to what the answer decides, and what follows that.
     front: Vec<u8>,
@@ -65,6 +67,8 @@ impl Record {
             status: CLIENT_GONE,
             backend: None,
             attempts: 0,
+            queued: Duration::ZERO,
+            first_byte: None,
             fault: None,
             front: Vec::new(),
             back: Vec::new(),
@@ -81,6 +85,7 @@ impl Record {
         self.method = head.method;
         (self.status, self.bytes, self.attempts) = (CLIENT_GONE, 0, 0);
         (self.backend, self.fault) = (None, None);
+        (self.queued, self.first_byte) = (Duration::ZERO, None);
         self.front.clear();
         self.back.clear();
         let user_agent = head.fields.find(bytes, "user-agent").map(|value| value.of_bytes(bytes));
@@ -93,9 +98,14 @@ impl Record {
         self.live = Some(live);
     }
 
-    /// Notes where the request went.
-    pub fn sent(&mut self, backend: Option<Arc<str>>, attempts: u32) {
-        (self.backend, self.attempts) = (backend, attempts);
+    /// Notes where the request went, and how long it had to wait for that.
+    pub fn sent(&mut self, backend: Option<Arc<str>>, attempts: u32, queued: Duration) {
+        (self.backend, self.attempts, self.queued) = (backend, attempts, queued);
+    }
+
+    /// Notes that a backend's answer begins.
+    pub fn begun(&mut self) {
+        self.first_byte = Some(self.started.elapsed());
     }
 
     /// Notes what went wrong; what went wrong first counts.
@@ -126,6 +136,8 @@ impl Record {
             status: self.status,
             bytes: self.bytes,
             duration,
+            queued: self.queued,
+            first_byte: self.first_byte,
             backend: self.backend.as_deref(),
             attempts: self.attempts,
             fault: self.fault.as_ref(),

@@ -42,7 +42,8 @@ pub(crate) async fn relay(exchange: &mut Exchange<'_>, mut reply: Reply) -> Rela
     let before = exchange.client.output.len();
     let shape = write_head(exchange, &reply);
     let status = exchange.answer_head.status;
-    exchange.record.sent(Some(reply.backend.name.clone()), reply.attempts);
+    exchange.record.sent(Some(reply.backend.name.clone()), reply.attempts, exchange.waited);
+    exchange.record.begun();
     exchange.record.answered(status);
     exchange.upload.forget_continue();
     reply.bytes.consume(reply.head_length);

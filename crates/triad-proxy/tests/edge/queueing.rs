@@ -99,6 +99,11 @@ fn who_waited_in_vain_is_told_so_and_when_to_come_back() {
     assert_eq!(line["attempts"], 0);
     assert_eq!(line["fault"], "all backends are busy (upstream)");
     assert!(line["duration_ms"].as_f64() >= Some(100.0), "{line}");
+    assert!(
+        line["queue_ms"].as_f64() >= Some(100.0) && line["queue_ms"].as_f64() <= line["duration_ms"].as_f64(),
+        "{line}"
+    );
+    assert!(line["first_byte_ms"].is_null(), "no backend answered: {line}");
 }
 
 #[test]
