@@ -128,7 +128,7 @@ fn a_request_reaches_the_application_as_any_other() {
     );
     assert_eq!((answer.status, answer.text()), (200, expected));
     assert!(answer.headers.contains_key("date") && !answer.headers.contains_key("connection"), "{:?}", answer.headers);
-    assert_eq!(site.edge.report().requests_total(), 1);
+    until("it is counted", || site.edge.report().requests_total() == 1);
     drop(site);
     let line = std::fs::read_to_string(&log).expect("a log");
     assert!(line.contains("\"HTTP/2.0\"") && line.contains(id), "{line}");
