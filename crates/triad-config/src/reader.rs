@@ -131,13 +131,8 @@ impl<'m, 't> Reader<'m, 't> {
         for (name, value) in table {
             let path = join(path, name.get_ref());
             if looks_secret(name.get_ref()) {
-                self.mistakes.add_hiding(
-                    value.span(),
-                    name.span(),
-                    path,
-                    format!("{} looks like a secret, and secrets never stand in the file", name.get_ref()),
-                    "remove it; for now, let the application read it from a file that only its account can read",
-                );
+                let help = "remove it; for now, let the application read it from a file that only its account can read";
+                self.secret(name, value, path, help);
             } else if let Err(fault) = check_variable(name.get_ref(), value.get_ref()) {
                 self.mistakes.add(name.span(), path, fault.what, fault.help);
             }
@@ -149,13 +144,7 @@ impl<'m, 't> Reader<'m, 't> {
         for (name, value) in table {
             let path = join(path, name.get_ref());
             if looks_secret(name.get_ref()) {
-                self.mistakes.add_hiding(
-                    value.span(),
-                    name.span(),
-                    path,
-                    format!("{} looks like a secret, and secrets never stand in the file", name.get_ref()),
-                    "remove it; let the application send it",
-                );
+                self.secret(name, value, path, "remove it; let the application send it");
             } else if let Err(fault) = Format::FieldName.check(name.get_ref()) {
                 self.mistakes.add(name.span(), path, fault.what, fault.help);
             } else if let Err(fault) = check_field(name.get_ref(), value.get_ref()) {
@@ -165,6 +154,17 @@ impl<'m, 't> Reader<'m, 't> {
                 self.mistakes.add(name.span(), path, what, "remove one of them");
             }
         }
+    }
+
+    fn secret(
+        &mut self,
+        name: &Spanned<impl AsRef<str>>,
+        value: &Spanned<DeValue<'_>>,
+        path: String,
+        help: &'static str,
+    ) {
+        let what = format!("{} looks like a secret, and secrets never stand in the file", name.get_ref().as_ref());
+        self.mistakes.add_hiding(value.span(), name.span(), path, what, help);
     }
 
     fn unknown(
