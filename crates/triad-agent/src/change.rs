@@ -148,6 +148,7 @@ fn check_setting(balancer: &Balancer, setting: &BackendSetting) -> anyhow::Resul
 fn needs_restart(setup: &Setup, design: &Design, secrets: &Secrets) -> Option<&'static str> {
     let (before, server) = (&setup.design, &setup.server.name);
     let listeners = |design| (triad_proxy::listeners(design, server), triad_dns::listeners(design, server));
+    let expected = |design: &Design| design.app.as_ref().and_then(|app| app.proxy_protocol);
     let differs = [
         (before.servers != design.servers, "the list of servers, or an address,"),
         (before.roles(server) != design.roles(server), "what this server carries"),
@@ -155,6 +156,7 @@ fn needs_restart(setup: &Setup, design: &Design, secrets: &Secrets) -> Option<&'
         (before.fronts() != design.fronts(), "the list of balancers"),
         (before.database != design.database, "the [database] section"),
         (setup.instances(before, &setup.secrets) != setup.instances(design, secrets), "the [app] section"),
+        (expected(before) != expected(design), "app.proxy_protocol, which running instances expect or do not,"),
         (before.firewall.is_some() != design.firewall.is_some(), "whether there are firewalls"),
         (before.monitor.is_some() != design.monitor.is_some(), "whether there is monitoring"),
         (setup.secrets.identity != secrets.identity, "this server's own key and certificate"),

@@ -182,6 +182,7 @@ pub(crate) mod tests {
                 max_connections: 0,
                 health: "/up".to_owned(),
                 environment: Default::default(),
+                proxy_protocol: None,
             }),
             database: None,
             tls: None,

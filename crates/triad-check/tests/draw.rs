@@ -193,6 +193,7 @@ fn any_balancer(servers: Vec<ServerName>, backends: Vec<ServerName>) -> Balancer
         queue_timeout_ms: 5000,
         queue_max: 1024,
         panic_percent: 0,
+        proxy_protocol_from: Vec::new(),
         backends: backends.into_iter().enumerate().map(backend).collect(),
         health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 },
     }
@@ -208,6 +209,7 @@ fn any_app(servers: Vec<ServerName>) -> App {
         max_connections: 0,
         health: "/up".to_owned(),
         environment: BTreeMap::new(),
+        proxy_protocol: None,
     }
 }
 

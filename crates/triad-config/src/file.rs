@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
-use triad_model::{Algorithm, Code, RedirectSource, RedirectTarget};
+use triad_model::{Algorithm, Code, ProxyProtocol, RedirectSource, RedirectTarget};
 
 use crate::table::{Field, Table};
 
@@ -66,6 +66,7 @@ pub(crate) struct Balancer {
     pub(crate) queue_timeout_ms: u32,
     pub(crate) queue_max: u32,
     pub(crate) panic_percent: Spanned<u8>,
+    pub(crate) proxy_protocol_from: Field<Vec<Spanned<String>>>,
     pub(crate) backends: Field<Vec<Backend>>,
     pub(crate) health: HealthCheck,
 }
@@ -111,6 +112,7 @@ pub(crate) struct App {
     pub(crate) max_connections: u32,
     pub(crate) health: Field<String>,
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) proxy_protocol: Field<ProxyProtocol>,
 }
 
 /// `[database]`
@@ -245,6 +247,7 @@ impl Balancer {
             queue_timeout_ms: table.integer("queue_timeout_ms"),
             queue_max: table.integer("queue_max"),
             panic_percent: Spanned::new(table.place("panic_percent"), table.integer("panic_percent")),
+            proxy_protocol_from: table.list("proxy_protocol_from"),
             backends: table.named("backends").map(|entries| entries.iter().map(Backend::read).collect()),
             health: HealthCheck::read(&table.section_or_defaults("health")),
         }
@@ -291,6 +294,7 @@ impl App {
             max_connections: table.integer("max_connections"),
             health: table.parsed("health"),
             environment: table.variables("environment"),
+            proxy_protocol: table.parsed("proxy_protocol"),
         }
     }
 }

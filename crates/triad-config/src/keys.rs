@@ -306,6 +306,16 @@ static BALANCER: &[Key] = &[
          ones only when they have failed there. Envoy's panic threshold. 0: checks are always believed.",
     ),
     default(
+        "proxy_protocol_from",
+        Kind::List { of: Format::Network, min: 0 },
+        Presence::EmptyList,
+        "[\"198.51.100.7\", \"192.0.2.0/24\"]",
+        "Forwarders in front of the balancers: a provider's load balancer, another proxy. Each of their connections must \
+         begin with a header of the PROXY protocol (version 1 or 2), before TLS, and the client it names counts for \
+         limits, logs, hashes and `X-Forwarded-For`; one without it is closed. List nobody who does not send it, and \
+         nobody you would not believe. Nobody else is listened to.",
+    ),
+    default(
         "backends",
         Kind::Named { names: Format::ServerName, keys: BACKEND },
         Presence::Derived("every server of `[web]`, else of `[app]`, with weight 1"),
@@ -450,6 +460,16 @@ static APP: &[Key] = &[
         "{ LOG_LEVEL = \"info\" }",
         "Variables for its environment, beside those Triad sets: `PORT`, `DATABASE_URL`, `TRIAD_SERVER`, \
          `TRIAD_INSTANCE`. Never secrets.",
+    ),
+    optional(
+        "proxy_protocol",
+        Kind::Choice { now: &["v1", "v2"], later: &[] },
+        "\"v2\"",
+        "Begins each connection to an instance with a header of the PROXY protocol that names the user, for applications \
+         that take the address from there and not from `X-Forwarded-For`. It costs kept connections: one that is \
+         announced for a user is no other's, so each request opens a new one and closes it. Health checks begin with \
+         `LOCAL` (`v2`) or `PROXY UNKNOWN` (`v1`), which the application must accept. Changing it needs a restart of the \
+         agents, which restarts the application as well.",
     ),
 ];
 

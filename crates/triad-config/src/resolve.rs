@@ -92,6 +92,7 @@ fn resolve_balancer(balancer: &file::Balancer, file: &File) -> Option<Balancer> 
         queue_timeout_ms: balancer.queue_timeout_ms,
         queue_max: balancer.queue_max,
         panic_percent: *balancer.panic_percent.get_ref(),
+        proxy_protocol_from: networks(&balancer.proxy_protocol_from)?,
     })
 }
 
@@ -135,6 +136,7 @@ fn app(app: &file::App) -> Option<App> {
         max_connections: app.max_connections,
         health: app.health.value()?.clone(),
         environment: app.environment.iter().cloned().collect(),
+        proxy_protocol: app.proxy_protocol.value().copied(),
     })
 }
 

@@ -10,7 +10,7 @@ use toml::Spanned;
 use triad_model::{AGENT, Algorithm, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
 
 use crate::file::{Backend, Database, File, Server, Servers};
-use crate::format::Format;
+use crate::format::{Format, network};
 use crate::mistake::Mistakes;
 use crate::requests;
 use crate::resolve::default_database_name;
@@ -36,6 +36,7 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
     check_algorithm(file, mistakes);
     check_first(file, mistakes);
     check_panic(file, mistakes);
+    check_forwarders(file, mistakes);
     check_limits(file, mistakes);
     requests::check(file, mistakes);
     check_allowed(file, mistakes);
@@ -276,6 +277,26 @@ fn check_backends(file: &File, mistakes: &mut Mistakes<'_>) {
         );
     }
     check_backends_carry(file, mistakes);
+}
+
+/// Name servers look whether balancers are alive as any client would: without a PROXY header.
+fn check_forwarders(file: &File, mistakes: &mut Mistakes<'_>) {
+    let (Some(balancer), Some(dns)) = (&file.balancer, &file.dns) else { return };
+    let asks = |server: &&Server| listed(&dns.servers).iter().any(|name| name.get_ref() == server.name.get_ref());
+    for text in listed(&balancer.proxy_protocol_from) {
+        let Some(network) = network(text.get_ref()) else { continue };
+        let is_in = |server: &&Server| {
+            server.public.value().into_iter().flatten().any(|address| network.contains(address.get_ref()))
+        };
+        let Some(server) = servers(file).iter().filter(asks).find(is_in) else { continue };
+        let (text_is, name) = (text.get_ref(), server.name.get_ref());
+        mistakes.add(
+            text.span(),
+            "balancer.proxy_protocol_from",
+            format!("{text_is} has {name} in it, a name server, whose checks of the balancers have no PROXY header"),
+            "write the forwarders' own addresses",
+        );
+    }
 }
 
 fn check_limits(file: &File, mistakes: &mut Mistakes<'_>) {

@@ -4,7 +4,7 @@
 //! [`HeadWriter::pass`] sees to; what a stranger says about who it is, where it comes from and how it came is dropped
 //! before anybody reads it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use triad_http1::{Fields, HeadWriter, Name};
 
@@ -26,6 +26,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// The address as text, made once per connection.
     pub address_text: String,
+    /// Its port.
+    pub port: u16,
     /// Whether the connection is encrypted.
     pub secure: bool,
     /// Whether it is an edge of the same design, so that what it says about the client holds.
@@ -33,18 +35,30 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The end of a connection at `address`.
-    pub fn new(address: IpAddr, secure: bool, trusted: bool) -> Self {
-        let address = address.to_canonical();
-        Self { address, address_text: address.to_string(), secure, trusted }
+    /// The end of a connection at `end`.
+    pub fn new(end: SocketAddr, secure: bool, trusted: bool) -> Self {
+        let address = end.ip().to_canonical();
+        Self { address, address_text: address.to_string(), port: end.port(), secure, trusted }
     }
 }
 
 /// The user's address: the peer's own, or that of whom a trusted peer speaks for.
 pub fn client(fields: &Fields, bytes: &[u8], peer: &Peer) -> IpAddr {
-    let told =
-        || std::str::from_utf8(find(fields, bytes, X_FORWARDED_FOR)?).ok()?.split(',').next()?.trim().parse().ok();
-    Some(peer.trusted).filter(|trusted| *trusted).and_then(|_| told()).unwrap_or(peer.address)
+    told_client(fields, bytes, peer).unwrap_or(peer.address)
+}
+
+/// The user's end of its connection. Of a user that a peer speaks for, no field tells the port: it is 0.
+pub fn client_end(fields: &Fields, bytes: &[u8], peer: &Peer) -> SocketAddr {
+    let told = told_client(fields, bytes, peer).map(|address| SocketAddr::new(address, 0));
+    told.unwrap_or(SocketAddr::new(peer.address, peer.port))
+}
+
+fn told_client(fields: &Fields, bytes: &[u8], peer: &Peer) -> Option<IpAddr> {
+    if !peer.trusted {
+        return None;
+    }
+    let told = find(fields, bytes, X_FORWARDED_FOR)?;
+    std::str::from_utf8(told).ok()?.split(',').next()?.trim().parse().ok()
 }
 
 /// The request's id: a trusted peer's, else a new one.
@@ -115,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
     use triad_http1::{HeadWriter, RequestHead};
 
-    use super::{Peer, client, forward, is_claim, request_id};
+    use super::{Peer, client, client_end, forward, is_claim, request_id};
     use crate::RequestId;
 
     /// A request with `fields`, parsed.
@@ -129,7 +143,7 @@ mod tests {
     }
 
     fn peer(trusted: bool) -> Peer {
-        Peer::new("192.0.2.7".parse().expect("an address"), true, trusted)
+        Peer::new("192.0.2.7:5000".parse().expect("an address"), true, trusted)
     }
 
     /// The lines that pass, sorted.
@@ -161,6 +175,7 @@ mod tests {
         let id = request_id(&head.fields, &bytes, &peer(false));
         assert_ne!(id.as_str(), "0123456789abcdef0123456789abcdef");
         assert_eq!(client(&head.fields, &bytes, &peer(false)), peer(false).address);
+        assert_eq!(client_end(&head.fields, &bytes, &peer(false)).to_string(), "192.0.2.7:5000");
         let expected = [
             "host: www.foobar.com".to_owned(),
             "x-forwarded-for: 192.0.2.7".to_owned(),
@@ -181,6 +196,7 @@ mod tests {
         let (head, bytes) = request(&given);
         let id = request_id(&head.fields, &bytes, &peer(true));
         assert_eq!(client(&head.fields, &bytes, &peer(true)).to_string(), "203.0.113.99");
+        assert_eq!(client_end(&head.fields, &bytes, &peer(true)).to_string(), "203.0.113.99:0");
         let expected = [
             "host: www.foobar.com",
             "x-forwarded-for: 203.0.113.99, 192.0.2.7",

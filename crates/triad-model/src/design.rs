@@ -160,6 +160,9 @@ pub struct Balancer {
     /// While fewer than so many per cent of the active backends are up, requests go to all of them; 0: never.
     #[serde(default)]
     pub panic_percent: u8,
+    /// Networks of forwarders, whose connections begin with a PROXY header that says who the client is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxy_protocol_from: Vec<IpNet>,
 }
 
 impl Balancer {
@@ -310,6 +313,31 @@ pub struct App {
     pub health: String,
     /// Variables for its environment.
     pub environment: BTreeMap<String, String>,
+    /// How connections to its instances begin; `None`: with a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// A version of the PROXY protocol, in which a connection begins with a header that says who the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl std::str::FromStr for ProxyProtocol {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "v1" => Ok(Self::V1),
+            "v2" => Ok(Self::V2),
+            _ => Err(()),
+        }
+    }
 }
 
 /// MariaDB, one primary and any number of replicas.

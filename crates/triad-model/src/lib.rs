@@ -20,7 +20,7 @@ mod times;
 
 pub use design::{
     Algorithm, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, Hsts,
-    InvalidServerName, Limits, Monitor, Role, Server, ServerName, Site, Tls, Web,
+    InvalidServerName, Limits, Monitor, ProxyProtocol, Role, Server, ServerName, Site, Tls, Web,
 };
 pub use finding::{Allowed, Code, Finding, Severity, UnknownCode};
 pub use flow::{Flow, Origin, Protocol, flows};

@@ -156,6 +156,9 @@ pub struct EdgeReport {
     /// Times it was not, because too many were.
     #[serde(default)]
     pub retries_refused: u64,
+    /// Connections of forwarders that were closed because they did not begin with a PROXY header.
+    #[serde(default)]
+    pub proxy_headers_refused: u64,
     /// Lines of the access log that were dropped because the disk was too slow.
     pub log_dropped: u64,
     /// Backends of its balancer, then of its local pool.

@@ -106,6 +106,11 @@ fn connections(page: &mut Exposition, edge: &EdgeReport) {
     page.counter("triad_retries_total", "Times a request was sent to another backend.").count(&[], edge.retries);
     page.counter("triad_retries_refused_total", "Requests not sent again because too many were.")
         .count(&[], edge.retries_refused);
+    page.counter(
+        "triad_proxy_headers_refused_total",
+        "Connections of forwarders closed because they did not begin with a PROXY header.",
+    )
+    .count(&[], edge.proxy_headers_refused);
     page.counter("triad_access_log_dropped_total", "Lines of the access log dropped because the disk was too slow.")
         .count(&[], edge.log_dropped);
     page.gauge("triad_database_relay_connections", "Connections open through the database relay.")

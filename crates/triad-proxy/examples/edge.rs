@@ -56,6 +56,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         http2: true,
         identity: None,
         hop_from: Vec::new(),
+        proxy_protocol_from: Vec::new(),
         checked_from: Vec::new(),
         root: None,
         balancer: None,

@@ -14,7 +14,9 @@ use triad_http::Peer;
 use crate::answer::Entrance;
 use crate::connection::Connection;
 use crate::counters::Ongoing;
+use crate::forwarder;
 use crate::http2;
+use crate::limit::Admitted;
 use crate::live::Hop;
 use crate::plan::ListenerSpec;
 use crate::relay::relay;
@@ -85,14 +87,11 @@ fn admit(worker: &Arc<Worker>, door: Door, stream: TcpStream, from: SocketAddr) 
                 tracing::warn!(refused, limit = CONNECTIONS_MAX, "too many connections, new ones are closed");
             }
         }
+        Door::Web(entrance) if worker.shared.live.load().is_forwarded(entrance, from.ip()) => {
+            tokio::spawn(forwarded(worker.clone(), entrance, stream, from, stop));
+        }
         Door::Web(entrance) => {
-            let live = worker.shared.live.load();
-            let limiter = live.limiter.as_ref().filter(|_| entrance != Entrance::Hop);
-            let admitted = limiter.map(|limiter| limiter.connect(from.ip(), std::time::Instant::now()));
-            if matches!(admitted, Some(None)) {
-                worker.counters.connections_refused.fetch_add(1, Relaxed);
-                return;
-            }
+            let Ok(admitted) = limit(worker, entrance, from) else { return };
             let connection = connection(worker.clone(), entrance, stream, from, stop);
             tokio::spawn(async move {
                 let _counts = admitted;
@@ -100,6 +99,29 @@ fn admit(worker: &Arc<Worker>, door: Door, stream: TcpStream, from: SocketAddr) 
             });
         }
     }
+}
+
+/// The client has as many connections as it may.
+struct TooMany;
+
+/// Counts a client's connection, where that is limited, as long as what it returns lives.
+fn limit(worker: &Worker, entrance: Entrance, client: SocketAddr) -> Result<Option<Admitted>, TooMany> {
+    let live = worker.shared.live.load();
+    let Some(limiter) = live.limiter.as_ref().filter(|_| entrance != Entrance::Hop) else { return Ok(None) };
+    let admitted = limiter.connect(client.ip(), std::time::Instant::now());
+    if admitted.is_none() {
+        worker.counters.connections_refused.fetch_add(1, Relaxed);
+    }
+    admitted.map(Some).ok_or(TooMany)
+}
+
+/// A connection that a forwarder passes on counts as its client's.
+async fn forwarded(worker: Arc<Worker>, entrance: Entrance, mut stream: TcpStream, from: SocketAddr, stop: Stop) {
+    let open = Ongoing::new(worker.counters.clone(), |counters| &counters.connections);
+    let Some(client) = forwarder::client(&worker.counters, &mut stream, from).await else { return };
+    let Ok(_counts) = limit(&worker, entrance, client) else { return };
+    drop(open);
+    connection(worker, entrance, stream, client, stop).await;
 }
 
 /// A relayed connection counts as open for a drain; the application ends it, or the deadline.
@@ -133,7 +155,7 @@ async fn connection(worker: Arc<Worker>, entrance: Entrance, stream: TcpStream, 
         }
     };
     drop(live);
-    let peer = Peer::new(address, secure, trusted);
+    let peer = Peer::new(from, secure, trusted);
     let stopped = async move {
         stopped(&mut stop).await;
         stop

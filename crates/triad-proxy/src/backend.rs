@@ -244,8 +244,12 @@ impl Backend {
         None
     }
 
-    /// Keeps a connection whose answer was read to its end; beyond the bound the oldest is closed.
+    /// Keeps a connection whose answer was read to its end; beyond the bound the oldest is closed. One that was announced
+    /// for a client is no other's, so it ends here.
     pub fn check_in(&self, worker: usize, stream: Stream) {
+        if self.plan.proxy_protocol.is_some() {
+            return;
+        }
         let mut list = lock(&self.idle[worker]);
         if list.len() == IDLE_PER_BACKEND_MAX {
             list.pop_front();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::time::Instant;
-use triad_http::{Body, Fault, Peer, Whose};
+use triad_http::{Body, Fault, Peer, Whose, forwarding};
 use triad_http1::{BodyReader, Framing, Refusal, RequestHead, ResponseHead};
 
 use crate::accept::Stop;
@@ -248,6 +248,7 @@ impl Connection {
         let bytes = &self.client.input.bytes()[..length];
         let hash_on = self.live.hash_on.as_ref().filter(|_| through_balancer);
         let key = hash_on.and_then(|on| key(on, &self.head, bytes, &self.peer));
+        let announced = self.live.announces.then(|| forwarding::client_end(&self.head.fields, bytes, &self.peer));
         let rules = self.live.request_rules(self.entrance);
         let request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, &self.record.id, rules);
         self.client.input.consume(length);
@@ -263,6 +264,7 @@ impl Connection {
         );
         exchange.through_balancer = through_balancer;
         exchange.key = key;
+        exchange.announced = announced;
         exchange.upload.rules = rules;
         exchange.answer_rules = self.live.answer_rules(self.entrance);
         let outcome = match exchange.run().await {

@@ -34,6 +34,7 @@ pub(crate) struct Counters {
     pub handshake_failures: AtomicU64,
     pub retries: AtomicU64,
     pub retries_refused: AtomicU64,
+    pub proxy_headers_refused: AtomicU64,
 }
 
 /// A row's count, which only its worker adds to.
@@ -99,6 +100,7 @@ pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Counters>) -> EdgeReport
         report.handshake_failures += worker.handshake_failures.load(Relaxed);
         report.retries += worker.retries.load(Relaxed);
         report.retries_refused += worker.retries_refused.load(Relaxed);
+        report.proxy_headers_refused += worker.proxy_headers_refused.load(Relaxed);
     }
     report.requests = rows(requests);
     report

@@ -5,6 +5,7 @@
 //! ways and are never held whole.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
@@ -26,6 +27,7 @@ use crate::serve::Worker;
 use crate::slots::Slot;
 use crate::stream::{Buffer, Stream};
 use crate::transfer::{Upload, UploadError};
+use crate::upstream::preface;
 
 /// Times a request is sent, the first included.
 const ATTEMPTS_MAX: u32 = 3;
@@ -70,6 +72,8 @@ pub(crate) struct Exchange<'a> {
     pub through_balancer: bool,
     /// The hash of what the balancer goes by.
     pub key: Option<u64>,
+    /// The user, where instances are told by a PROXY header.
+    pub announced: Option<SocketAddr>,
     /// What happens to the fields of its answer.
     pub answer_rules: Option<&'a HeaderRules>,
     pub upload: Upload<'a>,
@@ -169,6 +173,7 @@ impl<'a> Exchange<'a> {
             head,
             through_balancer: false,
             key: None,
+            announced: None,
             answer_rules: None,
             upload: Upload::new(request.framing, request.expects_continue, memory),
             tried: Tried::default(),
@@ -354,7 +359,7 @@ impl<'a> Exchange<'a> {
         };
         self.sent = false;
         *self.answer_head = ResponseHead::reusing(self.answer_head);
-        self.upload.begin(self.head, &self.client.input);
+        self.upload.begin(&preface(&route.backend.plan, self.announced), self.head, &self.client.input);
         let now = self.now();
         let mut wait = Wait { pool: route.pool, stall: Stall::new(now, HEAD_TIMEOUT), tick: now + TICK };
         let answered = poll_fn(|context| self.poll_reply(context, &mut reply, &mut wait)).await;

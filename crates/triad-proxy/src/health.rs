@@ -19,6 +19,7 @@ use crate::plan::Target;
 use crate::pool::Pool;
 use crate::serve::Shared;
 use crate::stream::Buffer;
+use crate::upstream::preface;
 
 /// Time between two looks at this server's own pool, which costs nothing.
 const OWN_POOL_INTERVAL: Duration = Duration::from_millis(20);
@@ -88,7 +89,7 @@ async fn read(backend: &Backend, shared: &Shared) -> Option<(Reading, String)> {
 async fn ask(backend: &Backend, shared: &Shared) -> Result<u16, String> {
     let mut stream = shared.dialer.open(&backend.plan.target).await?;
     let host = shared.live.load().canonical_host.clone();
-    let mut question = Vec::new();
+    let mut question = preface(&backend.plan, None);
     let mut writer = HeadWriter::request(&mut question, b"GET", &[backend.check.path.as_bytes()]);
     writer.field("host", &[host.as_bytes()]);
     writer.field("user-agent", &[CHECK_USER_AGENT.as_bytes()]);
@@ -137,6 +138,7 @@ mod tests {
             http2: true,
             identity: None,
             hop_from: Vec::new(),
+            proxy_protocol_from: Vec::new(),
             checked_from: Vec::new(),
             root: None,
             balancer: None,

@@ -1,7 +1,7 @@
 //! The edge: listeners, routing, balancing, health checks, connections to backends, and the relay to the database.
 //!
-//! One request's way, file by file: `accept` takes the connection, `http2` takes one apart into streams if it is of that
-//! kind, `connection` reads heads and sees to it that each is answered, `answer` decides where the request goes,
+//! One request's way, file by file: `accept` takes the connection, `forwarder` reads whose it is if somebody passes it on
+//! (`proxy_protocol`), `http2` takes one apart into streams if it is of that kind, `connection` reads heads and sees to it that each is answered, `answer` decides where the request goes,
 //! `exchange` sends it to a backend that `pool`, `members` and `balance` pick, whose `slots` it may have to wait for in a
 //! `queue`, and `upstream` connects to, `reply` sends the answer back while `transfer` streams both bodies, `respond`
 //! sends answers of our own, `record` counts and `log` writes it. What the design says of users' requests and their
@@ -22,6 +22,7 @@ mod clock;
 mod connection;
 mod counters;
 mod exchange;
+mod forwarder;
 mod header_rules;
 mod health;
 mod http2;
@@ -34,6 +35,7 @@ mod outlier;
 pub mod plan;
 mod pool;
 mod progress;
+mod proxy_protocol;
 mod queue;
 mod record;
 mod redirect;

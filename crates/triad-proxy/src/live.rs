@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use rustls::ClientConfig;
 use tokio_rustls::TlsAcceptor;
-use triad_model::Limits;
+use triad_model::{IpNet, Limits};
 use triad_tls::TlsError;
 use triad_web::StaticFiles;
 
@@ -69,6 +69,8 @@ pub(crate) struct Live {
     sites: Vec<Arc<str>>,
     pub other_site: Arc<str>,
     pub canonical_host: String,
+    /// Whose connections from the world begin with a PROXY header.
+    forwarders: Vec<IpNet>,
     /// Addresses whose checks are nobody's traffic.
     pub checked_from: Vec<IpAddr>,
     pub redirect_to_https: bool,
@@ -79,6 +81,8 @@ pub(crate) struct Live {
     pub has_local: bool,
     /// Whether that is on other servers.
     pub passes_on: bool,
+    /// Whether instances are told by a PROXY header who the client is.
+    pub announces: bool,
     pub statics: Option<StaticFiles>,
     pub site_tls: Option<TlsAcceptor>,
     pub hop: Hop,
@@ -122,11 +126,13 @@ impl Live {
             sites: plan.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
             other_site: OTHER_SITE.into(),
             canonical_host: canonical.to_owned(),
+            forwarders: plan.proxy_protocol_from.clone(),
             checked_from: plan.checked_from.clone(),
             redirect_to_https: plan.redirect_to_https,
             through_balancer: plan.balancer.is_some(),
             hash_on: plan.balancer.as_ref().and_then(|pool| HashOn::of(pool.algorithm, pool.hash_on.as_deref())),
             has_local: plan.local.is_some(),
+            announces: plan.local.iter().flat_map(|pool| &pool.backends).any(|it| it.proxy_protocol.is_some()),
             passes_on: plan.local.as_ref().is_some_and(|pool| pool.backends.iter().all(|it| it.target.is_edge())),
             statics: plan.root.as_deref().map(open_root).transpose()?,
             site_tls: site.transpose()?.map(Into::into),
@@ -143,6 +149,12 @@ impl Live {
             https_rules: HeaderRules::of(&plan.headers.response, plan.hsts).map_err(EdgeError::Header)?,
             log: open_log(plan.access_log.as_deref(), workers, before, log_dropped)?,
         })
+    }
+
+    /// Whether a connection that comes from `address` through `entrance` begins with a PROXY header.
+    pub fn is_forwarded(&self, entrance: Entrance, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        entrance != Entrance::Hop && self.forwarders.iter().any(|network| network.contains(&address))
     }
 
     /// What happens to the fields of a request that came in through `entrance`.

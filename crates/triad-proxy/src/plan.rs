@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use triad_model::{
     Algorithm, Backend, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers, HealthCheck, Hsts,
-    INSTANCE_CHECK_MS, INSTANCE_FIRST, IpNet, Limits, Maintenance, Redirect, Role, ServerName,
+    INSTANCE_CHECK_MS, INSTANCE_FIRST, IpNet, Limits, Maintenance, ProxyProtocol, Redirect, Role, ServerName,
 };
 use triad_tls::{Identity, KeyPair, internal_name};
 
@@ -62,6 +62,9 @@ pub struct EdgePlan {
     pub identity: Option<Identity>,
     /// Addresses a plain hop is accepted from.
     pub hop_from: Vec<IpAddr>,
+    /// Networks of forwarders, whose connections from the world begin with a PROXY header.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxy_protocol_from: Vec<IpNet>,
     /// Addresses that name servers check the fronts from.
     pub checked_from: Vec<IpAddr>,
     /// Folder of static files, on web servers.
@@ -163,12 +166,15 @@ pub struct BackendPlan {
     pub backup: bool,
     /// Requests it may have in flight; 0: any number. A change of it is no other backend.
     pub max_connections: u32,
+    /// How connections to it begin, if it is an instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl BackendPlan {
     /// A backend of weight 1 with no more said.
     pub fn new(name: impl Into<String>, target: Target) -> Self {
-        Self { name: name.into(), target, weight: 1, backup: false, max_connections: 0 }
+        Self { name: name.into(), target, weight: 1, backup: false, max_connections: 0, proxy_protocol: None }
     }
 
     /// Whether what is known of the one holds for the other.
@@ -254,6 +260,7 @@ impl EdgePlan {
             hosts: design.site.hosts.clone(),
             redirect_to_https: encrypted,
             hop_from: hop_senders(design, server).into_iter().filter_map(|from| private(design, from)).collect(),
+            proxy_protocol_from: forwarders(design, server),
             checked_from: checkers(design),
             root: root.map(|root| inputs.folder.join(root)),
             balancer: balancer_pool(design, server),
@@ -276,6 +283,12 @@ impl EdgePlan {
 fn hop_senders<'a>(design: &'a Design, server: &ServerName) -> Vec<&'a ServerName> {
     let names = design.servers.iter().map(|from| &from.name);
     names.filter(|from| design.next_hops(from).contains(&server)).collect()
+}
+
+/// Who passes users' connections on to `server`.
+fn forwarders(design: &Design, server: &ServerName) -> Vec<IpNet> {
+    let balancer = design.balancer.as_ref().filter(|balancer| balancer.servers.contains(server));
+    balancer.map(|balancer| balancer.proxy_protocol_from.clone()).unwrap_or_default()
 }
 
 /// The public addresses of the servers that answer DNS: their agents look whether fronts are alive.
@@ -326,7 +339,8 @@ fn local_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
         let instance = |number: u16| {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, INSTANCE_FIRST + number - 1));
             let max_connections = app.max_connections;
-            BackendPlan { max_connections, ..BackendPlan::new(format!("app-{number}"), Target::Instance(address)) }
+            let instance = BackendPlan::new(format!("app-{number}"), Target::Instance(address));
+            BackendPlan { max_connections, proxy_protocol: app.proxy_protocol, ..instance }
         };
         return Some(pool((1..=app.instances).map(instance).collect()));
     }

@@ -67,9 +67,10 @@ impl Upload<'_> {
         }
     }
 
-    /// At the start again, for another backend: possible while none has taken any of the body.
-    pub fn begin(&mut self, head: &[u8], input: &Buffer) {
+    /// At the start again, behind what its connection begins with, for another backend: possible while none has taken any of the body.
+    pub fn begin(&mut self, preface: &[u8], head: &[u8], input: &Buffer) {
         self.pending.clear();
+        self.pending.extend_from_slice(preface);
         self.pending.extend_from_slice(head);
         (self.written, self.moved, self.beside_head) = (0, 0, 0);
         (self.stopped, self.ended) = (false, self.framing == Framing::None);

@@ -1,5 +1,6 @@
 //! Connections to backends: how one is opened.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -8,12 +9,28 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use triad_model::ProxyProtocol;
 
-use crate::plan::Target;
+use crate::plan::{BackendPlan, Target};
+use crate::proxy_protocol::{Ends, v1, v2};
 use crate::stream::Stream;
 
 /// Time to connect to a backend, TLS handshake included.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a connection to `backend` begins with, before the first request: where that is wanted, the header that says it
+/// is for `client`, or for nobody.
+pub(crate) fn preface(backend: &BackendPlan, client: Option<SocketAddr>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let (Some(version), Target::Instance(destination)) = (backend.proxy_protocol, &backend.target) {
+        let ends = client.map(|source| Ends { source, destination: *destination });
+        match version {
+            ProxyProtocol::V1 => v1::write(&mut bytes, ends.as_ref()),
+            ProxyProtocol::V2 => v2::write(&mut bytes, ends.as_ref()),
+        }
+    }
+    bytes
+}
 
 /// Opens connections to backends.
 #[derive(Debug, Default)]
@@ -46,7 +63,7 @@ impl Dialer {
     }
 }
 
-async fn connect(address: std::net::SocketAddr) -> Result<TcpStream, String> {
+async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     Ok(stream)

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use triad_model::{
-    Algorithm, App, Backend, Balancer, Certificate, Database, Design, HeaderRules, HealthCheck, Hsts, Redirect, Secret,
-    Server, ServerName, Site, Tls, Web,
+    Algorithm, App, Backend, Balancer, Certificate, Database, Design, HeaderRules, HealthCheck, Hsts, IpNet,
+    ProxyProtocol, Redirect, Secret, Server, ServerName, Site, Tls, Web,
 };
-use triad_proxy::{EdgeInputs, EdgePlan, listeners};
+use triad_proxy::{EdgeInputs, EdgePlan, PoolPlan, listeners};
 use triad_tls::{Identity, KeyPair};
 
 fn name(name: &str) -> ServerName {
@@ -42,6 +42,7 @@ fn app(servers: &[&str]) -> Option<App> {
         max_connections: 0,
         health: "/up".to_owned(),
         environment: BTreeMap::new(),
+        proxy_protocol: None,
     })
 }
 
@@ -70,6 +71,7 @@ fn balancer(servers: &[&str], backends: &[(&str, u16, bool)]) -> Option<Balancer
         queue_timeout_ms: 5000,
         queue_max: 1024,
         panic_percent: 0,
+        proxy_protocol_from: Vec::new(),
         backends: backends.iter().map(backend).collect(),
         health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 },
     })
@@ -209,4 +211,21 @@ fn only_fronts_have_rules_for_users_requests() {
         [!plan.headers.is_empty(), !plan.redirects.is_empty(), plan.hsts.is_some(), !plan.maintenance.allow.is_empty()]
     };
     assert_eq!((has("srv1"), has("srv2")), ([true; 4], [false; 4]));
+}
+
+/// Balancers listen to forwarders, and edges tell their own instances, not each other.
+#[test]
+fn headers_of_the_proxy_protocol_come_to_balancers_and_go_to_instances() {
+    let (_, mut design) = designs().into_iter().find(|(name, _)| *name == "weighted").expect("it is there");
+    let network: IpNet = "198.51.100.0/24".parse().expect("a network");
+    design.balancer.as_mut().expect("it is there").proxy_protocol_from = vec![network];
+    design.app.as_mut().expect("it is there").proxy_protocol = Some(ProxyProtocol::V2);
+    let plan = |server: &str| EdgePlan::of(&design, &name(server), inputs(&design, &name(server)));
+    assert_eq!([plan("srv1").proxy_protocol_from, plan("srv2").proxy_protocol_from], [vec![network], Vec::new()]);
+    let told = |pool: Option<PoolPlan>| {
+        pool.into_iter().flat_map(|pool| pool.backends).map(|backend| backend.proxy_protocol).collect::<Vec<_>>()
+    };
+    assert_eq!(told(plan("srv1").balancer), [None; 2]);
+    assert_eq!(told(plan("srv1").local), [Some(ProxyProtocol::V2); 2]);
+    assert_eq!(told(plan("srv2").local), [Some(ProxyProtocol::V2); 2]);
 }

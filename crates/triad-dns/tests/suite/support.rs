@@ -34,6 +34,7 @@ pub fn secured() -> Design {
             max_connections: 0,
             health: "/up".to_owned(),
             environment: BTreeMap::new(),
+            proxy_protocol: None,
         }),
         database: None,
         tls: None,
@@ -94,6 +95,7 @@ fn balancer(servers: &[&str]) -> Balancer {
         queue_timeout_ms: 5000,
         queue_max: 1024,
         panic_percent: 0,
+        proxy_protocol_from: Vec::new(),
         backends: vec![Backend { server: name("srv3"), weight: 1, backup: false, max_connections: 0 }],
         health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 400, rise: 2, fall: 2 },
     }

@@ -118,6 +118,7 @@ fn balancer(servers: &[&str], backends: &[&str]) -> Balancer {
         queue_timeout_ms: 5000,
         queue_max: 1024,
         panic_percent: 0,
+        proxy_protocol_from: Vec::new(),
     }
 }
 
@@ -131,6 +132,7 @@ fn app(servers: &[&str]) -> App {
         max_connections: 0,
         health: "/up".to_owned(),
         environment: BTreeMap::new(),
+        proxy_protocol: None,
     }
 }
 

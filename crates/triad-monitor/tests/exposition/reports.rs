@@ -88,6 +88,7 @@ fn edge() -> EdgeReport {
         handshake_failures: 5,
         retries: 7,
         retries_refused: 1,
+        proxy_headers_refused: 6,
         log_dropped: 0,
         backends: vec![backend("srv2", Verdict::Up), backend("srv3", Verdict::Down)],
         pools: vec![pool()],

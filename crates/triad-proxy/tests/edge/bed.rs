@@ -61,6 +61,7 @@ pub fn plan() -> EdgePlan {
         http2: true,
         identity: None,
         hop_from: vec![Ipv4Addr::LOCALHOST.into()],
+        proxy_protocol_from: Vec::new(),
         checked_from: Vec::new(),
         root: None,
         balancer: None,
@@ -314,12 +315,20 @@ pub fn connect_tls(
     address: SocketAddr,
     authority_pem: &str,
 ) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    tls_over(connect(address), authority_pem)
+}
+
+/// The same, over a connection that is there already.
+pub fn tls_over(
+    connection: TcpStream,
+    authority_pem: &str,
+) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority_pem.as_bytes()).expect("a certificate")).expect("a root");
     let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let name = ServerName::try_from(HOST).expect("a name");
     let session = rustls::ClientConnection::new(Arc::new(config), name).expect("a session");
-    rustls::StreamOwned::new(session, connect(address))
+    rustls::StreamOwned::new(session, connection)
 }
 
 /// Sends `request`, in which `\n` ends lines, and reads one answer.
