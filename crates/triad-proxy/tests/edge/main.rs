@@ -1,7 +1,9 @@
 //! The edge from outside: real sockets, real origins, real TLS.
 
+mod announcing;
 mod balancing;
 mod bed;
+mod forwarding;
 mod http2;
 mod life;
 mod limits;
