@@ -19,14 +19,19 @@ use crate::stream::Stream;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a connection to `backend` begins with, before the first request: where that is wanted, the header that says it
-/// is for `client`, or for nobody.
+/// is for `client`. A check is for nobody: v2 has a word for that, and v1 one that not every reader knows, so there it
+/// is for this server itself, as the specification advises.
 pub(crate) fn preface(backend: &BackendPlan, client: Option<SocketAddr>) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let (Some(version), Target::Instance(destination)) = (backend.proxy_protocol, &backend.target) {
-        let ends = client.map(|source| Ends { source, destination: *destination });
+        let ends = |source| Ends { source, destination: *destination };
         match version {
-            ProxyProtocol::V1 => v1::write(&mut bytes, ends.as_ref()),
-            ProxyProtocol::V2 => v2::write(&mut bytes, ends.as_ref()),
+            ProxyProtocol::V1 => {
+                // Instances listen on loopback, so that is where this server asks from.
+                let source = client.unwrap_or(SocketAddr::new(destination.ip(), 0));
+                v1::write(&mut bytes, Some(&ends(source)));
+            }
+            ProxyProtocol::V2 => v2::write(&mut bytes, client.map(ends).as_ref()),
         }
     }
     bytes
