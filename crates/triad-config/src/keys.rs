@@ -468,8 +468,8 @@ static APP: &[Key] = &[
         "Begins each connection to an instance with a header of the PROXY protocol that names the user, for applications \
          that take the address from there and not from `X-Forwarded-For`. It costs kept connections: one that is \
          announced for a user is no other's, so each request opens a new one and closes it. Health checks begin with \
-         `LOCAL` (`v2`) or `PROXY UNKNOWN` (`v1`), which the application must accept. Changing it needs a restart of the \
-         agents, which restarts the application as well.",
+         `LOCAL` (`v2`), which the application must accept, or name this server itself (`v1`). Changing it needs a \
+         restart of the agents, which restarts the application as well.",
     ),
 ];
 
