@@ -116,9 +116,15 @@ fn limit(worker: &Worker, entrance: Entrance, client: SocketAddr) -> Result<Opti
 }
 
 /// A connection that a forwarder passes on counts as its client's.
-async fn forwarded(worker: Arc<Worker>, entrance: Entrance, mut stream: TcpStream, from: SocketAddr, stop: Stop) {
+async fn forwarded(worker: Arc<Worker>, entrance: Entrance, mut stream: TcpStream, from: SocketAddr, mut stop: Stop) {
     let open = Ongoing::new(worker.counters.clone(), |counters| &counters.connections);
-    let Some(client) = forwarder::client(&worker.counters, &mut stream, from).await else { return };
+    let client = tokio::select! {
+        biased;
+        client = forwarder::client(&worker.counters, &mut stream, from) => client,
+        // Nothing has been asked yet.
+        () = stopped(&mut stop) => return,
+    };
+    let Some(client) = client else { return };
     let Ok(_counts) = limit(&worker, entrance, client) else { return };
     drop(open);
     connection(worker, entrance, stream, client, stop).await;

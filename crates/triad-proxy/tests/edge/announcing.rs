@@ -173,3 +173,22 @@ fn a_user_with_ipv6_is_announced_in_one_family() {
     let header = format!("PROXY TCP6 2001:db8::9 ::ffff:7f00:1 4711 {}\r\n", instance.address.port());
     assert_eq!(instance.seen(false)[0].header, header.as_bytes());
 }
+
+#[test]
+fn who_stands_in_for_an_instance_is_told_as_well() {
+    let instance = Instance::start();
+    let broken = backend("app-2", raw_origin(drop), 1);
+    let (edge, address) =
+        edge("http", EdgePlan { local: pool(vec![instance.backend(ProxyProtocol::V2), broken]), ..plan() });
+    until_backend(&edge, "app-1", Up);
+    until_backend(&edge, "app-2", Up);
+    let mut client = connect(address);
+    let port = client.local_addr().expect("connected").port();
+    // Their turns: one of two requests goes to the broken one first.
+    for _ in 0..2 {
+        assert_eq!(exchange(&mut client, &format!("GET / HTTP/1.1\nHost: {HOST}\n\n")).text(), "ok");
+    }
+    assert!(edge.report().backends.iter().any(|backend| backend.name == "app-2" && backend.failures > 0));
+    let headers: Vec<_> = instance.seen(false).into_iter().map(|seen| seen.header).collect();
+    assert_eq!(headers, [(); 2].map(|()| v2([127, 0, 0, 1], port, instance.address)));
+}

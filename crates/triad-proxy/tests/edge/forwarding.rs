@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use triad_model::{Algorithm, Limits};
 use triad_proxy::{Edge, EdgePlan};
-use triad_tls::Authority;
+use triad_tls::{ALPN_HTTP2, Authority};
 
 use crate::bed::*;
+use crate::http2;
 
 /// What all tests take for a forwarder: themselves.
 const HERE: &str = "127.0.0.1";
@@ -52,7 +53,10 @@ fn get_behind(address: SocketAddr, header: &[u8]) -> Reply {
 
 /// Whom the application takes for the client.
 fn client_of(reply: &Reply) -> String {
-    let text = reply.text();
+    client_in(&reply.text())
+}
+
+fn client_in(text: &str) -> String {
     let line = text.lines().find_map(|line| line.strip_prefix("x-forwarded-for: ")).unwrap_or_default();
     line.trim_matches('"').to_owned()
 }
@@ -135,6 +139,60 @@ fn a_header_comes_before_tls() {
     assert!(other.write_all(&request()).is_err(), "a handshake is no header");
     until("it is counted", || edge.report().proxy_headers_refused == 1);
     assert_eq!(edge.report().handshake_failures, 0, "it never came so far");
+}
+
+#[test]
+fn streams_of_http2_behind_a_header_are_its_clients() {
+    let origin = Origin::start("app-1");
+    let authority = Authority::generate("test").expect("an authority");
+    let site_certificate = Some(authority.site(&plan().hosts).expect("a certificate"));
+    let (_edge, address) = edge("https", EdgePlan { site_certificate, ..plan_behind(HERE, &origin) });
+    let mut forwarder = connect(address);
+    forwarder.write_all(&v1("203.0.113.9")).expect("sent");
+    forwarder.set_nonblocking(true).expect("non-blocking");
+    let clients = http2::run(async {
+        let tcp = tokio::net::TcpStream::from_std(forwarder).expect("a stream");
+        let client = http2::client(http2::handshake(tcp, &authority, &[ALPN_HTTP2]).await).await;
+        let ask = || async { http2::ask(&client, http2::request("GET", "/")).await.expect("an answer").text() };
+        [client_in(&ask().await), client_in(&ask().await)]
+    });
+    assert_eq!(clients, ["203.0.113.9"; 2]);
+}
+
+#[test]
+fn the_longest_header_is_taken_whole_and_nothing_behind_it() {
+    let origin = Origin::start("app-1");
+    let (_edge, address) = edge_behind(HERE, &origin);
+    let block = [203, 0, 113, 9, 127, 0, 0, 1, 0x12, 0x67, 1, 0xbb];
+    let filler = 4096 - block.len() - 3;
+    let tlv =
+        |length: usize| [&[4][..], &u16::try_from(length).expect("short").to_be_bytes(), &vec![0; length]].concat();
+    let header = |filler| v2(0x21, 0x11, &[&block[..], &tlv(filler)].concat());
+    assert_eq!(client_of(&get_behind(address, &header(filler))), "203.0.113.9");
+    assert_eq!(all_of(address, &[header(filler + 1), request()].concat()), b"");
+}
+
+#[test]
+fn who_forwards_changes_with_a_reload() {
+    let origin = Origin::start("app-1");
+    let (edge, address) = edge_behind(HERE, &origin);
+    assert_eq!(client_of(&get_behind(address, &v1("203.0.113.9"))), "203.0.113.9");
+    edge.reload(plan_behind("127.0.0.2", &origin)).expect("a plan");
+    assert_eq!(get_behind(address, &v1("203.0.113.9")).status, 400);
+    assert_eq!(client_of(&get_behind(address, b"")), HERE);
+}
+
+/// Long before its header is late.
+#[test]
+fn a_silent_forwarder_holds_no_drain() {
+    let origin = Origin::start("app-1");
+    let (edge, address) = edge_behind(HERE, &origin);
+    let silent = connect(address);
+    let mut partial = connect(address);
+    partial.write_all(b"PROXY TCP4").expect("sent");
+    until("both are open", || edge.report().connections == 2);
+    assert_eq!(edge.drain(Duration::from_secs(4)), 0, "none had to be cut");
+    drop((silent, partial));
 }
 
 #[test]

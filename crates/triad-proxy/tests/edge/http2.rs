@@ -42,39 +42,47 @@ impl Site {
 
     /// A connection; its own side is driven in the background.
     async fn client(&self) -> SendRequest<Bytes> {
-        let session = dial(self.address, &self.authority, &[ALPN_HTTP2, ALPN_HTTP1]).await;
-        let (client, connection) = h2::client::handshake(session).await.expect("HTTP/2");
-        tokio::spawn(async { _ = connection.await });
-        client
+        client(dial(self.address, &self.authority, &[ALPN_HTTP2, ALPN_HTTP1]).await).await
     }
+}
+
+/// HTTP/2 in `session`; its own side is driven in the background.
+pub async fn client(session: TlsStream<TcpStream>) -> SendRequest<Bytes> {
+    let (client, connection) = h2::client::handshake(session).await.expect("HTTP/2");
+    tokio::spawn(async { _ = connection.await });
+    client
 }
 
 /// A TLS session for which the client offers `protocols`.
 async fn dial(address: SocketAddr, authority: &Authority, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
+    handshake(TcpStream::connect(address).await.expect("the edge accepts"), authority, protocols).await
+}
+
+/// The same over a connection that is there.
+pub async fn handshake(tcp: TcpStream, authority: &Authority, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     let authority = CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes());
     roots.add(authority.expect("a certificate")).expect("a root");
     let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    let tcp = TcpStream::connect(address).await.expect("the edge accepts");
     let name = ServerName::try_from(HOST).expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("a handshake")
 }
 
 /// Runs a client's part of a test; it must come to an end.
-fn run<T>(test: impl Future<Output = T>) -> T {
+pub fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), test).await.expect("in time") })
 }
 
-fn request(method: &str, path: &str) -> Request<()> {
+pub fn request(method: &str, path: &str) -> Request<()> {
     let uri = format!("https://{HOST}{path}");
     Request::builder().method(method).uri(uri).body(()).expect("a request")
 }
 
 /// An answer, read to its end; the error is what broke it off.
 #[derive(Debug)]
-struct Got {
+pub struct Got {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -82,12 +90,12 @@ struct Got {
 }
 
 impl Got {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
-async fn ask(client: &SendRequest<Bytes>, request: Request<()>) -> Result<Got, h2::Error> {
+pub async fn ask(client: &SendRequest<Bytes>, request: Request<()>) -> Result<Got, h2::Error> {
     let mut client = client.clone().ready().await?;
     let (response, _send) = client.send_request(request, true)?;
     got(response.await?).await
