@@ -67,7 +67,8 @@ impl Upload<'_> {
         }
     }
 
-    /// At the start again, behind what its connection begins with, for another backend: possible while none has taken any of the body.
+    /// At the start again, behind what its connection begins with, for another backend: possible while none has taken any
+    /// of the body.
     pub fn begin(&mut self, preface: &[u8], head: &[u8], input: &Buffer) {
         self.pending.clear();
         self.pending.extend_from_slice(preface);
