@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     stop: Pin<Box<dyn Future<Output = Stop> + Send>>,
     /// Whether this task is woken by `stop`.
     hears_stop: bool,
+    /// What `stop` gave. Kept, or the worker would take this connection for closed.
+    open: Option<Stop>,
     requests: u64,
 }
 
@@ -83,6 +85,7 @@ impl Connection {
             pending: Vec::new(),
             stop: Box::pin(stop),
             hears_stop: false,
+            open: None,
             requests: 0,
             worker,
         }
@@ -148,12 +151,13 @@ impl Connection {
                 Poll::Pending => {}
             }
             // Polled once, it wakes this task whenever it comes to pass.
-            if !std::mem::replace(&mut self.hears_stop, true) {
-                let _ = self.stop.as_mut().poll(context);
+            if !std::mem::replace(&mut self.hears_stop, true)
+                && let Poll::Ready(open) = self.stop.as_mut().poll(context)
+            {
+                self.open = Some(open);
             }
-            if self.worker.is_stopping() && !begun {
-                return Poll::Ready(Read::End);
-            }
+            let idle_until = self.worker.idle_until().filter(|_| !begun);
+            let due = idle_until.map_or(due, |until| due.min(until));
             if client.clock.poll_passed(context, due) { Poll::Ready(Read::TimedOut) } else { Poll::Pending }
         })
         .await

@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -199,12 +200,25 @@ impl Writer {
 
     fn write(&mut self, batch: &[u8]) -> io::Result<()> {
         if self.size_bytes > 0 && self.size_bytes + batch.len() as u64 > FILE_BYTES_MAX {
-            rotate(&self.path)?;
+            // While an edge replaces another, both write here; the other one may have put the file aside already.
+            if self.is_in_place()? {
+                rotate(&self.path)?;
+            }
             *self = Self::open(&self.path)?;
         }
         self.file.write_all(batch)?;
         self.size_bytes += batch.len() as u64;
         Ok(())
+    }
+
+    /// Whether the file is still the one at its path.
+    fn is_in_place(&self) -> io::Result<bool> {
+        let ours = self.file.metadata()?;
+        match std::fs::metadata(&self.path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -443,6 +457,38 @@ mod tests {
         let text = std::fs::read_to_string(&path).expect("a log");
         assert!(text.lines().take(1000).enumerate().all(|(number, line)| line == number.to_string()));
         assert_eq!(text.lines().count() as u64 + dropped.load(Relaxed), 1002);
+    }
+
+    #[test]
+    fn two_edges_write_whole_lines_to_one_file_and_put_it_aside_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("access.log");
+        let logs = ["old", "new"].map(|name| (name, Log::open(&path, 1, Arc::default()).expect("a log")));
+        std::thread::scope(|scope| {
+            for (name, log) in &logs {
+                scope.spawn(move || {
+                    for number in 0..2000 {
+                        log.write(0, Instant::now(), b"", |line| line.extend(format!("{name} {number}\n").bytes()));
+                    }
+                });
+            }
+        });
+        drop(logs);
+        let text = std::fs::read_to_string(&path).expect("a log");
+        for name in ["old ", "new "] {
+            let numbers = text.lines().filter_map(|line| line.strip_prefix(name));
+            assert!(numbers.eq((0..2000).map(|number| number.to_string())), "{name}has lost or broken lines");
+        }
+        assert_eq!(text.lines().count(), 4000);
+
+        let [mut old, mut new] = [Writer::open(&path), Writer::open(&path)].map(|writer| writer.expect("a writer"));
+        for (writer, word) in [(&mut new, "new"), (&mut old, "old")] {
+            writer.size_bytes = FILE_BYTES_MAX;
+            writer.write(format!("{word}\n").as_bytes()).expect("written");
+        }
+        assert_eq!(std::fs::read_to_string(&path).expect("a log"), "new\nold\n");
+        assert_eq!(std::fs::read_to_string(folder.path().join("access.log.1")).expect("put aside"), text);
+        assert!(!folder.path().join("access.log.2").exists());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use triad_model::EdgeReport;
 
 use crate::accept::{Door, accept};
@@ -43,8 +43,11 @@ pub(crate) struct Worker {
     pub shared: Arc<Shared>,
     pub counters: Arc<Counters>,
     pub retries: RetryBudget,
-    /// When everything must have ended, once that is decided. Every open connection holds a receiver.
+    /// How long connections wait for another request, once it is decided that the worker ends. Every open connection
+    /// holds a receiver.
     pub stop: watch::Sender<Option<Instant>>,
+    /// When everything must have ended.
+    end: watch::Sender<Option<Instant>>,
     /// Whether it is decided: cheaper to ask for every request.
     stopping: AtomicBool,
 }
@@ -111,6 +114,19 @@ impl Edge {
         self.stop(deadline)
     }
 
+    /// The same for an edge whose sockets another one serves already, so that nobody has to hurry: a connection that is
+    /// kept for another request gets `idle` to send it, because closing it now could cross a request on its way. What
+    /// is under way by then, switched and relayed connections too, has until `hold`. Does not wait for the end.
+    pub fn retire(&self, idle: Duration, hold: Duration) {
+        let now = Instant::now();
+        self.tell_to_end(now + idle, now + hold);
+    }
+
+    /// Whether an edge that was told to end has nothing left to do.
+    pub fn is_done(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
     /// Gives the pools and the relay what `plan` asks for. A new backend gets its first check before it gets requests.
     fn adopt(&self, plan: &EdgePlan) {
         for (pool, wanted) in self.shared.pools(plan) {
@@ -134,14 +150,19 @@ impl Edge {
     }
 
     fn stop(&mut self, deadline: Duration) -> usize {
-        let end = Instant::now() + deadline;
-        for worker in &self.workers {
-            worker.stopping.store(true, Relaxed);
-            worker.stop.send_replace(Some(end));
-        }
+        let now = Instant::now();
+        self.tell_to_end(now, now + deadline);
         let cut = self.threads.drain(..).map(|thread| thread.join().unwrap_or_default()).sum();
         self.checks.stop();
         cut
+    }
+
+    fn tell_to_end(&self, idle_until: Instant, end: Instant) {
+        for worker in &self.workers {
+            worker.stopping.store(true, Relaxed);
+            worker.stop.send_replace(Some(idle_until));
+            worker.end.send_replace(Some(end));
+        }
     }
 }
 
@@ -179,6 +200,7 @@ impl Worker {
             counters: Arc::default(),
             retries: RetryBudget::new(std::time::Instant::now()),
             stop: watch::Sender::new(None),
+            end: watch::Sender::new(None),
             stopping: AtomicBool::new(false),
         }
     }
@@ -186,6 +208,11 @@ impl Worker {
     /// Whether no more requests are wanted.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
+    }
+
+    /// Until when a connection waits for its next request; `None` while the worker goes on.
+    pub fn idle_until(&self) -> Option<Instant> {
+        if self.is_stopping() { *self.stop.borrow() } else { None }
     }
 }
 
@@ -222,19 +249,21 @@ fn register(runtime: &Runtime, listener: TcpListener) -> io::Result<tokio::net::
 
 /// A worker's life. Returns how many connections were still open at the deadline; leaving the runtime cuts them.
 async fn work(worker: Arc<Worker>, listeners: Vec<(Door, tokio::net::TcpListener)>) -> usize {
-    let stop = worker.stop.subscribe();
+    let mut end = worker.end.subscribe();
     for (door, listener) in listeners {
         tokio::spawn(accept(worker.clone(), door, listener));
     }
-    let deadline = end_of(stop).await;
-    let _ = timeout_at(deadline, worker.stop.closed()).await;
+    let _ = end.wait_for(Option::is_some).await;
+    loop {
+        // A retired edge may be told to end sooner.
+        let deadline = end.borrow_and_update().unwrap_or_else(Instant::now);
+        tokio::select! {
+            () = worker.stop.closed() => break,
+            () = sleep_until(deadline) => break,
+            _ = end.changed() => {}
+        }
+    }
     worker.stop.receiver_count()
-}
-
-/// Waits until a time to end is set.
-async fn end_of(mut stop: watch::Receiver<Option<Instant>>) -> Instant {
-    let decided = stop.wait_for(Option::is_some).await;
-    decided.ok().and_then(|end| *end).unwrap_or_else(Instant::now)
 }
 
 /// The thread of the health checks.

@@ -1,7 +1,7 @@
 //! Reload, drain, the access log and what is counted.
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -84,6 +84,117 @@ fn a_drain_ends_at_its_deadline() {
     write!(waiting, "GET /never HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
     origin.until_asked(1);
     assert_eq!(edge.drain(Duration::from_millis(100)), 1);
+}
+
+/// Two edges on the same sockets, as when one replaces the other; and where they listen.
+fn old_and_new(plan: &EdgePlan) -> (Edge, Edge, SocketAddr) {
+    let (address, listeners) = sockets();
+    let again = listeners.iter().map(|listener| listener.try_clone().expect("the same socket")).collect();
+    let start = |listeners| Edge::start(plan.clone(), vec![("http".to_owned(), listeners)]).expect("the edge starts");
+    (start(listeners), start(again), address)
+}
+
+#[test]
+fn an_edge_takes_over_from_another_under_load() {
+    let origin = Origin::start("app-1");
+    let plan = EdgePlan { local: pool(vec![backend("app-1", origin.address, 1)]), ..plan() };
+    let (old, new, address) = old_and_new(&plan);
+    let mut kept = connect(address);
+    // Whoever accepted it is retired below, if it was the old one; it is asked until it is.
+    until("the old one has a kept connection", || {
+        kept = connect(address);
+        let before = old.report().requests_total();
+        assert_eq!(exchange(&mut kept, &format!("GET / HTTP/1.1\nHost: {HOST}\n\n")).status, 200);
+        old.report().requests_total() > before
+    });
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (stop, answered) = (stop.clone(), answered.clone());
+            std::thread::spawn(move || {
+                while !stop.load(SeqCst) {
+                    assert_eq!(get(address, "/").status, 200);
+                    answered.fetch_add(1, SeqCst);
+                }
+            })
+        })
+        .collect();
+    until("requests are answered", || answered.load(SeqCst) > 20);
+    old.retire(Duration::from_secs(60), Duration::from_secs(60));
+    let seen = answered.load(SeqCst);
+    until("requests go on", || answered.load(SeqCst) > seen + 100);
+    stop.store(true, SeqCst);
+    clients.into_iter().for_each(|client| client.join().expect("every request was answered"));
+    assert!(!old.is_done(), "a kept connection is not closed on a client that may just ask");
+    let last = exchange(&mut kept, &format!("GET / HTTP/1.1\nHost: {HOST}\n\n"));
+    assert_eq!((last.status, last.header("connection")), (200, Some("close")));
+    until("the old one has nothing left", || old.is_done());
+    let before = old.report().requests_total();
+    assert_eq!(get(address, "/").status, 200);
+    assert_eq!(old.report().requests_total(), before, "the old one takes nothing new");
+    assert!(new.report().requests_total() > 0);
+}
+
+#[test]
+fn a_retired_edge_holds_what_is_under_way_longer_than_what_is_idle() {
+    let origin = Origin::start("app-1");
+    let (edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", origin.address, 1)]), ..plan() });
+    let mut idle = connect(address);
+    exchange(&mut idle, &format!("GET / HTTP/1.1\nHost: {HOST}\n\n"));
+    let mut waiting = connect(address);
+    write!(waiting, "GET /wait HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
+    origin.until_asked(2);
+    edge.retire(Duration::from_millis(100), Duration::from_secs(60));
+    assert_eq!(read_head(&mut idle), None, "an idle connection is closed when its time is over");
+    assert!(!edge.is_done());
+    origin.state.release.notify_waiters();
+    let reply = read_reply(&mut waiting);
+    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+    until("nothing is left", || edge.is_done());
+}
+
+#[test]
+fn a_retired_edge_holds_a_switched_connection() {
+    let place = raw_origin(|mut stream| {
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n";
+        stream.write_all(head).expect("sent");
+        let mut word = [0; 5];
+        stream.read_exact(&mut word).expect("a word");
+        stream.write_all(&word.to_ascii_uppercase()).expect("sent");
+    });
+    let (edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", place, 1)]), ..plan() });
+    let mut client = connect(address);
+    let request = format!("GET /chat HTTP/1.1\nHost: {HOST}\nConnection: Upgrade\nUpgrade: shout\n\n");
+    assert_eq!(exchange(&mut client, &request).status, 101);
+    edge.retire(Duration::ZERO, Duration::from_secs(60));
+    until("nobody accepts any more", || TcpStream::connect(address).is_err());
+    assert!(!edge.is_done());
+    client.write_all(b"hello").expect("sent");
+    let mut word = [0; 5];
+    client.read_exact(&mut word).expect("a word");
+    assert_eq!(&word, b"HELLO");
+    drop(client);
+    until("nothing is left", || edge.is_done());
+}
+
+#[test]
+fn a_retired_edge_cuts_what_is_held_too_long_and_sooner_when_it_is_told() {
+    for told in [false, true] {
+        let origin = Origin::start("app-1");
+        let local = pool(vec![backend("app-1", origin.address, 1)]);
+        let (edge, address) = edge("http", EdgePlan { local, ..plan() });
+        let mut waiting = connect(address);
+        write!(waiting, "GET /never HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
+        origin.until_asked(1);
+        let hold = if told { Duration::from_secs(3600) } else { Duration::from_millis(100) };
+        edge.retire(Duration::ZERO, hold);
+        if told {
+            assert_eq!(edge.drain(Duration::from_millis(100)), 1);
+        } else {
+            until("it is cut", || edge.is_done());
+        }
+        assert_eq!(read_head(&mut waiting), None);
+    }
 }
 
 #[test]
