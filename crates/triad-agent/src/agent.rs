@@ -78,10 +78,10 @@ impl Running {
     /// Users first, data last: nothing loses what it depends on while it finishes.
     async fn drain(&self) {
         if let Some(dns) = &self.dns {
-            dns.process.stop().await;
+            dns.stop().await;
         }
         if let Some(edge) = &self.edge {
-            edge.process.stop().await;
+            edge.stop().await;
         }
         futures_util::future::join_all(self.apps.iter().map(Process::stop)).await;
         if let Some(database) = &self.database {

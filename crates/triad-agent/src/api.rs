@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use tokio::sync::{mpsc, oneshot, watch};
-use triad_api::{ApiError, DesignReport, Peer, ServerAnswer, SettingAnswer};
+use triad_api::{ApiError, DesignReport, Peer, ServerAnswer, SettingAnswer, Upgraded};
 use triad_database::DatabasePlan;
 use triad_dns::Zone;
 use triad_model::{
-    BackendSetting, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Maintenance, Rates, Server,
-    ServerName, ServerReport, Verdict,
+    BackendSetting, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Maintenance, ProcessReport, Rates,
+    Server, ServerName, ServerReport, Verdict,
 };
 use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
@@ -37,7 +37,10 @@ struct Shared {
     server: ServerName,
     state: std::path::PathBuf,
     started: Instant,
+    /// Those of database and application.
     processes: Vec<Process>,
+    /// Those of edge and name server, which may be replaced.
+    services: Vec<watch::Receiver<Vec<Process>>>,
     edge: Option<watch::Receiver<Option<EdgeReport>>>,
     dns: Option<watch::Receiver<Option<DnsReport>>>,
     database: Option<watch::Receiver<Option<DatabaseReport>>>,
@@ -58,6 +61,8 @@ pub enum Command {
     SetBackend(BackendSetting, oneshot::Sender<Result<bool, String>>),
     /// Maintenance, or its end; the answer is whether users' requests arrive at this server, or why it is not done.
     SetMaintenance(Option<Maintenance>, oneshot::Sender<Result<bool, String>>),
+    /// The edge is to be replaced by what is installed now.
+    Upgrade(oneshot::Sender<Result<Upgraded, String>>),
 }
 
 /// Commands that wait to be obeyed; whoever has one more waits.
@@ -79,14 +84,14 @@ impl Handle {
         let peers = others.map(|server| (server.clone(), Peer::of(server, tls.clone()))).collect();
         let mut processes: Vec<Process> = database.map(|database| database.process.clone()).into_iter().collect();
         processes.extend_from_slice(apps);
-        processes.extend(edge.map(|edge| edge.process.clone()));
-        processes.extend(dns.map(|dns| dns.process.clone()));
+        let services = edge.map(|edge| edge.processes.clone()).into_iter().chain(dns.map(|dns| dns.processes.clone()));
         let shared = Arc::new(Shared {
             design: Mutex::new(setup.design.clone()),
             server: setup.server.name.clone(),
             state: setup.state.clone(),
             started: Instant::now(),
             processes,
+            services: services.collect(),
             edge: edge.map(|edge| edge.report.clone()),
             dns: dns.map(|dns| dns.report.clone()),
             database: database.map(|database| database.report.clone()),
@@ -114,10 +119,7 @@ impl Handle {
 
 impl Handle {
     /// Has the agent do `command`.
-    async fn tell(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<bool, String>>) -> Command,
-    ) -> Result<bool, String> {
+    async fn tell<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command) -> Result<T, String> {
         let (answer, answered) = oneshot::channel();
         let gone = || "the agent is ending".to_owned();
         self.shared.commands.send(command(answer)).await.map_err(|_| gone())?;
@@ -193,6 +195,12 @@ fn last<T: Clone>(receiver: Option<&watch::Receiver<Option<T>>>) -> Option<T> {
 }
 
 impl Shared {
+    fn processes(&self) -> Vec<ProcessReport> {
+        let fixed = self.processes.iter().map(Process::report);
+        let services = self.services.iter().flat_map(|it| it.borrow().iter().map(Process::report).collect::<Vec<_>>());
+        fixed.chain(services).collect()
+    }
+
     fn rates(&self) -> Option<Rates> {
         self.edge.as_ref()?;
         Some(lock(&self.rates).rates())
@@ -203,7 +211,7 @@ impl triad_api::Agent for Handle {
     fn report(&self) -> ServerReport {
         let shared = &self.shared;
         let observed = Observed {
-            processes: shared.processes.iter().map(Process::report).collect(),
+            processes: shared.processes(),
             edge: last(shared.edge.as_ref()),
             dns: last(shared.dns.as_ref()),
             database: last(shared.database.as_ref()),
@@ -258,6 +266,10 @@ impl triad_api::Agent for Handle {
         let fronts: Vec<ServerName> = lock(&self.shared.design).fronts().into_iter().cloned().collect();
         let (here, order) = (|| self.set_maintenance(order.clone()), &order);
         self.tell_servers(&fronts, here, |peer| async move { peer.set_maintenance(order.as_ref()).await }).await
+    }
+
+    async fn upgrade(&self) -> Result<Upgraded, String> {
+        self.tell(Command::Upgrade).await
     }
 
     async fn access_lines(&self, id: &str) -> Vec<String> {

@@ -6,6 +6,7 @@
 //! edge's plan.
 
 use anyhow::{Context, bail};
+use triad_api::Upgraded;
 use triad_dns::Zone;
 use triad_firewall::Ruleset;
 use triad_model::{Backend, BackendSetting, Balancer, Design, Maintenance};
@@ -15,6 +16,7 @@ use crate::agent::Running;
 use crate::api::Command;
 use crate::maintenance;
 use crate::secrets::{self, Secrets};
+use crate::service::Upgrade;
 use crate::setup::Setup;
 
 impl Running {
@@ -68,7 +70,19 @@ impl Running {
                 let outcome = self.set_maintenance(order).await;
                 let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
             }
+            Command::Upgrade(answer) => {
+                let outcome = self.upgrade().await;
+                let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
+            }
         }
+    }
+
+    /// Replaces the edge by one that runs what is installed now. What else is said meanwhile waits for it.
+    async fn upgrade(&self) -> anyhow::Result<Upgraded> {
+        let Some(edge) = &self.edge else { bail!("this server has no edge, so there is nothing to replace") };
+        tracing::info!(binary = %self.setup.binary.display(), "an operator's word: the edge is replaced");
+        let Upgrade { old_pid, new_pid } = edge.upgrade(edge.binary(&self.setup.binary)?).await?;
+        Ok(Upgraded { server: self.setup.server.name.clone(), old_pid, new_pid })
     }
 
     async fn set_backend(&mut self, setting: BackendSetting) -> anyhow::Result<bool> {

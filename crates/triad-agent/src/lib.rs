@@ -7,7 +7,8 @@
 //! * [`run`] reads secrets, opens every socket (a taken port stops it before anything is changed), loads the firewall,
 //!   then starts database, application, edge and name server, and serves until it is told to end;
 //! * `change` takes a changed file, or an operator's word, into use, or changes nothing; `maintenance` keeps one of them;
-//! * [`supervisor`] is the life of one child process, [`service`] that of a child of ours that works from a plan;
+//! * [`supervisor`] is the life of one child process, [`service`] that of a child of ours that works from a plan, and
+//!   of the next one that replaces it: `generations` decides, `ledger` adds up what they counted, `binary` is what runs;
 //! * [`child`] is the inside of those children;
 //! * [`report`] makes what is observed into what is told.
 //!
@@ -19,10 +20,13 @@
 mod agent;
 mod api;
 mod backoff;
+mod binary;
 mod change;
 pub mod child;
 mod database;
 mod doors;
+mod generations;
+mod ledger;
 mod logfile;
 mod maintenance;
 mod report;

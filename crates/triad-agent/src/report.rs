@@ -222,6 +222,8 @@ pub(crate) mod tests {
             uptime_s: 0,
             resident_bytes: 0,
             last_exit,
+            draining_s: None,
+            upgrades: 0,
         }
     }
 

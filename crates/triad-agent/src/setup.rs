@@ -15,6 +15,7 @@ use triad_model::{
 };
 use triad_proxy::{EdgeInputs, EdgePlan};
 
+use crate::binary::{self, Binary};
 use crate::child::DRAIN_TIMEOUT;
 use crate::child::confine::OWN_PROGRAM;
 use crate::database::DatabaseService;
@@ -59,6 +60,8 @@ pub struct Setup {
     pub(crate) logs: PathBuf,
     pub(crate) secrets: Secrets,
     pub(crate) users: Users,
+    /// Where this agent's binary was when it was started.
+    pub(crate) binary: PathBuf,
 }
 
 impl Setup {
@@ -83,7 +86,8 @@ impl Setup {
         if users.are_shared() {
             tracing::info!("one user id only: services are not told apart by their users here");
         }
-        Ok(Self { design, reread, folder, server, state, run, logs, secrets, users })
+        let binary = binary::own_path().context("cannot tell where this binary is")?;
+        Ok(Self { design, reread, folder, server, state, run, logs, secrets, users, binary })
     }
 
     fn carries(&self, role: Role) -> bool {
@@ -94,7 +98,7 @@ impl Setup {
     pub(crate) fn launch(&self, spec: ProcessSpec, sockets: Vec<Named>) -> anyhow::Result<Launch> {
         let ids = self.users.ids(spec.user)?;
         let log = self.logs.join(format!("{}.log", spec.name));
-        Ok(Launch { spec, ids, log, sockets, attach: None })
+        Ok(Launch { spec, ids, log, sockets: sockets.into(), binary: Binary::Own })
     }
 
     /// A folder that belongs to `user` alone.

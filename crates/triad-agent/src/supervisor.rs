@@ -20,18 +20,19 @@ use tokio::sync::watch;
 use triad_model::{ProcessReport, ProcessSpec, ProcessState};
 
 use crate::backoff::Backoff;
-use crate::child::confine::OWN_PROGRAM;
+use crate::binary::Binary;
 use crate::logfile;
 use crate::sockets::Named;
 use crate::users::Ids;
 
 /// First descriptor of inherited sockets, as sd_listen_fds(3) has it.
-const LISTEN_FDS_START: i32 = 3;
+pub(crate) const LISTEN_FDS_START: i32 = 3;
 
 /// Makes a child's standard input each time it starts; is given the process, to say when it is ready.
 pub type Attach = Box<dyn FnMut(&Process) -> io::Result<Stdio>>;
 
 /// How a process is run on this server.
+#[derive(Clone)]
 pub struct Launch {
     /// What the service wants.
     pub spec: ProcessSpec,
@@ -40,9 +41,28 @@ pub struct Launch {
     /// Its log.
     pub log: PathBuf,
     /// Sockets it inherits.
-    pub sockets: Vec<Named>,
-    /// Its standard input; `None` is /dev/null.
-    pub attach: Option<Attach>,
+    pub sockets: Arc<[Named]>,
+    /// What runs it.
+    pub binary: Binary,
+}
+
+/// What is wanted of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// It runs; when it ends it is started again.
+    Keep,
+    /// It may run, and is not started again.
+    Once,
+    /// It ends in its own time, but not beyond its stop time-out.
+    Stop,
+    /// It ends now.
+    Kill,
+}
+
+impl Wish {
+    fn ends(self) -> bool {
+        matches!(self, Self::Stop | Self::Kill)
+    }
 }
 
 /// A supervised process.
@@ -53,7 +73,7 @@ pub struct Process {
 
 struct Shared {
     name: String,
-    stop: watch::Sender<bool>,
+    wish: watch::Sender<Wish>,
     life: Mutex<Life>,
 }
 
@@ -64,6 +84,10 @@ struct Life {
     since: Instant,
     starts: u64,
     last_exit: Option<String>,
+    /// Since when it finishes what it has.
+    draining: Option<Instant>,
+    /// Upgrades that led to it.
+    upgrades: u64,
 }
 
 impl Process {
@@ -74,16 +98,29 @@ impl Process {
 
     /// The same, once `preparation` is done; it counts as starting until then.
     pub fn start_after(preparation: impl Future<Output = ()> + 'static, launch: Launch) -> Self {
-        let life = Life { state: ProcessState::Starting, pid: None, since: Instant::now(), starts: 0, last_exit: None };
-        let (stop, mut stopped) = watch::channel(false);
-        let shared = Arc::new(Shared { name: launch.spec.name.clone(), stop, life: Mutex::new(life) });
+        Self::supervise(preparation, launch, Wish::Keep, None)
+    }
+
+    /// Starts `launch` as `wish` says, with a standard input that `attach` makes.
+    pub fn start_attached(launch: Launch, wish: Wish, attach: Attach) -> Self {
+        Self::supervise(std::future::ready(()), launch, wish, Some(attach))
+    }
+
+    fn supervise(
+        preparation: impl Future<Output = ()> + 'static,
+        launch: Launch,
+        wish: Wish,
+        attach: Option<Attach>,
+    ) -> Self {
+        let (wish, mut wishes) = watch::channel(wish);
+        let shared = Arc::new(Shared { name: launch.spec.name.clone(), wish, life: Mutex::new(Life::new()) });
         let process = Self { shared: shared.clone() };
         tokio::task::spawn_local(async move {
             tokio::select! {
                 () = preparation => {}
-                _ = stopped.wait_for(|stop| *stop) => {}
+                _ = wishes.wait_for(|wish| wish.ends()) => {}
             }
-            keep_running(launch, shared, stopped).await;
+            keep_running(launch, attach, shared, wishes).await;
         });
         process
     }
@@ -112,13 +149,57 @@ impl Process {
             uptime_s: if life.pid.is_some() { life.since.elapsed().as_secs() } else { 0 },
             resident_bytes: life.pid.and_then(resident_bytes).unwrap_or(0),
             last_exit: life.last_exit.clone(),
+            draining_s: life.draining.map(|since| since.elapsed().as_secs()),
+            upgrades: life.upgrades,
         }
+    }
+
+    /// Keeps it running from now on, in place of another, after so many upgrades. False if it is gone already.
+    pub fn take_over(&self, upgrades: u64) -> bool {
+        self.shared.life().upgrades = upgrades;
+        self.shared.wish.send(Wish::Keep).is_ok()
+    }
+
+    /// It finishes what it has, and is not started again.
+    pub fn retire(&self) {
+        self.shared.life().draining = Some(Instant::now());
+        self.shared.wish.send_replace(Wish::Once);
+    }
+
+    /// Resolves when it is reaped and not started again.
+    pub async fn ended(&self) {
+        self.shared.wish.closed().await;
+    }
+
+    /// How it ended last.
+    pub fn last_exit(&self) -> Option<String> {
+        self.shared.life().last_exit.clone()
     }
 
     /// Ends it: SIGTERM, its stop time-out, SIGKILL; returns when it is reaped.
     pub async fn stop(&self) {
-        self.shared.stop.send_replace(true);
-        self.shared.stop.closed().await;
+        self.shared.wish.send_replace(Wish::Stop);
+        self.ended().await;
+    }
+
+    /// Ends it at once; returns when it is reaped.
+    pub async fn kill(&self) {
+        self.shared.wish.send_replace(Wish::Kill);
+        self.ended().await;
+    }
+}
+
+impl Life {
+    fn new() -> Self {
+        Self {
+            state: ProcessState::Starting,
+            pid: None,
+            since: Instant::now(),
+            starts: 0,
+            last_exit: None,
+            draining: None,
+            upgrades: 0,
+        }
     }
 }
 
@@ -142,17 +223,22 @@ impl Shared {
     }
 }
 
-/// The life of one process. Holds the receiving end of `stop`, so that its end is seen by who waits.
-async fn keep_running(mut launch: Launch, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+/// The life of one process. Holds the receiving end of `wish`, so that its end is seen by who waits.
+async fn keep_running(
+    launch: Launch,
+    mut attach: Option<Attach>,
+    shared: Arc<Shared>,
+    mut wishes: watch::Receiver<Wish>,
+) {
     let mut backoff = Backoff::default();
-    while !*stopped.borrow() {
+    while !wishes.borrow().ends() {
         let began = Instant::now();
-        let how = match spawn(&mut launch, &Process { shared: shared.clone() }) {
-            Ok(child) => live(child, &launch.spec, &shared, &mut stopped).await,
+        let how = match spawn(&launch, attach.as_mut(), &Process { shared: shared.clone() }) {
+            Ok(child) => live(child, &launch.spec, &shared, &mut wishes).await,
             Err(error) => format!("could not be started: {error:#}"),
         };
         let delay = backoff.after(began.elapsed());
-        if *stopped.borrow() {
+        if *wishes.borrow() != Wish::Keep {
             tracing::info!(process = shared.name, "{how}");
             shared.ended(how);
             break;
@@ -161,21 +247,25 @@ async fn keep_running(mut launch: Launch, shared: Arc<Shared>, mut stopped: watc
         shared.ended(how);
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            _ = stopped.wait_for(|stop| *stop) => {}
+            _ = wishes.wait_for(|wish| *wish != Wish::Keep) => break,
         }
     }
     shared.change(ProcessState::Stopped, None);
 }
 
 /// Waits for the child's end, or ends it when told to; says how it ended.
-async fn live(mut child: Child, spec: &ProcessSpec, shared: &Shared, stopped: &mut watch::Receiver<bool>) -> String {
+async fn live(mut child: Child, spec: &ProcessSpec, shared: &Shared, wishes: &mut watch::Receiver<Wish>) -> String {
     let pid = child.id();
     shared.change(ProcessState::Starting, pid);
     shared.life().starts += 1;
     tracing::info!(process = shared.name, pid, "started");
-    tokio::select! {
+    let kill = tokio::select! {
         status = child.wait() => return describe(status),
-        _ = stopped.wait_for(|stop| *stop) => {}
+        wish = wishes.wait_for(|wish| wish.ends()) => wish.is_ok_and(|wish| *wish == Wish::Kill),
+    };
+    if kill {
+        signal(pid, Signal::SIGKILL);
+        return describe(child.wait().await);
     }
     signal(pid, Signal::SIGTERM);
     let grace = Duration::from_millis(spec.stop_timeout_ms);
@@ -188,14 +278,14 @@ async fn live(mut child: Child, spec: &ProcessSpec, shared: &Shared, stopped: &m
     }
 }
 
-fn spawn(launch: &mut Launch, process: &Process) -> anyhow::Result<Child> {
+fn spawn(launch: &Launch, attach: Option<&mut Attach>, process: &Process) -> anyhow::Result<Child> {
     let log = logfile::open(&launch.log)?;
-    let mut command = std::process::Command::new(OWN_PROGRAM);
+    let mut command = std::process::Command::new(launch.binary.program());
     command.arg0("triad").arg("run-child").arg("--parent").arg(std::process::id().to_string());
     command.arg("--").arg(&launch.spec.program).args(&launch.spec.args);
     command.env_clear().envs(environment(launch));
     command.current_dir(&launch.spec.directory);
-    command.stdin(match &mut launch.attach {
+    command.stdin(match attach {
         Some(attach) => attach(process)?,
         None => Stdio::null(),
     });

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use triad_model::{AGENT, BackendSetting, Maintenance, Server, ServerName, ServerReport};
 use triad_tls::internal_name;
 
-use crate::{DesignReport, SettingAnswer};
+use crate::{DesignReport, SettingAnswer, Upgraded};
 
 /// An agent answers a question about its own server within this.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,6 +29,8 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// A setting is in force on every balancer within this: each edge answers for itself, all at the same time.
 const SETTING_TIMEOUT: Duration = Duration::from_secs(12);
+/// An edge is replaced, or the new one is given up, within this; it may have to wait for another change first.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -87,6 +89,13 @@ pub async fn set_backend(socket: &Path, setting: &BackendSetting) -> Result<Vec<
 /// Tells the agent behind `socket` that every front server of its design shall turn users away, or let them in again.
 pub async fn set_maintenance(socket: &Path, order: Option<&Maintenance>) -> Result<Vec<SettingAnswer>, ApiError> {
     tell_local(socket, post("/v1/maintenance", &order)).await
+}
+
+/// Tells the agent behind `socket` to replace its server's edge by one that runs the binary that is installed now.
+pub async fn upgrade(socket: &Path) -> Result<Upgraded, ApiError> {
+    let place = socket.display().to_string();
+    let asked = async { decode(&place, ask(&place, open_local(socket).await?, post("/v1/upgrade", &())).await?).await };
+    within(&place, UPGRADE_TIMEOUT, asked).await
 }
 
 /// Asks the agent behind `socket` for what the edge of `server` logged of the request `id`.

@@ -14,7 +14,9 @@ pub mod serve;
 use serde::{Deserialize, Serialize};
 use triad_model::{BackendSetting, Maintenance, Role, ServerName, ServerReport, State};
 
-pub use client::{ApiError, Peer, access_lines, authority, local_report, local_status, set_backend, set_maintenance};
+pub use client::{
+    ApiError, Peer, access_lines, authority, local_report, local_status, set_backend, set_maintenance, upgrade,
+};
 
 /// What an agent can be asked.
 pub trait Agent: Clone + Send + Sync + 'static {
@@ -40,6 +42,9 @@ pub trait Agent: Clone + Send + Sync + 'static {
     fn set_maintenance_everywhere(&self, order: Option<Maintenance>)
     -> impl Future<Output = Vec<SettingAnswer>> + Send;
 
+    /// Replaces its server's edge by one that runs the binary that is installed now, or says why the old one stays.
+    fn upgrade(&self) -> impl Future<Output = Result<Upgraded, String>> + Send;
+
     /// Lines of its edge's access log with the request id `id`, as they are.
     fn access_lines(&self, id: &str) -> impl Future<Output = Vec<String>> + Send;
 
@@ -60,6 +65,17 @@ pub struct SettingAnswer {
     pub server: ServerName,
     /// Why it is not in force there; `None` if it is.
     pub error: Option<String>,
+}
+
+/// An edge was replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// The server.
+    pub server: ServerName,
+    /// Process id of the old one, which finishes what it has; `None` if it did not run.
+    pub old_pid: Option<u32>,
+    /// Process id of the new one.
+    pub new_pid: Option<u32>,
 }
 
 /// The state of every server of a design, as one agent sees it.

@@ -32,6 +32,7 @@ pub async fn local<A: Agent>(listener: UnixListener, agent: A) -> std::io::Resul
             .route("/v1/status", get(status::<A>))
             .route("/v1/backend", post(set_backend_everywhere::<A>))
             .route("/v1/maintenance", post(set_maintenance_everywhere::<A>))
+            .route("/v1/upgrade", post(upgrade::<A>))
             .route("/v1/access/{server}/{id}", get(access_lines_of::<A>))
             .route("/v1/authority", get(authority::<A>))
             .with_state(agent),
@@ -89,6 +90,13 @@ fn told(outcome: Result<bool, String>) -> Response {
 
 async fn set_backend_everywhere<A: Agent>(State(agent): State<A>, Json(setting): Json<BackendSetting>) -> Response {
     Json(agent.set_backend_everywhere(setting).await).into_response()
+}
+
+async fn upgrade<A: Agent>(State(agent): State<A>) -> Response {
+    match agent.upgrade().await {
+        Ok(upgraded) => Json(upgraded).into_response(),
+        Err(reason) => (StatusCode::CONFLICT, reason).into_response(),
+    }
 }
 
 async fn access_lines<A: Agent>(State(agent): State<A>, Path(id): Path<String>) -> Response {

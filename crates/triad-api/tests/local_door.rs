@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::net::UnixListener;
-use triad_api::{Agent, DesignReport, SettingAnswer, serve, set_maintenance};
+use triad_api::{Agent, DesignReport, SettingAnswer, Upgraded, serve, set_maintenance, upgrade};
 use triad_model::{BackendSetting, Maintenance, ServerName, ServerReport};
 
 /// An agent that writes down what it is told of maintenance.
@@ -41,6 +41,10 @@ impl Agent for Scribe {
         vec![SettingAnswer { server: ServerName::new("srv1").expect("a name"), error }]
     }
 
+    async fn upgrade(&self) -> Result<Upgraded, String> {
+        Err("the new edge did not serve".to_owned())
+    }
+
     async fn access_lines(&self, _: &str) -> Vec<String> {
         Vec::new()
     }
@@ -73,4 +77,17 @@ fn maintenance_and_its_end_arrive() {
         }
     });
     assert_eq!(*scribe.0.lock().expect("no panic"), orders);
+}
+
+#[test]
+fn why_an_edge_was_not_replaced_arrives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("agent.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let outcome = runtime.block_on(async {
+        tokio::spawn(serve::local(UnixListener::bind(&socket).expect("a socket"), Scribe::default()));
+        upgrade(&socket).await
+    });
+    let error = outcome.expect_err("it says why").to_string();
+    assert!(error.ends_with("refused: the new edge did not serve"), "{error}");
 }

@@ -98,6 +98,12 @@ pub struct ProcessReport {
     pub resident_bytes: u64,
     /// How it ended last.
     pub last_exit: Option<String>,
+    /// Seconds since it was replaced: it finishes what it has, and comes beside the one in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining_s: Option<u64>,
+    /// Upgrades since the agent started.
+    #[serde(default)]
+    pub upgrades: u64,
 }
 
 /// What a supervised process is doing.

@@ -64,16 +64,28 @@ fn state_number(state: State) -> u64 {
 }
 
 fn processes(page: &mut Exposition, processes: &[ProcessReport]) {
+    // One that was replaced has the name of the one in its place; two samples with the same labels are an error.
+    let (draining, processes): (Vec<&ProcessReport>, Vec<_>) =
+        processes.iter().partition(|process| process.draining_s.is_some());
     let mut family = page.gauge("triad_process_up", "Whether the process runs and answers.");
-    for process in processes {
+    for process in &processes {
         family.count(&[("process", &process.name)], u64::from(process.state == ProcessState::Running));
     }
     let mut family = page.counter("triad_process_restarts_total", "Times the process was started again.");
-    for process in processes {
+    for process in &processes {
         family.count(&[("process", &process.name)], process.restarts);
     }
+    let mut family = page.counter("triad_process_upgrades_total", "Times the process was replaced while it served.");
+    for process in &processes {
+        family.count(&[("process", &process.name)], process.upgrades);
+    }
+    let mut family = page.gauge("triad_process_draining", "Processes that were replaced and have not finished yet.");
+    for process in &processes {
+        let same = draining.iter().filter(|other| other.name == process.name);
+        family.count(&[("process", &process.name)], same.count() as u64);
+    }
     let mut family = page.gauge("triad_process_resident_bytes", "Resident memory of the process.");
-    for process in processes {
+    for process in &processes {
         family.count(&[("process", &process.name)], process.resident_bytes);
     }
 }

@@ -25,6 +25,8 @@ pub enum Order<P> {
     Plan(P),
     /// Leave these servers out of answers.
     LeaveOut(Vec<ServerName>),
+    /// Another process serves the same sockets: take nothing new, finish what runs, and end.
+    Retire,
 }
 
 /// Child to agent.

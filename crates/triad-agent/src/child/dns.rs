@@ -32,6 +32,13 @@ impl Served for NameServer {
         NameServer::failed(self).await;
     }
 
+    fn retire(&mut self) {}
+
+    /// Like [`Self::drain`], it leaves nothing to be waited for.
+    fn is_done(&self) -> bool {
+        true
+    }
+
     /// Every answer is one packet or a few: nothing runs long enough to be waited for.
     fn drain(self) {}
 }

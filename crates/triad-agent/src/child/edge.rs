@@ -5,8 +5,12 @@ use triad_proxy::{Edge, EdgePlan};
 
 use super::{Inherited, Served, serve};
 
-/// Time requests have to finish when the edge is told to end.
+/// Time requests have to finish when the edge is told to end. When it was replaced, it is the time that a connection is
+/// kept open for another request.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that everything under way has when the edge was replaced: downloads, WebSockets, the application's connections to
+/// the database. What is still open then is cut.
+pub const HOLD_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// `triad edge`: serves HTTP and relays to the database on inherited sockets.
 pub fn main() -> anyhow::Result<()> {
@@ -40,6 +44,14 @@ impl Served for Edge {
     /// A worker that ended is the edge's own business: it runs several.
     async fn failed(&mut self) {
         std::future::pending().await
+    }
+
+    fn retire(&mut self) {
+        Edge::retire(self, DRAIN_TIMEOUT, HOLD_TIMEOUT);
+    }
+
+    fn is_done(&self) -> bool {
+        Edge::is_done(self)
     }
 
     fn drain(self) {

@@ -7,7 +7,7 @@ mod edge;
 
 pub use confine::run_child;
 pub use dns::main as dns_main;
-pub use edge::{DRAIN_TIMEOUT, main as edge_main};
+pub use edge::{DRAIN_TIMEOUT, HOLD_TIMEOUT, main as edge_main};
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -82,13 +82,18 @@ trait Served: Sized {
     fn reload(&mut self, plan: Self::Plan) -> anyhow::Result<()>;
     fn leave_out(&mut self, servers: Vec<ServerName>);
     fn report(&self) -> Self::Report;
+    /// Takes nothing new, because another process serves the same sockets, and goes on with what runs.
+    fn retire(&mut self);
+    /// Whether nothing is left to do after that.
+    fn is_done(&self) -> bool;
     /// Finishes what runs and takes nothing new.
     fn drain(self);
     /// Resolves when the service no longer serves though its process lives.
     async fn failed(&mut self);
 }
 
-/// The life of a service's process: the first plan, then orders and reports until SIGTERM or the agent's end.
+/// The life of a service's process: the first plan, then orders and reports until SIGTERM or the agent's end, or, once
+/// it was replaced, until nothing is left to do.
 fn serve<S: Served>(name: &CStr) -> anyhow::Result<()> {
     prctl::set_name(name).context("cannot name this process")?;
     let mut inherited = Inherited::take()?;
@@ -98,29 +103,64 @@ fn serve<S: Served>(name: &CStr) -> anyhow::Result<()> {
         let Some(Order::Plan(plan)) = channel.receive::<Order<S::Plan>>().await? else {
             bail!("the agent was gone before it gave a plan");
         };
-        let mut served = S::start(plan, &mut inherited)?;
-        channel.send(&Notice::<S::Report>::InForce).await?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut second = tokio::time::interval(REPORT_EVERY);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                () = served.failed() => bail!("a socket is no longer served"),
-                _ = second.tick() => channel.send(&Notice::Report(served.report())).await?,
-                order = channel.receive() => match order? {
-                    None => return Ok(()),
-                    Some(Order::LeaveOut(servers)) => served.leave_out(servers),
-                    Some(Order::Plan(plan)) => {
-                        let notice = match served.reload(plan) {
-                            Ok(()) => Notice::<S::Report>::InForce,
-                            Err(error) => Notice::Refused(format!("{error:#}")),
-                        };
-                        channel.send(&notice).await?;
-                    }
-                },
-            }
+        let served = start::<S>(plan, &mut inherited, &mut channel).await?;
+        let served = work(served, &mut channel).await?;
+        if let Some(served) = served {
+            served.drain();
         }
-        served.drain();
         Ok(())
     })
+}
+
+/// Starts the service, and says to the agent that it serves, with a first report; or why it does not.
+async fn start<S: Served>(plan: S::Plan, inherited: &mut Inherited, channel: &mut Channel) -> anyhow::Result<S> {
+    match S::start(plan, inherited) {
+        Ok(served) => {
+            channel.send(&Notice::Report(served.report())).await?;
+            channel.send(&Notice::<S::Report>::InForce).await?;
+            Ok(served)
+        }
+        Err(error) => {
+            channel.send(&Notice::<S::Report>::Refused(format!("{error:#}"))).await?;
+            Err(error)
+        }
+    }
+}
+
+/// Does as the agent says until it is time to end; `None` when the agent is gone.
+async fn work<S: Served>(mut served: S, channel: &mut Channel) -> anyhow::Result<Option<S>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut second = tokio::time::interval(REPORT_EVERY);
+    let mut retired = false;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            () = served.failed(), if !retired => bail!("a socket is no longer served"),
+            _ = second.tick() => {
+                // Asked first: then the report that follows is the last word.
+                let done = retired && served.is_done();
+                channel.send(&Notice::Report(served.report())).await?;
+                if done {
+                    break;
+                }
+            }
+            order = channel.receive() => match order? {
+                None => return Ok(None),
+                Some(Order::LeaveOut(servers)) => served.leave_out(servers),
+                Some(Order::Retire) => {
+                    served.retire();
+                    retired = true;
+                }
+                Some(Order::Plan(plan)) => channel.send(&taken_up(&mut served, plan)).await?,
+            },
+        }
+    }
+    Ok(Some(served))
+}
+
+fn taken_up<S: Served>(served: &mut S, plan: S::Plan) -> Notice<S::Report> {
+    match served.reload(plan) {
+        Ok(()) => Notice::InForce,
+        Err(error) => Notice::Refused(format!("{error:#}")),
+    }
 }

@@ -34,7 +34,11 @@ pub fn busy() -> ServerReport {
             RoleReport::new(Role::Web, State::Starting, "waits for its edge"),
             RoleReport::new(Role::Database, State::Down, "the disk is full"),
         ],
-        processes: vec![process("edge", ProcessState::Running, 0), process("app-1", ProcessState::Waiting, 4)],
+        processes: vec![
+            ProcessReport { upgrades: 3, ..process("edge", ProcessState::Running, 0) },
+            ProcessReport { draining_s: Some(8), ..process("edge", ProcessState::Running, 1) },
+            process("app-1", ProcessState::Waiting, 4),
+        ],
         rates: Some(Rates { now: 12.0, one_minute: 10.5 }),
         edge: Some(edge()),
         dns: Some(DnsReport {
@@ -132,6 +136,8 @@ fn process(text: &str, state: ProcessState, restarts: u64) -> ProcessReport {
         uptime_s: 60,
         resident_bytes: 12_582_912,
         last_exit: None,
+        draining_s: None,
+        upgrades: 0,
     }
 }
 

@@ -12,6 +12,7 @@ mod live;
 mod maintenance;
 mod secrets;
 mod status;
+mod upgrade;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,8 @@ enum Command {
     Backend(backend::Backend),
     /// Turn users away for a while, or let them in again
     Maintenance(maintenance::Maintenance),
+    /// Replace this server's edge by the binary that is installed now, without touching a connection
+    Upgrade(upgrade::Upgrade),
     /// Make the keys and passwords of the design, a folder for each server
     Secrets(secrets::Secrets),
     /// Print completions for a shell
@@ -178,6 +181,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Backend(backend) => backend.run(),
         Command::Maintenance(maintenance) => maintenance.run(),
+        Command::Upgrade(upgrade) => upgrade.run(),
         Command::Secrets(secrets) => secrets.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "triad", &mut std::io::stdout());

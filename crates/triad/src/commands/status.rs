@@ -242,6 +242,10 @@ fn life(process: &ProcessReport) -> String {
         parts.push(format!("{} s", process.uptime_s));
         parts.push(format!("{:.0} MB", process.resident_bytes as f64 / 1e6));
     }
+    parts.extend(process.draining_s.map(|draining_s| format!("replaced, draining for {draining_s} s")));
+    if process.upgrades > 0 {
+        parts.push(format!("upgraded {} times", process.upgrades));
+    }
     if process.restarts > 0 {
         parts.push(format!("restarted {} times", process.restarts));
     }
