@@ -8,6 +8,7 @@ mod harness;
 mod lifecycle;
 mod secured;
 mod standalone;
+mod upgrade;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let secured = Arc::new(Mutex::new(Some(SharedLab::new("secured"))));
     let mut trials = Vec::new();
-    for (name, case) in secured::CASES {
+    for (name, case) in secured::CASES.iter().chain(upgrade::CASES) {
         let secured = secured.clone();
         trials.push(Trial::test(format!("secured::{name}"), move || {
             let secured = secured.lock().unwrap_or_else(PoisonError::into_inner);
