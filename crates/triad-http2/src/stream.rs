@@ -49,6 +49,8 @@ struct Outgoing {
     send: Option<SendStream<Bytes>>,
     /// Payload that the connection has not taken.
     waiting: Bytes,
+    /// Bytes of it that the connection took.
+    pushed: u64,
     /// Whether the connection has all of it.
     ended: bool,
 }
@@ -65,7 +67,7 @@ impl Stream {
         let answer = Answer::new(&parts.method);
         Ok(Self {
             incoming: Incoming { receive, ready: head, taken: 0, ended: body == Body::None, body },
-            outgoing: Outgoing { answer, respond, send: None, waiting: Bytes::new(), ended: false },
+            outgoing: Outgoing { answer, respond, send: None, waiting: Bytes::new(), pushed: 0, ended: false },
             broken,
         })
     }
@@ -73,6 +75,16 @@ impl Stream {
     /// Breaks it off: the client sees that the answer is not whole.
     pub fn reset(&mut self) {
         self.outgoing.reset();
+    }
+
+    /// Bytes of payload that the connection took, for which the client had room.
+    pub fn pushed(&self) -> u64 {
+        self.outgoing.pushed
+    }
+
+    /// Whether some wait until the client has room.
+    pub fn holds_back(&self) -> bool {
+        !self.outgoing.waiting.is_empty()
     }
 
     /// Hands what waits to the connection; ready when that has all of it.
@@ -203,6 +215,7 @@ impl Outgoing {
                 room => room,
             };
             let part = self.waiting.split_to(room.min(self.waiting.len()));
+            self.pushed += part.len() as u64;
             let is_last = self.waiting.is_empty() && self.answer.is_over() && self.answer.trailers()?.is_none();
             send.send_data(part, is_last).map_err(failed)?;
             self.ended = is_last;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Parser;
 use triad_model::{HealthCheck, Secret};
-use triad_proxy::{BackendPlan, Edge, EdgePlan, ListenerSpec, PoolPlan, Target};
+use triad_proxy::{BackendPlan, Edge, EdgePlan, ListenerSpec, MinRate, PoolPlan, Target};
 use triad_tls::KeyPair;
 
 /// Time between two checks of a backend: HAProxy's default, so that a hundred backends cost both the same checks.
@@ -62,6 +62,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         balancer: None,
         local: Some(PoolPlan::new(backends.collect(), check)),
         limits: None,
+        min_rate: MinRate::default(),
         headers: Default::default(),
         redirects: Vec::new(),
         hsts: None,

@@ -10,6 +10,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::clock::{Clock, Stall};
+use crate::min_rate::{MinRate, Pace};
 use crate::stream::{Buffer, Stream};
 
 /// Time in which a new connection must have sent a request's whole head, and any connection a head that it has begun.
@@ -52,16 +53,32 @@ pub(crate) struct Client {
     /// To be sent, except for what was sent already.
     pub output: Vec<u8>,
     sent: usize,
-    /// Grows with every write of `output`.
-    pub moves: u64,
+    /// Bytes that the stream took.
+    pub taken: u64,
     pub clock: Clock,
+    /// How slow the client may be; `None`: as slow as it likes.
+    pub min_rate: Option<MinRate>,
+    /// How it takes the answer under way, once it was waited for.
+    pace: Option<Pace>,
+    /// It was too slow, or took nothing for too long: the connection is cut, whatever was said of its end.
+    is_given_up: bool,
 }
 
 impl Client {
     /// A connection that was just accepted.
     pub fn new(stream: Stream) -> Self {
         let clock = Clock::new(Instant::now() + HEAD_TIMEOUT);
-        Self { stream, input: Buffer::default(), output: Vec::new(), sent: 0, moves: 0, clock }
+        Self {
+            stream,
+            input: Buffer::default(),
+            output: Vec::new(),
+            sent: 0,
+            taken: 0,
+            clock,
+            min_rate: None,
+            pace: None,
+            is_given_up: false,
+        }
     }
 
     /// Whether the client has gone. What it sends meanwhile is kept; behind more than that this cannot see.
@@ -84,14 +101,14 @@ impl Client {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += written;
-            self.moves += 1;
+            self.taken += written as u64;
         }
         self.output.clear();
         self.sent = 0;
         Poll::Ready(Ok(()))
     }
 
-    /// Sends `output` and whatever an encrypted session holds back; fails if the client takes nothing for too long.
+    /// Sends `output` and whatever an encrypted session holds back; fails if the client takes it too slowly.
     pub async fn send_output(&mut self) -> io::Result<()> {
         let mut stall = Stall::new(Instant::now(), IDLE_TIMEOUT);
         poll_fn(|context| {
@@ -101,12 +118,43 @@ impl Client {
                     return Poll::Ready(pushed);
                 }
             }
-            match stall.poll_stuck(&mut self.clock, context, self.moves) {
-                true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            let moved = self.moved();
+            let is_stuck = stall.poll_stuck(&mut self.clock, context, moved);
+            match is_stuck || self.poll_too_slow(context, true) {
+                true => Poll::Ready(Err(self.give_up())),
                 false => Poll::Pending,
             }
         })
         .await
+    }
+
+    /// An answer begins.
+    pub fn begin_answer(&mut self) {
+        self.pace = None;
+    }
+
+    /// Bytes that went on towards the client, as far as that can be seen: of a stream of HTTP/2 those for which the
+    /// client had room, otherwise those that the system took.
+    pub fn moved(&self) -> u64 {
+        self.stream.pushed().unwrap_or(self.taken)
+    }
+
+    /// Whether it is the client that has not taken all of what there is.
+    pub fn is_behind(&self) -> bool {
+        !self.output.is_empty() || self.stream.holds_back()
+    }
+
+    /// Whether the client takes its answer too slowly. `waits`: it has something to take.
+    pub fn poll_too_slow(&mut self, context: &mut Context<'_>, waits: bool) -> bool {
+        let (Some(rate), moved) = (self.min_rate, self.moved()) else { return false };
+        let pace = self.pace.get_or_insert_with(|| Pace::new(rate, Instant::now(), moved));
+        pace.poll_too_slow(&mut self.clock, context, waits, moved)
+    }
+
+    /// Notes that the client was too slow.
+    pub fn give_up(&mut self) -> io::Error {
+        self.is_given_up = true;
+        io::ErrorKind::TimedOut.into()
     }
 
     /// Serves `stream` from now on, with the memory and the timer of the one before.
@@ -114,12 +162,13 @@ impl Client {
         self.stream = stream;
         self.input.clear();
         self.output.clear();
-        (self.sent, self.moves) = (0, 0);
+        (self.sent, self.taken) = (0, 0);
+        (self.pace, self.is_given_up) = (None, false);
     }
 
     /// Ends the connection.
     pub async fn close(&mut self, ending: Ending) {
-        if ending == Ending::Cut {
+        if ending == Ending::Cut || self.is_given_up {
             return self.stream.cut();
         }
         let unread = self.stream.lingers() && (ending == Ending::Unread || !self.input.is_empty());

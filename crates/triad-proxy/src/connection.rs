@@ -182,6 +182,7 @@ impl Connection {
     async fn answer(&mut self, length: usize) -> Next {
         self.refresh();
         let bytes = &self.client.input.bytes()[..length];
+        self.client.min_rate = self.live.min_rate(self.entrance);
         self.record.begin(self.live.clone(), &self.peer, &self.head, bytes);
         let way = match self.record.is_check && self.entrance == Entrance::Hop && self.live.passes_on {
             true => passes_on(self.worker.shared.local.is_up() == Some(true)),

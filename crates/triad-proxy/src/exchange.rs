@@ -406,7 +406,7 @@ impl<'a> Exchange<'a> {
         if self.is_client_gone(context) {
             return Poll::Ready(Err(Failure::Gone));
         }
-        wait.poll(context, self.client, &reply.backend, &self.upload)
+        wait.poll(context, self.client, &reply.backend, &mut self.upload)
     }
 
     fn poll_answer_head(&mut self, context: &mut Context<'_>, reply: &mut Reply) -> Poll<Result<usize, Failure>> {
@@ -491,8 +491,11 @@ impl Wait<'_> {
         context: &mut Context<'_>,
         client: &mut Client,
         backend: &Backend,
-        upload: &Upload<'_>,
+        upload: &mut Upload<'_>,
     ) -> Poll<Result<usize, Failure>> {
+        if upload.poll_too_slow(context, client) {
+            return Poll::Ready(Err(Failure::slow_body()));
+        }
         while client.clock.poll_passed(context, self.tick) {
             let now = Instant::now();
             // In panic its checks were no reason not to send it.
@@ -500,8 +503,7 @@ impl Wait<'_> {
                 return Poll::Ready(Err(Failure::Down));
             }
             if self.stall.is_stuck(now, upload.moved) {
-                let is_slow = upload.waits_for_client && !upload.is_over();
-                return Poll::Ready(Err(if is_slow { Failure::slow_body() } else { Failure::Timeout }));
+                return Poll::Ready(Err(if upload.is_waiting() { Failure::slow_body() } else { Failure::Timeout }));
             }
             self.tick = now + TICK;
         }

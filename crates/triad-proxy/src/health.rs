@@ -147,6 +147,7 @@ mod tests {
             headers: Default::default(),
             redirects: Vec::new(),
             hsts: None,
+            min_rate: crate::min_rate::MinRate::default(),
             maintenance: Default::default(),
             relay: None,
             access_log: None,

@@ -19,6 +19,7 @@ use crate::header_rules::HeaderRules;
 use crate::limit::Limiter;
 use crate::log::Log;
 use crate::maintenance::Closed;
+use crate::min_rate::MinRate;
 use crate::plan::EdgePlan;
 use crate::redirect::Redirects;
 
@@ -91,6 +92,8 @@ pub(crate) struct Live {
     pub log: Option<Arc<Log>>,
     /// What clients may do.
     pub limiter: Option<Arc<Limiter>>,
+    /// How slow they may be.
+    min_rate: MinRate,
     /// Set while users are turned away.
     pub closed: Option<Closed>,
     pub redirects: Option<Redirects>,
@@ -142,6 +145,7 @@ impl Live {
             },
             hop_client: plan.identity.as_ref().map(triad_tls::mutual_client_config).transpose()?,
             limiter: plan.limits.as_ref().map(|limits| limiter(limits, before)),
+            min_rate: plan.min_rate,
             closed: Closed::of(&plan.maintenance),
             redirects: Redirects::of(&plan.redirects),
             request_rules: HeaderRules::of(&plan.headers.request, None).map_err(EdgeError::Header)?,
@@ -155,6 +159,12 @@ impl Live {
     pub fn is_forwarded(&self, entrance: Entrance, address: IpAddr) -> bool {
         let address = address.to_canonical();
         entrance != Entrance::Hop && self.forwarders.iter().any(|network| network.contains(&address))
+    }
+
+    /// How slow a client may be that came in through `entrance`. Another edge is as slow as its own client, which it
+    /// judges itself.
+    pub fn min_rate(&self, entrance: Entrance) -> Option<MinRate> {
+        (entrance != Entrance::Hop).then_some(self.min_rate)
     }
 
     /// What happens to the fields of a request that came in through `entrance`.

@@ -10,6 +10,8 @@ use triad_model::{
 };
 use triad_tls::{Identity, KeyPair, internal_name};
 
+use crate::min_rate::MinRate;
+
 /// A socket the agent opens for the edge, once per worker with `SO_REUSEPORT`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerSpec {
@@ -75,6 +77,9 @@ pub struct EdgePlan {
     pub local: Option<PoolPlan>,
     /// What one client may do, on front servers.
     pub limits: Option<Limits>,
+    /// How slow one may be.
+    #[serde(default, skip_serializing_if = "MinRate::is_default")]
+    pub min_rate: MinRate,
     /// What happens to header fields, on front servers.
     #[serde(default, skip_serializing_if = "Headers::is_empty")]
     pub headers: Headers,
@@ -266,6 +271,7 @@ impl EdgePlan {
             balancer: balancer_pool(design, server),
             local: local_pool(design, server),
             limits: design.limits.clone().filter(|_| is_front),
+            min_rate: MinRate::default(),
             headers: if is_front { design.headers.clone() } else { Headers::default() },
             redirects: if is_front { design.redirects.clone() } else { Vec::new() },
             hsts: design.tls.as_ref().filter(|_| is_front).and_then(|tls| tls.hsts),

@@ -123,6 +123,11 @@ impl Record {
         self.failed(Fault::new(CLIENT_GONE, Whose::Client, "the client went away"));
     }
 
+    /// The answer is broken off because its reader takes it too slowly, or sends its own body so.
+    pub fn client_slow(&mut self) {
+        self.failed(Fault::new(self.status, Whose::Client, "the client was too slow"));
+    }
+
     /// The answer has ended at `now`: counts and logs it.
     pub fn end(&mut self, now: Instant) {
         let Some(live) = self.live.take() else { return };

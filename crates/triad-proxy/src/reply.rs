@@ -53,6 +53,7 @@ pub(crate) async fn relay(exchange: &mut Exchange<'_>, mut reply: Reply) -> Rela
             Err(_) => gone(exchange),
         };
     }
+    exchange.client.begin_answer();
     let mut download = Download::new(shape.framing, shape.mode);
     download.rules = exchange.answer_rules;
     if download.beside_head(&mut reply.bytes, &mut exchange.client.output).is_err() {
@@ -64,6 +65,10 @@ pub(crate) async fn relay(exchange: &mut Exchange<'_>, mut reply: Reply) -> Rela
     match sent {
         Ok(()) => finish(exchange, reply, &shape),
         Err(DownloadError::Client) => gone(exchange),
+        Err(DownloadError::Slow) => {
+            exchange.record.client_slow();
+            Relayed::Closed(Ending::Cut)
+        }
         Err(DownloadError::Backend) => {
             exchange.record.failed(Fault::new(502, Whose::Upstream, "the answer broke off"));
             Relayed::Closed(if shape.by_close { Ending::Cut } else { Ending::Read })
@@ -162,11 +167,14 @@ async fn stream(
         if let Poll::Ready(sent) = download.poll(context, client, backend, answer) {
             return Poll::Ready(sent);
         }
-        let moves = client.moves + upload.moved + download.moves;
+        let is_behind = client.is_behind() || !answer.is_empty();
+        let moves = client.moved() + upload.moved + download.moves;
         let stall = stall.get_or_insert_with(|| Stall::new(Instant::now(), IDLE_TIMEOUT));
-        match stall.poll_stuck(&mut client.clock, context, moves) {
-            true if client.output.is_empty() && answer.is_empty() => Poll::Ready(Err(DownloadError::Backend)),
-            true => Poll::Ready(Err(DownloadError::Client)),
+        let is_stuck = stall.poll_stuck(&mut client.clock, context, moves);
+        let is_slow = client.poll_too_slow(context, is_behind) || upload.poll_too_slow(context, client);
+        match is_stuck || is_slow {
+            true if is_slow || is_behind || upload.is_waiting() => Poll::Ready(Err(DownloadError::Slow)),
+            true => Poll::Ready(Err(DownloadError::Backend)),
             false => Poll::Pending,
         }
     })

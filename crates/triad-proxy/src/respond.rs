@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,7 @@ pub(crate) async fn respond(
     rules: Option<&HeaderRules>,
     keep: bool,
 ) -> bool {
+    client.begin_answer();
     let (parts, mut body) = response.into_parts();
     let status = parts.status.as_u16();
     let version = head.version.unwrap_or(Version::Http11);
@@ -57,7 +59,7 @@ pub(crate) async fn respond(
     record.answered(status);
     let is_bodiless = head.method == Method::Head || body.is_end_stream();
     let sent = match is_bodiless {
-        true => client.send_output().await.is_ok() || unsent(record),
+        true => client.send_output().await.map_or_else(|error| unsent(record, &error), |()| true),
         false => send_body(client, record, &mut body, framing == Framing::Chunked && version == Version::Http11).await,
     };
     sent && keep
@@ -92,19 +94,22 @@ async fn send_body(client: &mut Client, record: &mut Record, body: &mut Body, ch
             true => write_chunk(&mut client.output, data),
             false => client.output.extend_from_slice(data),
         }
-        if client.send_output().await.is_err() {
-            return unsent(record);
+        if let Err(error) = client.send_output().await {
+            return unsent(record, &error);
         }
         record.bytes += data.len() as u64;
     }
     if chunked {
         write_last_chunk(&mut client.output, std::iter::empty());
     }
-    client.send_output().await.is_ok() || unsent(record)
+    client.send_output().await.map_or_else(|error| unsent(record, &error), |()| true)
 }
 
-fn unsent(record: &mut Record) -> bool {
-    record.client_gone();
+fn unsent(record: &mut Record, error: &io::Error) -> bool {
+    match error.kind() {
+        io::ErrorKind::TimedOut => record.client_slow(),
+        _ => record.client_gone(),
+    }
     false
 }
 

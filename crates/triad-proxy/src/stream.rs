@@ -72,6 +72,23 @@ impl Stream {
         }
     }
 
+    /// Bytes of a stream of HTTP/2 that its client has had room for.
+    pub fn pushed(&self) -> Option<u64> {
+        match self {
+            Self::Http2(stream) => Some(stream.pushed()),
+            Self::Plain(_) | Self::Tls { .. } => None,
+        }
+    }
+
+    /// Whether something that was written has not gone on.
+    pub fn holds_back(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls { unflushed, .. } => *unflushed,
+            Self::Http2(stream) => stream.holds_back(),
+        }
+    }
+
     /// Pushes out what an encrypted session or a stream holds back. Plain ones hold nothing.
     pub fn poll_push(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

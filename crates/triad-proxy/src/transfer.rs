@@ -6,11 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 use triad_http::forwarding;
 use triad_http1::{BodyReader, Framing, Refusal, trailer_lines, write_chunk, write_last_chunk};
 
 use crate::client::Client;
 use crate::header_rules::HeaderRules;
+use crate::min_rate::Pace;
 use crate::stream::{Buffer, Stream};
 
 /// Bytes of chunks that are gathered before they are written.
@@ -46,7 +48,9 @@ pub(crate) struct Upload<'a> {
     /// Bytes the backend took.
     pub moved: u64,
     /// Whether the next move is the client's.
-    pub waits_for_client: bool,
+    waits_for_client: bool,
+    /// How it sends the body, once it was waited for.
+    pace: Option<Pace>,
 }
 
 impl Upload<'_> {
@@ -64,6 +68,7 @@ impl Upload<'_> {
             rules: None,
             moved: 0,
             waits_for_client: false,
+            pace: None,
         }
     }
 
@@ -73,6 +78,7 @@ impl Upload<'_> {
         self.pending.clear();
         self.pending.extend_from_slice(preface);
         self.pending.extend_from_slice(head);
+        self.pace = None;
         (self.written, self.moved, self.beside_head) = (0, 0, 0);
         (self.stopped, self.ended) = (false, self.framing == Framing::None);
         if let Framing::Length(length) = self.framing {
@@ -90,6 +96,19 @@ impl Upload<'_> {
     /// Whether no more will be sent.
     pub fn is_over(&self) -> bool {
         self.stopped || self.is_done()
+    }
+
+    /// Whether the next move is the client's.
+    pub fn is_waiting(&self) -> bool {
+        self.waits_for_client && !self.is_over()
+    }
+
+    /// Whether the client sends its body too slowly.
+    pub fn poll_too_slow(&mut self, context: &mut Context<'_>, client: &mut Client) -> bool {
+        let Some(rate) = client.min_rate.filter(|_| !self.is_over()) else { return false };
+        let waits = self.waits_for_client;
+        let pace = self.pace.get_or_insert_with(|| Pace::new(rate, Instant::now(), self.moved));
+        pace.poll_too_slow(&mut client.clock, context, waits, self.moved)
     }
 
     /// Gives up: the backend has answered without reading on.
@@ -226,6 +245,8 @@ pub(crate) enum DownloadError {
     Backend,
     /// The client takes no more.
     Client,
+    /// The client is too slow.
+    Slow,
 }
 
 /// An answer on its way to the client, whose head is in the client's output.
@@ -311,6 +332,7 @@ impl Download<'_> {
                 let length = left.map_or(there.len(), |left| left.min(there.len() as u64) as usize);
                 let written = poll_write(&mut client.stream, context, &there[..length]);
                 let written = ready!(written).map_err(|_| DownloadError::Client)?;
+                client.taken += written as u64;
                 self.reader.next(&there[..written]).map_err(|_| DownloadError::Backend)?;
                 self.note(answer, written, written);
             }

@@ -17,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::Notify;
 use triad_http::{Body, body};
 use triad_model::{HealthCheck, Verdict};
-use triad_proxy::{BackendPlan, Edge, EdgePlan, PoolPlan, Target};
+use triad_proxy::{BackendPlan, Edge, EdgePlan, MinRate, PoolPlan, Target};
 
 /// The site of all tests.
 pub const HOST: &str = "www.foobar.com";
@@ -67,6 +67,7 @@ pub fn plan() -> EdgePlan {
         balancer: None,
         local: None,
         limits: None,
+        min_rate: MinRate::default(),
         headers: Default::default(),
         redirects: Vec::new(),
         hsts: None,

@@ -22,10 +22,10 @@ use crate::bed::*;
 use crate::proxying::{front_plan, hop_edge};
 
 /// An edge with HTTPS in front of one application, and a client's part of it.
-struct Site {
-    edge: Edge,
-    address: SocketAddr,
-    authority: Authority,
+pub struct Site {
+    pub edge: Edge,
+    pub address: SocketAddr,
+    pub authority: Authority,
 }
 
 impl Site {
@@ -33,7 +33,8 @@ impl Site {
         Self::with(EdgePlan { local: pool(vec![backend("app-1", application, 1)]), ..plan() })
     }
 
-    fn with(plan: EdgePlan) -> Self {
+    /// In front of whatever `plan` has behind it.
+    pub fn with(plan: EdgePlan) -> Self {
         let authority = Authority::generate("test").expect("an authority");
         let site_certificate = Some(authority.site(&plan.hosts).expect("a certificate"));
         let (edge, address) = edge("https", EdgePlan { site_certificate, ..plan });
@@ -41,7 +42,7 @@ impl Site {
     }
 
     /// A connection; its own side is driven in the background.
-    async fn client(&self) -> SendRequest<Bytes> {
+    pub async fn client(&self) -> SendRequest<Bytes> {
         client(dial(self.address, &self.authority, &[ALPN_HTTP2, ALPN_HTTP1]).await).await
     }
 }
@@ -54,7 +55,7 @@ pub async fn client(session: TlsStream<TcpStream>) -> SendRequest<Bytes> {
 }
 
 /// A TLS session for which the client offers `protocols`.
-async fn dial(address: SocketAddr, authority: &Authority, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
+pub async fn dial(address: SocketAddr, authority: &Authority, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
     handshake(TcpStream::connect(address).await.expect("the edge accepts"), authority, protocols).await
 }
 

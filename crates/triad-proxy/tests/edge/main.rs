@@ -13,4 +13,5 @@ mod proxying;
 mod queueing;
 mod relaying;
 mod rules;
+mod slow_clients;
 mod strictness;
