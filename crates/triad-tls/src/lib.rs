@@ -11,6 +11,7 @@
 
 mod authority;
 mod settings;
+mod tickets;
 
 pub use authority::{Authority, Identity, KeyPair, LEAF_DAYS, days_left, internal_name};
 pub use settings::{

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::time_provider::DefaultTimeProvider;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use triad_model::{Secret, ServerName};
 
 use crate::authority::server_of_internal_name;
+use crate::tickets::Tickets;
 use crate::{Identity, KeyPair, TlsError};
 
 /// HTTP/2 as the ends of a connection agree on it (RFC 9113 §3.2).
@@ -17,15 +19,17 @@ pub const ALPN_HTTP2: &[u8] = b"h2";
 pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// What HTTPS users meet: TLS 1.2 and 1.3, HTTP/1.1 and, if wanted, HTTP/2, session tickets so that a returning client
-/// need not wait.
+/// need not wait, in TLS 1.3 at whichever server has the same certificate.
 pub fn site_server_config(pair: &KeyPair, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
+    let key = key(&pair.key_pem)?;
+    let tickets = Tickets::new(&key, Arc::new(DefaultTimeProvider))?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()
-        .with_single_cert(certificates(&pair.certificate_pem)?, key(&pair.key_pem)?)?;
+        .with_single_cert(certificates(&pair.certificate_pem)?, key)?;
     config.alpn_protocols = [ALPN_HTTP2, ALPN_HTTP1].map(<[u8]>::to_vec).to_vec();
     config.alpn_protocols.retain(|protocol| http2 || protocol != ALPN_HTTP2);
-    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    config.ticketer = Arc::new(tickets);
     Ok(Arc::new(config))
 }
 
@@ -83,7 +87,7 @@ pub fn peer_server(certificates: &[CertificateDer<'_>]) -> Option<ServerName> {
     names.value.general_names.iter().filter_map(dns_name).find_map(server_of_internal_name)
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
@@ -112,20 +116,24 @@ fn key(pem: &Secret) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use rustls::pki_types::ServerName as DnsName;
-    use rustls::{ClientConnection, Connection, ServerConnection};
+    use rustls::{ClientConnection, Connection, RootCertStore, ServerConnection};
     use triad_model::{Secret, ServerName};
 
     use super::{mutual_client_config, mutual_server_config, peer_server, public_client_config, site_server_config};
     use crate::{Authority, KeyPair, TlsError, internal_name};
+
+    pub(crate) fn roots_of(authority: &Authority) -> RootCertStore {
+        super::roots(authority.certificate_pem()).unwrap()
+    }
 
     fn server(name: &str) -> ServerName {
         ServerName::new(name).unwrap()
     }
 
     /// Carries bytes between both ends until neither has anything to say.
-    fn shake_hands(client: &mut Connection, server: &mut Connection) -> Result<(), rustls::Error> {
+    pub(crate) fn shake_hands(client: &mut Connection, server: &mut Connection) -> Result<(), rustls::Error> {
         for _ in 0..8 {
             carry(client, server)?;
             carry(server, client)?;

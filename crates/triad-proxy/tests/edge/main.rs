@@ -12,6 +12,7 @@ mod panic;
 mod proxying;
 mod queueing;
 mod relaying;
+mod resumption;
 mod rules;
 mod slow_clients;
 mod strictness;
