@@ -111,7 +111,7 @@ impl Client {
     /// Sends `output` and whatever an encrypted session holds back; fails if the client takes it too slowly.
     pub async fn send_output(&mut self) -> io::Result<()> {
         let mut stall = Stall::new(Instant::now(), IDLE_TIMEOUT);
-        poll_fn(|context| {
+        let sent = poll_fn(|context| {
             if let Poll::Ready(sent) = self.poll_output(context) {
                 sent?;
                 if let Poll::Ready(pushed) = self.stream.poll_push(context) {
@@ -125,7 +125,11 @@ impl Client {
                 false => Poll::Pending,
             }
         })
-        .await
+        .await;
+        if let Some(pace) = &mut self.pace {
+            pace.pause();
+        }
+        sent
     }
 
     /// An answer begins.
