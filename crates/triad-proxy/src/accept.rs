@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use triad_http::Peer;
 
@@ -76,6 +76,13 @@ async fn stopped(stop: &mut Stop) {
     let _ = stop.wait_for(Option::is_some).await;
 }
 
+/// Ready when connections without a request shall be closed.
+async fn idle_ended(stop: &mut Stop) {
+    stopped(stop).await;
+    let until = *stop.borrow();
+    sleep_until(until.unwrap_or_else(Instant::now)).await;
+}
+
 fn admit(worker: &Arc<Worker>, door: Door, stream: TcpStream, from: SocketAddr) {
     let stop = worker.stop.subscribe();
     match door {
@@ -121,8 +128,8 @@ async fn forwarded(worker: Arc<Worker>, entrance: Entrance, mut stream: TcpStrea
     let client = tokio::select! {
         biased;
         client = forwarder::client(&worker.counters, &mut stream, from) => client,
-        // Nothing has been asked yet.
-        () = stopped(&mut stop) => return,
+        // Nothing has been asked yet, but may be on its way as long as kept connections may ask.
+        () = idle_ended(&mut stop) => return,
     };
     let Some(client) = client else { return };
     let Ok(_counts) = limit(&worker, entrance, client) else { return };

@@ -195,6 +195,19 @@ fn a_silent_forwarder_holds_no_drain() {
     drop((silent, partial));
 }
 
+/// What its forwarder is about to say may be on its way.
+#[test]
+fn a_retired_edge_waits_for_a_forwarder_as_for_a_request() {
+    let origin = Origin::start("app-1");
+    let (edge, address) = edge_behind(HERE, &origin);
+    let mut late = connect(address);
+    until("it is open", || edge.report().connections == 1);
+    edge.retire(Duration::from_secs(60), Duration::from_secs(60));
+    late.write_all(&[v1("203.0.113.9"), request()].concat()).expect("sent");
+    assert_eq!(client_of(&read_reply(&mut late)), "203.0.113.9");
+    until("nothing is left to do", || edge.is_done());
+}
+
 #[test]
 fn a_forwarder_without_a_header_is_closed_without_an_answer() {
     let origin = Origin::start("app-1");
