@@ -278,6 +278,22 @@ pub fn raw_origin_with_heads(act: impl Fn(TcpStream, String) + Send + 'static) -
     address
 }
 
+/// An origin that switches to a protocol of its own on [`shout`]: it answers one word of five letters, louder.
+pub fn shouter() -> SocketAddr {
+    raw_origin(|mut stream| {
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n";
+        stream.write_all(head).expect("sent");
+        let mut word = [0; 5];
+        stream.read_exact(&mut word).expect("a word");
+        stream.write_all(&word.to_ascii_uppercase()).expect("sent");
+    })
+}
+
+/// The request that makes a [`shouter`] switch.
+pub fn shout() -> String {
+    format!("GET /chat HTTP/1.1\nHost: {HOST}\nConnection: Upgrade\nUpgrade: shout\n\n")
+}
+
 /// What a client got.
 #[derive(Debug)]
 pub struct Reply {

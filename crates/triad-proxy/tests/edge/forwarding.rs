@@ -203,6 +203,8 @@ fn a_retired_edge_waits_for_a_forwarder_as_for_a_request() {
     let mut late = connect(address);
     until("it is open", || edge.report().connections == 1);
     edge.retire(Duration::from_secs(60), Duration::from_secs(60));
+    // Time to close it, for an edge that would.
+    std::thread::sleep(Duration::from_millis(100));
     late.write_all(&[v1("203.0.113.9"), request()].concat()).expect("sent");
     assert_eq!(client_of(&read_reply(&mut late)), "203.0.113.9");
     until("nothing is left to do", || edge.is_done());

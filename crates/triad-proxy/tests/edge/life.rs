@@ -155,17 +155,9 @@ fn a_retired_edge_holds_what_is_under_way_longer_than_what_is_idle() {
 
 #[test]
 fn a_retired_edge_holds_a_switched_connection() {
-    let place = raw_origin(|mut stream| {
-        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n";
-        stream.write_all(head).expect("sent");
-        let mut word = [0; 5];
-        stream.read_exact(&mut word).expect("a word");
-        stream.write_all(&word.to_ascii_uppercase()).expect("sent");
-    });
-    let (edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", place, 1)]), ..plan() });
+    let (edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", shouter(), 1)]), ..plan() });
     let mut client = connect(address);
-    let request = format!("GET /chat HTTP/1.1\nHost: {HOST}\nConnection: Upgrade\nUpgrade: shout\n\n");
-    assert_eq!(exchange(&mut client, &request).status, 101);
+    assert_eq!(exchange(&mut client, &shout()).status, 101);
     edge.retire(Duration::ZERO, Duration::from_secs(60));
     until("nobody accepts any more", || TcpStream::connect(address).is_err());
     assert!(!edge.is_done());

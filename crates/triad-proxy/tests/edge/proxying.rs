@@ -202,17 +202,9 @@ fn a_head_request_gets_the_head_of_the_answer() {
 
 #[test]
 fn a_switch_of_protocols_passes_through() {
-    let place = raw_origin(|mut stream| {
-        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n";
-        stream.write_all(head).expect("sent");
-        let mut word = [0; 5];
-        stream.read_exact(&mut word).expect("a word");
-        stream.write_all(&word.to_ascii_uppercase()).expect("sent");
-    });
-    let (_edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", place, 1)]), ..plan() });
+    let (_edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", shouter(), 1)]), ..plan() });
     let mut client = connect(address);
-    let request = format!("GET /chat HTTP/1.1\nHost: {HOST}\nConnection: Upgrade\nUpgrade: shout\n\n");
-    let reply = exchange(&mut client, &request);
+    let reply = exchange(&mut client, &shout());
     assert_eq!((reply.status, reply.header("upgrade")), (101, Some("shout")));
     client.write_all(b"hello").expect("sent");
     let mut word = [0; 5];
