@@ -11,8 +11,8 @@ use triad_check::draw::{draw, text_width};
 use triad_check::{Reported, Surroundings, findings};
 use triad_config::{DesignKind, parse, template};
 use triad_model::{
-    Algorithm, Allowed, App, Backend, Balancer, Certificate, Code, Database, Design, Dns, Finding, Firewall,
-    HealthCheck, Monitor, Server, ServerName, Site, Tls, Web,
+    Allowed, App, Backend, Balancer, Certificate, Code, Database, Design, Dns, Finding, Firewall, HealthCheck, Monitor,
+    Server, ServerName, Site, Tls, Web,
 };
 
 fn example(kind: DesignKind) -> Design {
@@ -184,19 +184,11 @@ fn any_server(index: usize, name: &ServerName, six: bool) -> Server {
 
 fn any_balancer(servers: Vec<ServerName>, backends: Vec<ServerName>) -> Balancer {
     let backend = |(index, server)| Backend { server, weight: 256, backup: index % 3 == 1, max_connections: 0 };
-    Balancer {
+    Balancer::new(
         servers,
-        algorithm: Algorithm::RoundRobin,
-        hash_on: None,
-        slow_start_ms: 0,
-        max_fails: 5,
-        queue_timeout_ms: 5000,
-        queue_max: 1024,
-        panic_percent: 0,
-        proxy_protocol_from: Vec::new(),
-        backends: backends.into_iter().enumerate().map(backend).collect(),
-        health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 },
-    }
+        backends.into_iter().enumerate().map(backend).collect(),
+        HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 },
+    )
 }
 
 fn any_app(servers: Vec<ServerName>) -> App {

@@ -173,6 +173,23 @@ impl Balancer {
     /// [`Balancer::queue_max`] where the file does not say it.
     pub const QUEUE_MAX: u32 = 1_024;
 
+    /// Round robin over `backends`, with no more said.
+    pub fn new(servers: Vec<ServerName>, backends: Vec<Backend>, health: HealthCheck) -> Self {
+        Self {
+            servers,
+            algorithm: Algorithm::RoundRobin,
+            hash_on: None,
+            slow_start_ms: 0,
+            max_fails: Self::MAX_FAILS,
+            queue_timeout_ms: Self::QUEUE_TIMEOUT_MS,
+            queue_max: Self::QUEUE_MAX,
+            panic_percent: 0,
+            proxy_protocol_from: Vec::new(),
+            backends,
+            health,
+        }
+    }
+
     fn default_max_fails() -> u32 {
         Self::MAX_FAILS
     }

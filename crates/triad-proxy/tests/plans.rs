@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use triad_model::{
-    Algorithm, App, Backend, Balancer, Certificate, Database, Design, HeaderRules, HealthCheck, Hsts, IpNet,
-    ProxyProtocol, Redirect, Secret, Server, ServerName, Site, Tls, Web,
+    App, Backend, Balancer, Certificate, Database, Design, HeaderRules, HealthCheck, Hsts, IpNet, ProxyProtocol,
+    Redirect, Secret, Server, ServerName, Site, Tls, Web,
 };
 use triad_proxy::{EdgeInputs, EdgePlan, PoolPlan, listeners};
 use triad_tls::{Identity, KeyPair};
@@ -62,19 +62,8 @@ fn balancer(servers: &[&str], backends: &[(&str, u16, bool)]) -> Option<Balancer
         backup: *backup,
         max_connections: 0,
     };
-    Some(Balancer {
-        servers: names(servers),
-        algorithm: Algorithm::RoundRobin,
-        hash_on: None,
-        slow_start_ms: 0,
-        max_fails: 5,
-        queue_timeout_ms: 5000,
-        queue_max: 1024,
-        panic_percent: 0,
-        proxy_protocol_from: Vec::new(),
-        backends: backends.iter().map(backend).collect(),
-        health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 },
-    })
+    let health = HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 };
+    Some(Balancer::new(names(servers), backends.iter().map(backend).collect(), health))
 }
 
 fn design(servers: Vec<Server>) -> Design {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use triad_dns::Zone;
-use triad_model::{Algorithm, App, Backend, Balancer, Design, Dns, HealthCheck, Server, ServerName, Site};
+use triad_model::{App, Backend, Balancer, Design, Dns, HealthCheck, Server, ServerName, Site};
 
 /// Three servers: two balancers, both name servers, one of them with IPv6, and an application server that no stranger
 /// sees.
@@ -86,19 +86,11 @@ fn server(text: &str, public: &[&str]) -> Server {
 }
 
 fn balancer(servers: &[&str]) -> Balancer {
-    Balancer {
-        servers: servers.iter().map(|server| name(server)).collect(),
-        algorithm: Algorithm::RoundRobin,
-        hash_on: None,
-        slow_start_ms: 0,
-        max_fails: 5,
-        queue_timeout_ms: 5000,
-        queue_max: 1024,
-        panic_percent: 0,
-        proxy_protocol_from: Vec::new(),
-        backends: vec![Backend { server: name("srv3"), weight: 1, backup: false, max_connections: 0 }],
-        health: HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 400, rise: 2, fall: 2 },
-    }
+    Balancer::new(
+        servers.iter().map(|server| name(server)).collect(),
+        vec![Backend { server: name("srv3"), weight: 1, backup: false, max_connections: 0 }],
+        HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 400, rise: 2, fall: 2 },
+    )
 }
 
 fn strings(texts: &[&str]) -> Vec<String> {

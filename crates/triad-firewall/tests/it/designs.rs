@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use triad_model::{
-    Algorithm, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, Monitor, Server,
-    ServerName, Site, Tls, Web,
+    App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, Monitor, Server, ServerName,
+    Site, Tls, Web,
 };
 
 /// Every design by the name its goldens carry.
@@ -107,19 +107,7 @@ fn balancer(servers: &[&str], backends: &[&str]) -> Balancer {
         .map(|server| Backend { server, weight: 1, backup: false, max_connections: 0 })
         .collect();
     let health = HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 };
-    Balancer {
-        servers: names(servers),
-        algorithm: Algorithm::RoundRobin,
-        backends,
-        health,
-        hash_on: None,
-        slow_start_ms: 0,
-        max_fails: 5,
-        queue_timeout_ms: 5000,
-        queue_max: 1024,
-        panic_percent: 0,
-        proxy_protocol_from: Vec::new(),
-    }
+    Balancer::new(names(servers), backends, health)
 }
 
 fn app(servers: &[&str]) -> App {

@@ -58,15 +58,21 @@ fn a_reload_keeps_what_is_known_of_unchanged_backends() {
     assert_eq!(get(address, "/").name(), "srv2", "a bad plan changes nothing");
 }
 
-#[test]
-fn a_drain_answers_what_runs_and_closes_what_is_idle() {
-    let origin = Origin::start("app-1");
-    let (edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", origin.address, 1)]), ..plan() });
+/// One that has had its answer and keeps its connection, and one whose request is under way.
+fn an_idle_and_a_waiting_client(origin: &Origin, address: SocketAddr) -> [TcpStream; 2] {
     let mut idle = connect(address);
     exchange(&mut idle, &format!("GET / HTTP/1.1\nHost: {HOST}\n\n"));
     let mut waiting = connect(address);
     write!(waiting, "GET /wait HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
     origin.until_asked(2);
+    [idle, waiting]
+}
+
+#[test]
+fn a_drain_answers_what_runs_and_closes_what_is_idle() {
+    let origin = Origin::start("app-1");
+    let (edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", origin.address, 1)]), ..plan() });
+    let [mut idle, mut waiting] = an_idle_and_a_waiting_client(&origin, address);
     let draining = std::thread::spawn(move || edge.drain(Duration::from_secs(20)));
     assert_eq!(read_head(&mut idle), None, "an idle connection is closed at once");
     until("nobody accepts any more", || TcpStream::connect(address).is_err());
@@ -139,11 +145,7 @@ fn an_edge_takes_over_from_another_under_load() {
 fn a_retired_edge_holds_what_is_under_way_longer_than_what_is_idle() {
     let origin = Origin::start("app-1");
     let (edge, address) = edge("http", EdgePlan { local: pool(vec![backend("app-1", origin.address, 1)]), ..plan() });
-    let mut idle = connect(address);
-    exchange(&mut idle, &format!("GET / HTTP/1.1\nHost: {HOST}\n\n"));
-    let mut waiting = connect(address);
-    write!(waiting, "GET /wait HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
-    origin.until_asked(2);
+    let [mut idle, mut waiting] = an_idle_and_a_waiting_client(&origin, address);
     edge.retire(Duration::from_millis(100), Duration::from_secs(60));
     assert_eq!(read_head(&mut idle), None, "an idle connection is closed when its time is over");
     assert!(!edge.is_done());
