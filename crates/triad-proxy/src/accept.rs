@@ -99,11 +99,7 @@ fn admit(worker: &Arc<Worker>, door: Door, stream: TcpStream, from: SocketAddr) 
         }
         Door::Web(entrance) => {
             let Ok(admitted) = limit(worker, entrance, from) else { return };
-            let connection = connection(worker.clone(), entrance, stream, from, stop);
-            tokio::spawn(async move {
-                let _counts = admitted;
-                connection.await;
-            });
+            tokio::spawn(connection(worker.clone(), entrance, stream, from, stop, admitted));
         }
     }
 }
@@ -132,9 +128,9 @@ async fn forwarded(worker: Arc<Worker>, entrance: Entrance, mut stream: TcpStrea
         () = idle_ended(&mut stop) => return,
     };
     let Some(client) = client else { return };
-    let Ok(_counts) = limit(&worker, entrance, client) else { return };
+    let Ok(admitted) = limit(&worker, entrance, client) else { return };
     drop(open);
-    connection(worker, entrance, stream, client, stop).await;
+    connection(worker, entrance, stream, client, stop, admitted).await;
 }
 
 /// A relayed connection counts as open for a drain; the application ends it, or the deadline.
@@ -142,7 +138,16 @@ async fn relayed(worker: Arc<Worker>, stream: TcpStream, _open: Stop) {
     relay(worker.shared.relay.clone(), stream).await;
 }
 
-async fn connection(worker: Arc<Worker>, entrance: Entrance, stream: TcpStream, from: SocketAddr, mut stop: Stop) {
+/// A connection, as long as it lives. What it counts as is an argument, because a task that holds this future beside
+/// something else has room for it twice.
+async fn connection(
+    worker: Arc<Worker>,
+    entrance: Entrance,
+    stream: TcpStream,
+    from: SocketAddr,
+    mut stop: Stop,
+    _counts: Option<Admitted>,
+) {
     let _open = Ongoing::new(worker.counters.clone(), |counters| &counters.connections);
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection was gone before it was served");
