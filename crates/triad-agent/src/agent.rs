@@ -14,6 +14,7 @@ use crate::database::DatabaseService;
 use crate::doors::Doors;
 use crate::logfile;
 use crate::maintenance;
+use crate::renewal::{self, Renewal};
 use crate::service::Service;
 use crate::setup::{Options, Setup};
 use crate::supervisor::Process;
@@ -33,6 +34,8 @@ pub(crate) struct Running {
     pub settings: Vec<BackendSetting>,
     /// Set while users are turned away.
     pub maintenance: Option<Maintenance>,
+    /// When to read certificates again.
+    pub renewal: Renewal,
 }
 
 /// Runs the agent until SIGTERM or SIGINT, then drains; SIGHUP makes it read the file again. Must be called on a
@@ -58,12 +61,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (handle, mut commands) = Handle::new(&setup, firewall, database.as_ref(), &apps, edge.as_ref(), dns.as_ref())?;
     let mut doors = doors.serve(handle.clone())?;
     let logs = tokio::task::spawn_local(look_after_logs(setup.logs.clone()));
-    let mut running = Running { setup, database, apps, edge, dns, handle, settings: Vec::new(), maintenance };
+    let renewal = Renewal::new(setup.shown_files());
+    let mut running = Running { setup, database, apps, edge, dns, handle, settings: Vec::new(), maintenance, renewal };
+    let mut looks = tokio::time::interval(renewal::LOOK_EVERY);
     loop {
         tokio::select! {
             _ = terminate.recv() => break tracing::info!("SIGTERM: draining"),
             _ = interrupt.recv() => break tracing::info!("SIGINT: draining"),
             _ = hangup.recv() => running.reload().await,
+            _ = looks.tick() => running.look_after_certificates().await,
             Some(command) = commands.recv() => running.obey(command).await,
             error = &mut doors => bail!("a door of the agent closed: {error:?}"),
         }

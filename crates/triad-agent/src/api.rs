@@ -18,7 +18,7 @@ use triad_proxy::EdgePlan;
 use crate::database::DatabaseService;
 use crate::logfile;
 use crate::report::{self, Observed};
-use crate::secrets::Secrets;
+use crate::secrets::{self, Secrets};
 use crate::service::Service;
 use crate::setup::Setup;
 use crate::supervisor::Process;
@@ -48,6 +48,8 @@ struct Shared {
     firewall: Option<watch::Receiver<Result<FirewallReport, String>>>,
     rates: Mutex<RateMeter>,
     certificate_pems: Mutex<Vec<String>>,
+    /// What is wrong with those that users are shown.
+    certificate_faults: Mutex<Vec<String>>,
     peers: Vec<(Server, Option<Peer>)>,
     commands: mpsc::Sender<Command>,
     /// Of its edge.
@@ -99,6 +101,7 @@ impl Handle {
             firewall: has_firewall.then(watch_firewall),
             rates: Mutex::new(RateMeter::default()),
             certificate_pems: Mutex::new(certificate_pems(&setup.secrets)),
+            certificate_faults: Mutex::new(certificate_faults(&setup.secrets, &setup.design)),
             peers,
             commands,
             access_log: setup.access_log(),
@@ -114,6 +117,7 @@ impl Handle {
     pub fn adopt(&self, design: &Design, secrets: &Secrets) {
         design.clone_into(&mut lock(&self.shared.design));
         *lock(&self.shared.certificate_pems) = certificate_pems(secrets);
+        *lock(&self.shared.certificate_faults) = certificate_faults(secrets, design);
     }
 }
 
@@ -147,8 +151,14 @@ impl Handle {
 }
 
 fn certificate_pems(secrets: &Secrets) -> Vec<String> {
-    let site = secrets.site.as_ref().map(|site| site.certificate_pem.clone());
-    std::iter::once(secrets.identity.certificate_pem.clone()).chain(site).collect()
+    let named = secrets.extras.named.iter().map(|named| &named.pair);
+    let shown = secrets.site.iter().chain(named).map(|pair| pair.certificate_pem.clone());
+    std::iter::once(secrets.identity.certificate_pem.clone()).chain(shown).collect()
+}
+
+fn certificate_faults(secrets: &Secrets, design: &Design) -> Vec<String> {
+    let faults = secrets.faults(design);
+    faults.iter().map(|fault| format!("{}: {}", secrets::key(fault), fault.what)).collect()
 }
 
 /// What edges make ids of; whatever else somebody asks for is not looked for.
@@ -221,6 +231,7 @@ impl triad_api::Agent for Handle {
                 .iter()
                 .filter_map(|pem| triad_tls::days_left(pem).ok())
                 .min(),
+            certificate_faults: lock(&shared.certificate_faults).clone(),
             uptime_s: shared.started.elapsed().as_secs(),
         };
         report::report(&lock(&shared.design), &shared.server, observed)

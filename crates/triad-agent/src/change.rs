@@ -15,6 +15,7 @@ use triad_proxy::EdgePlan;
 use crate::agent::Running;
 use crate::api::Command;
 use crate::maintenance;
+use crate::renewal::Renewal;
 use crate::secrets::{self, Secrets};
 use crate::service::Upgrade;
 use crate::setup::Setup;
@@ -31,14 +32,41 @@ impl Running {
     async fn try_to_reload(&mut self) -> anyhow::Result<()> {
         let setup = &self.setup;
         let design = (setup.reread)()?;
-        let secrets = secrets::read(&design, &setup.folder, &setup.server.name, &setup.state.join("secrets"))?;
-        secrets.check()?;
+        let secrets = secrets::read(&design, &setup.folder, &setup.server.name, &setup.secrets_folder())?;
+        secrets.check(&design)?;
         if let Some(what) = needs_restart(setup, &design, &secrets) {
             bail!("{what} cannot change while the agent runs; restart it for that, one server after another");
         }
         self.change(&design, &secrets).await?;
         self.handle.adopt(&design, &secrets);
         self.setup.design = design;
+        self.setup.secrets = secrets;
+        self.renewal = Renewal::new(self.setup.shown_files());
+        Ok(())
+    }
+
+    /// Looks whether certificates were renewed, and takes them into use, or says in the log why not.
+    pub(crate) async fn look_after_certificates(&mut self) {
+        if self.renewal.is_due(self.setup.shown_files()) {
+            match self.take_certificates().await {
+                Ok(()) => tracing::info!("certificates were renewed and are in use"),
+                Err(error) => tracing::error!("certificates were renewed and cannot be used: {error:#}"),
+            }
+        }
+        self.handle.adopt(&self.setup.design, &self.setup.secrets);
+    }
+
+    /// What users are shown is read again and nothing else.
+    async fn take_certificates(&mut self) -> anyhow::Result<()> {
+        let setup = &self.setup;
+        let read = secrets::read(&setup.design, &setup.folder, &setup.server.name, &setup.secrets_folder())?;
+        let (identity, passwords) = (setup.secrets.identity.clone(), setup.secrets.passwords.clone());
+        let secrets = Secrets { identity, passwords, ..read };
+        secrets.check(&setup.design)?;
+        if let Some(edge) = &self.edge {
+            let maintenance = self.maintenance.as_ref();
+            edge.change(self.edge_plan(&setup.design, &secrets, &self.settings, maintenance)).await?;
+        }
         self.setup.secrets = secrets;
         Ok(())
     }

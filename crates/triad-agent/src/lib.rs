@@ -29,6 +29,7 @@ mod generations;
 mod ledger;
 mod logfile;
 mod maintenance;
+mod renewal;
 mod report;
 pub mod secrets;
 pub mod service;

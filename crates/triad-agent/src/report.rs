@@ -21,6 +21,8 @@ pub struct Observed {
     pub rates: Option<Rates>,
     /// Days until the first certificate ends.
     pub certificate_days_left: Option<i64>,
+    /// What is wrong with those that users are shown, each a clause.
+    pub certificate_faults: Vec<String>,
     /// Seconds since the agent started.
     pub uptime_s: u64,
 }
@@ -54,8 +56,13 @@ fn role_report(design: &Design, role: Role, observed: &Observed) -> RoleReport {
         Role::App => app(observed),
         Role::Database => database(observed),
     };
+    let is_front = role == design.front_role();
+    let (state, detail) = match observed.certificate_faults.first().filter(|_| is_front) {
+        Some(fault) => (state.max(State::Degraded), format!("{detail}; {fault}")),
+        None => (state, detail),
+    };
     let is_closed = observed.edge.as_ref().is_some_and(|edge| edge.maintenance.is_some());
-    match is_closed && role == design.front_role() {
+    match is_closed && is_front {
         true => RoleReport::new(role, state.max(State::Degraded), format!("MAINTENANCE: users get 503; {detail}")),
         false => RoleReport::new(role, state, detail),
     }
@@ -236,6 +243,7 @@ pub(crate) mod tests {
             firewall: None,
             rates: None,
             certificate_days_left: None,
+            certificate_faults: Vec::new(),
             uptime_s: 0,
         }
     }
@@ -265,6 +273,15 @@ pub(crate) mod tests {
         let text = "degraded\ndns healthy: answers for foobar.com\nweb degraded: MAINTENANCE: users get 503; serves public\n\
                     app healthy: 1 of 1 instances up";
         assert_eq!(told(observed(closed)), text);
+    }
+
+    #[test]
+    fn a_certificate_that_ended_is_said_where_users_arrive() {
+        let ended = vec!["tls.certificate_file: the certificate ended on 2026-01-01".to_owned()];
+        let told = told(Observed { certificate_faults: ended, ..observed(edge(vec![instance(1, Verdict::Up)])) });
+        let text = "degraded\ndns healthy: answers for foobar.com\nweb degraded: serves public; tls.certificate_file: the \
+                    certificate ended on 2026-01-01\napp healthy: 1 of 1 instances up";
+        assert_eq!(told, text);
     }
 
     #[test]

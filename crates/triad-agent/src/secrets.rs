@@ -4,18 +4,23 @@
 //! the database's passwords where it runs the application or the database. The authority's key is in none of them.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use triad_database::Passwords;
-use triad_model::{Certificate, Design, Role, Secret, ServerName};
-use triad_tls::{Authority, Identity, KeyPair};
+use triad_model::{Certificate, ClientCertificates, Design, NamedCertificate, Role, Secret, ServerName, Tls};
+use triad_tls::{
+    Authority, ClientAuthority, Fault, Identity, KeyPair, NamedPair, OCSP_BYTES_MAX, Part, SiteExtras, Weight,
+};
 
 const AUTHORITY: &str = "authority";
 const IDENTITY: &str = "server";
 const SITE: &str = "site";
+
+/// Bytes of a list of revoked certificates at most: it goes to the edge with every plan.
+const CRL_BYTES_MAX: u64 = 256 * 1024;
 
 /// What one server's agent works with.
 pub struct Secrets {
@@ -23,18 +28,73 @@ pub struct Secrets {
     pub identity: Identity,
     /// What it shows to users.
     pub site: Option<KeyPair>,
+    /// What it shows beside that, and whose certificates it asks for.
+    pub extras: SiteExtras,
     /// The database's accounts.
     pub passwords: Option<Passwords>,
 }
 
 impl Secrets {
-    /// Whether keys and certificates can be used at all, before anything is started from them or changed for them.
-    pub fn check(&self) -> anyhow::Result<()> {
+    /// Whether keys and certificates can be used at all, before anything is started from them or changed for them. A
+    /// certificate that has ended can: a site that browsers complain of is better than none.
+    pub fn check(&self, design: &Design) -> anyhow::Result<()> {
         triad_tls::mutual_server_config(&self.identity).context("this server's identity cannot be used")?;
-        if let Some(site) = &self.site {
-            triad_tls::site_server_config(site, true).context("the site's certificate cannot be used")?;
+        for fault in self.faults(design) {
+            match fault.weight {
+                Weight::Usable | Weight::LeftOut => tracing::warn!("{}: {}; {}", key(&fault), fault.what, fault.help),
+                Weight::Unusable => bail!("{}: {}; {}", key(&fault), fault.what, fault.help),
+            }
         }
         Ok(())
+    }
+
+    /// What is wrong with what users are shown.
+    pub fn faults(&self, design: &Design) -> Vec<Fault> {
+        let is_ours = design.tls.as_ref().is_some_and(|tls| tls.certificate == Certificate::Internal);
+        let mut faults = match &self.site {
+            Some(site) => triad_tls::inspect(&design.site.hosts, Some(site), &self.extras),
+            None => Vec::new(),
+        };
+        // Hosts may have been added since our own was made.
+        for fault in faults.iter_mut().filter(|fault| is_ours && fault.of.is_none() && fault.part == Part::Certificate)
+        {
+            fault.weight = Weight::Usable;
+        }
+        faults
+    }
+}
+
+/// The key of the file that `fault` is about.
+pub(crate) fn key(fault: &Fault) -> String {
+    let file = match fault.part {
+        Part::Certificate => "certificate_file",
+        Part::Key => "key_file",
+        Part::Ocsp => "ocsp_file",
+        Part::ClientAuthority => "client_ca_file",
+    };
+    match fault.of {
+        None => format!("tls.{file}"),
+        Some(number) => format!("tls.certificates.{number}.{file}"),
+    }
+}
+
+/// What is wrong with the certificates that the design's files hold: each a dotted key, what, and what to do. Of this
+/// server's secrets nothing is needed, and what is right again tomorrow is no mistake.
+pub fn mistakes(design: &Design, design_folder: &Path) -> Vec<(String, String, String)> {
+    let Some(tls) = &design.tls else { return Vec::new() };
+    let faults = || -> anyhow::Result<Vec<Fault>> {
+        let main = match &tls.certificate {
+            Certificate::Internal => None,
+            Certificate::Files { certificate, key } => Some(read_files(design_folder, certificate, key)?),
+        };
+        Ok(triad_tls::inspect(&design.site.hosts, main.as_ref(), &read_extras(tls, design_folder)?))
+    };
+    match faults() {
+        Ok(faults) => {
+            let mistakes = faults.into_iter().filter(|fault| fault.weight != Weight::LeftOut);
+            mistakes.map(|fault| (key(&fault), fault.what, fault.help.to_owned())).collect()
+        }
+        Err(error) => vec![("tls".to_owned(), format!("{error:#}"), "write text files, in PEM".to_owned())],
     }
 }
 
@@ -76,16 +136,71 @@ pub fn read(design: &Design, design_folder: &Path, server: &ServerName, folder: 
         key_pem: pair.key_pem,
     };
     let is_front = design.fronts().contains(&server);
-    let site = match design.tls.as_ref().filter(|_| is_front).map(|tls| &tls.certificate) {
+    let tls = design.tls.as_ref().filter(|_| is_front);
+    let site = match tls.map(|tls| &tls.certificate) {
         None => None,
         Some(Certificate::Internal) => Some(read_pair(folder, SITE)?),
-        Some(Certificate::Files { certificate, key }) => Some(KeyPair {
-            certificate_pem: read_text(&design_folder.join(certificate))?,
-            key_pem: Secret::new(read_text(&design_folder.join(key))?),
-        }),
+        Some(Certificate::Files { certificate, key }) => Some(read_files(design_folder, certificate, key)?),
     };
+    let extras = tls.map(|tls| read_extras(tls, design_folder)).transpose()?.unwrap_or_default();
     let passwords = needs_passwords(design, server).then(|| Passwords::read(folder)).transpose()?;
-    Ok(Secrets { identity, site, passwords })
+    Ok(Secrets { identity, site, extras, passwords })
+}
+
+/// The files of all that `server` shows to users.
+pub fn shown_files(design: &Design, design_folder: &Path, server: &ServerName, folder: &Path) -> Vec<PathBuf> {
+    let is_front = design.fronts().contains(&server);
+    let Some(tls) = design.tls.as_ref().filter(|_| is_front) else { return Vec::new() };
+    let ours = ["pem", "key"].map(|end| folder.join(format!("{SITE}.{end}")));
+    let named = tls.public_files().chain(tls.key_files()).map(|file| design_folder.join(file));
+    named.chain(ours.into_iter().filter(|_| tls.certificate == Certificate::Internal)).collect()
+}
+
+fn read_files(folder: &Path, certificate: &Path, key: &Path) -> anyhow::Result<KeyPair> {
+    Ok(KeyPair {
+        certificate_pem: read_text(&folder.join(certificate))?,
+        key_pem: Secret::new(read_text(&folder.join(key))?),
+    })
+}
+
+fn read_extras(tls: &Tls, folder: &Path) -> anyhow::Result<SiteExtras> {
+    let named = |named: &NamedCertificate| {
+        Ok(NamedPair {
+            hosts: named.hosts.clone(),
+            pair: read_files(folder, &named.certificate, &named.key)?,
+            ocsp: named.ocsp.as_ref().map(|file| read_ocsp(&folder.join(file))),
+        })
+    };
+    let clients = |clients: &ClientCertificates| {
+        anyhow::Ok(ClientAuthority {
+            required: clients.required,
+            authority_pem: read_text(&folder.join(&clients.authority))?,
+            crl_pem: clients.crl.as_ref().map(|file| read_crl(&folder.join(file))).transpose()?,
+        })
+    };
+    Ok(SiteExtras {
+        named: tls.certificates.iter().map(named).collect::<anyhow::Result<_>>()?,
+        ocsp: tls.ocsp.as_ref().map(|file| read_ocsp(&folder.join(file))),
+        clients: tls.clients.as_ref().map(clients).transpose()?,
+    })
+}
+
+/// What cannot be read is like what says nothing: it is not shown, and complained of like that.
+fn read_ocsp(path: &Path) -> Vec<u8> {
+    let mut response = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(OCSP_BYTES_MAX as u64 + 1).read_to_end(&mut response));
+    if let Err(error) = read {
+        tracing::warn!(%error, path = %path.display(), "cannot read an OCSP response");
+    }
+    response
+}
+
+fn read_crl(path: &Path) -> anyhow::Result<String> {
+    let length = path.metadata().map_or(0, |metadata| metadata.len());
+    if length > CRL_BYTES_MAX {
+        bail!("{} is longer than {} KiB", path.display(), CRL_BYTES_MAX >> 10);
+    }
+    read_text(path)
 }
 
 /// Whether `folder` holds a server's secrets.

@@ -20,6 +20,7 @@ use crate::child::DRAIN_TIMEOUT;
 use crate::child::confine::OWN_PROGRAM;
 use crate::database::DatabaseService;
 use crate::maintenance;
+use crate::renewal::Stamps;
 use crate::secrets::{self, Secrets};
 use crate::service::Service;
 use crate::sockets::{self, Named};
@@ -81,13 +82,23 @@ impl Setup {
             secrets::provision(&design, &state.join("authority"), |_| secrets_folder.clone())?;
         }
         let secrets = secrets::read(&design, &folder, &server.name, &secrets_folder)?;
-        secrets.check()?;
+        secrets.check(&design)?;
         let users = Users::detect()?;
         if users.are_shared() {
             tracing::info!("one user id only: services are not told apart by their users here");
         }
         let binary = binary::own_path().context("cannot tell where this binary is")?;
         Ok(Self { design, reread, folder, server, state, run, logs, secrets, users, binary })
+    }
+
+    /// Where this server's secrets are.
+    pub(crate) fn secrets_folder(&self) -> PathBuf {
+        self.state.join("secrets")
+    }
+
+    /// How the files of what users are shown look now.
+    pub(crate) fn shown_files(&self) -> Stamps {
+        Stamps::of(&secrets::shown_files(&self.design, &self.folder, &self.server.name, &self.secrets_folder()))
     }
 
     fn carries(&self, role: Role) -> bool {
@@ -178,6 +189,7 @@ impl Setup {
             folder: self.folder.clone(),
             identity: secrets.identity.clone(),
             site_certificate: secrets.site.clone(),
+            site_extras: secrets.extras.clone(),
             access_log: Some(self.access_log()),
             maintenance_page: maintenance::page(design, &self.folder),
             database_socket: database.map(|database| database.plan.socket()),

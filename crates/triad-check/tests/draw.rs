@@ -11,8 +11,8 @@ use triad_check::draw::{draw, text_width};
 use triad_check::{Reported, Surroundings, findings};
 use triad_config::{DesignKind, parse, template};
 use triad_model::{
-    Allowed, App, Backend, Balancer, Certificate, Code, Database, Design, Dns, Finding, Firewall, HealthCheck, Monitor,
-    Server, ServerName, Site, Tls, Web,
+    Allowed, App, Backend, Balancer, Code, Database, Design, Dns, Finding, Firewall, HealthCheck, Monitor, Server,
+    ServerName, Site, Tls, Web,
 };
 
 fn example(kind: DesignKind) -> Design {
@@ -158,7 +158,7 @@ prop_compose! {
                 replicas.retain(|name| *name != primary);
                 Database { primary, replicas, name: "app".to_owned(), user: "app".to_owned() }
             }),
-            tls: flags[1].then_some(Tls { certificate: Certificate::Internal, http2: true, hsts: None }),
+            tls: flags[1].then_some(Tls::internal()),
             firewall: flags[2].then(|| Firewall { ssh_from: vec![], ssh_port: 22 }),
             monitor: flags[3].then(|| Monitor { metrics_from: vec![] }),
             ..example(DesignKind::Simple)

@@ -130,9 +130,29 @@ pub(crate) struct Tls {
     pub(crate) certificate: Field<String>,
     pub(crate) certificate_file: Field<PathBuf>,
     pub(crate) key_file: Field<PathBuf>,
+    pub(crate) ocsp_file: Field<PathBuf>,
+    pub(crate) certificates: Vec<NamedCertificate>,
+    pub(crate) client_certificates: Field<String>,
+    pub(crate) client_ca_file: Field<PathBuf>,
+    pub(crate) client_crl_file: Field<PathBuf>,
     pub(crate) http2: bool,
     pub(crate) hsts_max_age_s: u32,
     pub(crate) hsts_include_subdomains: Spanned<bool>,
+}
+
+impl Tls {
+    /// What is done about clients' certificates, if anything is.
+    pub(crate) fn asks_clients(&self) -> Option<&str> {
+        self.client_certificates.value().map(String::as_str).filter(|how| *how != "off")
+    }
+}
+
+/// An entry of `[[tls.certificates]]`
+pub(crate) struct NamedCertificate {
+    pub(crate) hosts: Field<Vec<Spanned<String>>>,
+    pub(crate) certificate_file: Field<PathBuf>,
+    pub(crate) key_file: Field<PathBuf>,
+    pub(crate) ocsp_file: Field<PathBuf>,
 }
 
 /// `[limits]`
@@ -318,12 +338,28 @@ impl Tls {
             certificate: table.parsed("certificate"),
             certificate_file: table.parsed("certificate_file"),
             key_file: table.parsed("key_file"),
+            ocsp_file: table.parsed("ocsp_file"),
+            certificates: table.tables("certificates").iter().map(NamedCertificate::read).collect(),
+            client_certificates: table.parsed("client_certificates"),
+            client_ca_file: table.parsed("client_ca_file"),
+            client_crl_file: table.parsed("client_crl_file"),
             http2: table.flag("http2"),
             hsts_max_age_s: table.integer("hsts_max_age_s"),
             hsts_include_subdomains: Spanned::new(
                 table.place("hsts_include_subdomains"),
                 table.flag("hsts_include_subdomains"),
             ),
+        }
+    }
+}
+
+impl NamedCertificate {
+    fn read(table: &Table<'_>) -> Self {
+        Self {
+            hosts: table.list("hosts"),
+            certificate_file: table.parsed("certificate_file"),
+            key_file: table.parsed("key_file"),
+            ocsp_file: table.parsed("ocsp_file"),
         }
     }
 }

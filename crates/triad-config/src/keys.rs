@@ -518,6 +518,43 @@ static TLS: &[Key] = &[
         "\"tls/foobar.com.key\"",
         "PEM file with the certificate's private key, inside this file's folder. With `files` only.",
     ),
+    optional(
+        "ocsp_file",
+        Kind::Text(Format::Path),
+        "\"tls/foobar.com.ocsp\"",
+        "File with the authority's OCSP response for the certificate, DER, which somebody fetches anew before it ends. \
+         Shown to clients that ask (stapled) while it is good and fresh. With `files` only.",
+    ),
+    default(
+        "certificates",
+        Kind::Tables(CERTIFICATES),
+        Presence::EmptyList,
+        "[{ hosts = [\"shop.foobar.com\"], certificate_file = \"tls/shop.pem\", key_file = \"tls/shop.key\" }]",
+        "Certificates of some hosts, shown to who asks for one of them (SNI). All other clients, and those that ask for \
+         nothing, get `certificate`, which must be for the remaining hosts.",
+    ),
+    default(
+        "client_certificates",
+        Kind::Choice { now: &["off", "optional", "required"], later: &[] },
+        Presence::Text("off"),
+        "\"optional\"",
+        "Whether clients are asked for a certificate that an authority of `client_ca_file` signed. Who shows a wrong one \
+         is refused; with `required`, who shows none as well. The application gets it in the field `Client-Cert` \
+         (RFC 9440), which nobody else can set.",
+    ),
+    optional(
+        "client_ca_file",
+        Kind::Text(Format::Path),
+        "\"tls/clients.pem\"",
+        "PEM file with the authorities that sign clients' certificates, inside this file's folder.",
+    ),
+    optional(
+        "client_crl_file",
+        Kind::Text(Format::Path),
+        "\"tls/clients.crl\"",
+        "PEM file with lists of revoked certificates (CRLs), one of each authority that signs clients' certificates; up \
+         to 256 KiB.",
+    ),
     default(
         "http2",
         Kind::Flag,
@@ -542,6 +579,33 @@ static TLS: &[Key] = &[
         Presence::Flag(false),
         "true",
         "The same for all names below the host that was asked, whoever serves them. With `hsts_max_age_s` only.",
+    ),
+];
+
+static CERTIFICATES: &[Key] = &[
+    required(
+        "hosts",
+        Kind::List { of: Format::Host, min: 1 },
+        "[\"shop.foobar.com\"]",
+        "Hosts of the site that it is for. A host has one certificate.",
+    ),
+    required(
+        "certificate_file",
+        Kind::Text(Format::Path),
+        "\"tls/shop.foobar.com.pem\"",
+        "PEM file with the certificate, then its intermediates, inside this file's folder.",
+    ),
+    required(
+        "key_file",
+        Kind::Text(Format::Path),
+        "\"tls/shop.foobar.com.key\"",
+        "PEM file with the certificate's private key, inside this file's folder.",
+    ),
+    optional(
+        "ocsp_file",
+        Kind::Text(Format::Path),
+        "\"tls/shop.foobar.com.ocsp\"",
+        "File with the authority's OCSP response for it, DER.",
     ),
 ];
 

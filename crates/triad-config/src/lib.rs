@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod certificates;
 mod file;
 mod find;
 mod format;

@@ -4,9 +4,10 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
 use triad_model::Maintenance;
 
-use crate::file::File;
+use crate::file::{File, Tls};
 use crate::mistake::Mistakes;
 
 /// A path of the file that must be there.
@@ -15,6 +16,12 @@ pub(crate) struct Claim {
     path: PathBuf,
     span: Range<usize>,
     kind: ClaimKind,
+}
+
+impl Claim {
+    fn new(key: &'static str, path: Option<&Spanned<PathBuf>>, kind: ClaimKind) -> Option<Self> {
+        path.map(|path| Self { key, path: path.get_ref().clone(), span: path.span(), kind })
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -39,20 +46,33 @@ pub(crate) fn claims(file: &File) -> Vec<Claim> {
     let root = file.web.as_ref().and_then(|web| web.root.given());
     // A build makes the application's folder, so it need not be there yet.
     let directory = file.app.as_ref().filter(|app| app.build.is_absent()).and_then(|app| app.directory.given());
-    let files = file.tls.as_ref().filter(|tls| tls.certificate.value().is_some_and(|it| it == "files"));
     let page = file.site.as_ref().and_then(|site| site.maintenance_page.given());
-    [
-        ("site.maintenance_page", page, ClaimKind::Page),
-        ("web.root", root, ClaimKind::Folder),
-        ("app.directory", directory, ClaimKind::Folder),
-        ("tls.certificate_file", files.and_then(|tls| tls.certificate_file.given()), ClaimKind::File),
-        ("tls.key_file", files.and_then(|tls| tls.key_file.given()), ClaimKind::File),
-    ]
-    .into_iter()
-    .filter_map(|(key, path, kind)| {
-        path.map(|path| Claim { key, path: path.get_ref().clone(), span: path.span(), kind })
-    })
-    .collect()
+    let claims = [
+        Claim::new("site.maintenance_page", page, ClaimKind::Page),
+        Claim::new("web.root", root, ClaimKind::Folder),
+        Claim::new("app.directory", directory, ClaimKind::Folder),
+    ];
+    claims.into_iter().flatten().chain(file.tls.iter().flat_map(certificate_files)).collect()
+}
+
+fn certificate_files(tls: &Tls) -> Vec<Claim> {
+    let has_files = tls.certificate.value().is_some_and(|it| it == "files");
+    let main = [
+        ("tls.certificate_file", &tls.certificate_file, has_files),
+        ("tls.key_file", &tls.key_file, has_files),
+        ("tls.ocsp_file", &tls.ocsp_file, has_files),
+        ("tls.client_ca_file", &tls.client_ca_file, tls.asks_clients().is_some()),
+        ("tls.client_crl_file", &tls.client_crl_file, tls.asks_clients().is_some()),
+    ];
+    let named = tls.certificates.iter().flat_map(|named| {
+        [
+            ("tls.certificates.certificate_file", &named.certificate_file, true),
+            ("tls.certificates.key_file", &named.key_file, true),
+            ("tls.certificates.ocsp_file", &named.ocsp_file, true),
+        ]
+    });
+    let is_read = main.into_iter().chain(named).filter(|(_, _, is_read)| *is_read);
+    is_read.filter_map(|(key, path, _)| Claim::new(key, path.given(), ClaimKind::File)).collect()
 }
 
 /// Reports which `claims` do not hold in `folder`.

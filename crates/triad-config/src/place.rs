@@ -8,14 +8,24 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use triad_model::{Finding, Severity};
 
-use crate::load::Loaded;
-use crate::mistake::{position, snippet};
+use crate::load::{LoadError, Loaded};
+use crate::mistake::{Mistakes, position, snippet};
 
 impl Loaded {
     /// Line and column, both from 1, of the value at `key`, dotted: `balancer.servers`. Of a section, its name. Where
     /// the key does not stand in the file, its nearest parent that does; `None` where no part of it does.
     pub fn place(&self, key: &str) -> Option<(usize, usize)> {
         Some(position(&self.text, self.span(key)?.start))
+    }
+
+    /// This file with mistakes after all: what is wrong with what it names, each of `faults` a dotted key, what is wrong
+    /// and what to do. Tables of a list are counted from 0: `tls.certificates.0.key_file`.
+    pub fn refused(&self, faults: impl IntoIterator<Item = (String, String, String)>) -> LoadError {
+        let mut mistakes = Mistakes::new(&self.text);
+        for (key, what, help) in faults {
+            mistakes.add(self.span(&key).unwrap_or(0..0), key, what, help);
+        }
+        LoadError::Wrong { file: self.file.clone(), text: self.text.clone(), mistakes: mistakes.into_sorted() }
     }
 
     /// Prints `finding` with the file's name, line and column, the line itself with the place underlined, what users
@@ -43,7 +53,7 @@ impl Loaded {
     }
 }
 
-/// Where each key stands, dotted.
+/// Where each key stands, dotted; tables of a list are counted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Places(HashMap<String, Range<usize>>);
 
@@ -60,6 +70,11 @@ impl Places {
             let key = format!("{prefix}{}", name.get_ref());
             if let Some(inner) = value.get_ref().as_table() {
                 self.add(inner, &format!("{key}."));
+            }
+            for (number, item) in value.get_ref().as_array().into_iter().flatten().enumerate() {
+                if let Some(inner) = item.get_ref().as_table() {
+                    self.add(inner, &format!("{key}.{number}."));
+                }
             }
             self.0.insert(key, place_of(name.span(), value));
         }

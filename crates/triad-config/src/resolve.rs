@@ -2,8 +2,8 @@
 
 use toml::Spanned;
 use triad_model::{
-    Allowed, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HeaderRules, Headers, HealthCheck,
-    Hsts, IpNet, Limits, Monitor, Redirect, Server, ServerName, Site, Tls, Web,
+    Allowed, App, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall, HeaderRules,
+    Headers, HealthCheck, Hsts, IpNet, Limits, Monitor, NamedCertificate, Redirect, Server, ServerName, Site, Tls, Web,
 };
 
 use crate::file;
@@ -167,7 +167,31 @@ fn tls(tls: &file::Tls) -> Option<Tls> {
         _ => Certificate::Internal,
     };
     let hsts = Hsts { max_age_s: tls.hsts_max_age_s, include_subdomains: *tls.hsts_include_subdomains.get_ref() };
-    Some(Tls { certificate, http2: tls.http2, hsts: (hsts.max_age_s > 0).then_some(hsts) })
+    Some(Tls {
+        certificate,
+        certificates: tls.certificates.iter().map(named_certificate).collect::<Option<_>>()?,
+        ocsp: tls.ocsp_file.value().cloned(),
+        clients: optional(&tls.asks_clients(), |how| client_certificates(how, tls))?,
+        http2: tls.http2,
+        hsts: (hsts.max_age_s > 0).then_some(hsts),
+    })
+}
+
+fn named_certificate(named: &file::NamedCertificate) -> Option<NamedCertificate> {
+    Some(NamedCertificate {
+        hosts: values(&named.hosts)?,
+        certificate: named.certificate_file.value()?.clone(),
+        key: named.key_file.value()?.clone(),
+        ocsp: named.ocsp_file.value().cloned(),
+    })
+}
+
+fn client_certificates(how: &str, tls: &file::Tls) -> Option<ClientCertificates> {
+    Some(ClientCertificates {
+        required: how == "required",
+        authority: tls.client_ca_file.value()?.clone(),
+        crl: tls.client_crl_file.value().cloned(),
+    })
 }
 
 fn limits(limits: &file::Limits) -> Option<Limits> {

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Range;
-use std::path::{Component, Path, PathBuf};
 
 use toml::Spanned;
 use triad_model::{AGENT, Algorithm, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
 
+use crate::certificates;
 use crate::file::{Backend, Database, File, Server, Servers};
 use crate::format::{Format, network};
 use crate::mistake::Mistakes;
@@ -41,8 +41,7 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
     requests::check(file, mistakes);
     check_allowed(file, mistakes);
     check_database(file, mistakes);
-    check_certificate(file, mistakes);
-    check_key_is_not_published(file, mistakes);
+    certificates::check(file, mistakes);
     check_ssh_port(file, mistakes);
 }
 
@@ -472,49 +471,6 @@ fn check_database_defaults(file: &File, database: &Database, mistakes: &mut Mist
             mistakes.add(database.at.clone(), format!("database.{key}"), what, fault.help);
         }
     }
-}
-
-fn check_certificate(file: &File, mistakes: &mut Mistakes<'_>) {
-    let Some(tls) = &file.tls else { return };
-    let Some(certificate) = tls.certificate.value() else { return };
-    let files = [
-        ("certificate_file", &tls.certificate_file, "tls/foobar.com.pem"),
-        ("key_file", &tls.key_file, "tls/foobar.com.key"),
-    ];
-    for (key, path, example) in files {
-        match (certificate.as_str(), path) {
-            ("files", Field::Absent) => mistakes.add(
-                tls.at.clone(),
-                format!("tls.{key}"),
-                format!("certificate = \"files\" needs `{key}`"),
-                format!("write {key} = {example:?}"),
-            ),
-            ("internal", Field::Given(path)) => mistakes.add(
-                path.span(),
-                format!("tls.{key}"),
-                format!("`{key}` has no effect with certificate = {certificate:?}"),
-                "write certificate = \"files\", or remove it",
-            ),
-            _ => {}
-        }
-    }
-}
-
-/// A private key below the web server's root could be fetched by anybody.
-fn check_key_is_not_published(file: &File, mistakes: &mut Mistakes<'_>) {
-    let root = file.web.as_ref().and_then(|web| web.root.value());
-    let key = file.tls.as_ref().and_then(|tls| tls.key_file.given());
-    if let (Some(root), Some(key)) = (root, key)
-        && plain(key.get_ref()).starts_with(plain(root))
-    {
-        let what = format!("the private key is below web.root, {:?}: anybody could fetch it", root.display());
-        mistakes.add(key.span(), "tls.key_file", what, "move it to a folder of its own: \"tls/foobar.com.key\"");
-    }
-}
-
-/// `path` without `.` components.
-fn plain(path: &Path) -> PathBuf {
-    path.components().filter(|component| *component != Component::CurDir).collect()
 }
 
 fn check_ssh_port(file: &File, mistakes: &mut Mistakes<'_>) {

@@ -5,6 +5,7 @@
 //! before anybody reads it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use triad_http1::{Fields, HeadWriter, Name};
 
@@ -19,6 +20,9 @@ pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// `X-Forwarded-Host`.
 pub const X_FORWARDED_HOST: &str = "x-forwarded-host";
 
+/// `Client-Cert` (RFC 9440).
+pub const CLIENT_CERT: &str = "client-cert";
+
 /// The other end of a connection to us.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -32,13 +36,15 @@ pub struct Peer {
     pub secure: bool,
     /// Whether it is an edge of the same design, so that what it says about the client holds.
     pub trusted: bool,
+    /// Its certificate, verified, as a value of `Client-Cert`.
+    pub certificate: Option<Arc<str>>,
 }
 
 impl Peer {
     /// The end of a connection at `end`.
     pub fn new(end: SocketAddr, secure: bool, trusted: bool) -> Self {
         let address = end.ip().to_canonical();
-        Self { address, address_text: address.to_string(), port: end.port(), secure, trusted }
+        Self { address, address_text: address.to_string(), port: end.port(), secure, trusted, certificate: None }
     }
 }
 
@@ -91,6 +97,9 @@ pub fn forward(
         writer.field(X_FORWARDED_HOST, &[host]);
     }
     writer.field(X_REQUEST_ID, &[id.as_str().as_bytes()]);
+    if let Some(certificate) = &peer.certificate {
+        writer.field(CLIENT_CERT, &[certificate.as_bytes()]);
+    }
 }
 
 /// Whether a field behind a body may pass: those that are read like fields of a head must not contradict it.
@@ -111,7 +120,7 @@ fn is_ours(name: &[u8]) -> bool {
 /// cannot tell them apart; `Proxy` becomes `HTTP_PROXY` there.
 fn is_claim(name: &[u8]) -> bool {
     const NAMES: [&str; 6] = ["forwarded", "proxy", "x-real-ip", "x-request-id", "x-client-ip", "true-client-ip"];
-    NAMES.iter().any(|claim| is_like(name, claim)) || starts_like(name, "x-forwarded")
+    NAMES.iter().any(|claim| is_like(name, claim)) || starts_like(name, "x-forwarded") || starts_like(name, CLIENT_CERT)
 }
 
 /// Whether a name is `other`, which is in lower case with hyphens, in any case and with hyphens or underscores.
@@ -159,7 +168,9 @@ mod tests {
         lines
     }
 
-    const CLAIMS: [(&str, &str); 7] = [
+    const CLAIMS: [(&str, &str); 9] = [
+        ("Client-Cert", ":bWU=:"),
+        ("client_cert_chain", ":bWU=:"),
         ("x-forwarded-for", "203.0.113.99"),
         ("X_Forwarded_For", "203.0.113.98"),
         ("x-forwarded-proto", "http"),
@@ -207,6 +218,20 @@ mod tests {
         assert_eq!(lines(&given, &peer(true), &id), expected);
     }
 
+    /// RFC 9440 section 4: only who ended the client's TLS says it, and edges behind it pass it on.
+    #[test]
+    fn a_clients_certificate_is_told_by_the_edge_it_came_to_and_kept_by_the_next() {
+        let given = [("client-cert", ":b3RoZXI=:")];
+        let user = Peer { certificate: Some(":bWU=:".into()), ..peer(false) };
+        let told = |peer: &Peer| {
+            let lines = lines(&given, peer, &RequestId::new());
+            lines.into_iter().filter(|line| line.starts_with("client-cert")).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&user), ["client-cert: :bwu=:"]);
+        assert_eq!(told(&peer(false)), [""; 0]);
+        assert_eq!(told(&peer(true)), ["client-cert: :b3rozxi=:"]);
+    }
+
     #[test]
     fn what_connection_names_goes_with_it() {
         let given = [
@@ -227,7 +252,10 @@ mod tests {
     }
 
     fn names() -> impl Strategy<Value = Vec<String>> {
-        prop::collection::vec("([xX][-_][Ff]orwarded[-_][a-z]{1,8}|x-[a-z]{1,9}|via|proxy)", 0..20)
+        prop::collection::vec(
+            "([xX][-_][Ff]orwarded[-_][a-z]{1,8}|[Cc]lient[-_]cert(-chain)?|x-[a-z]{1,9}|via|proxy)",
+            0..20,
+        )
     }
 
     proptest! {

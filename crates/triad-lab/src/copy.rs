@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
-use triad_model::{Certificate, Design};
+use triad_model::Design;
 
 use crate::directory::{Directory, make_directory};
 
@@ -66,9 +66,9 @@ fn parts(design: &Design) -> Vec<Part> {
     if let Some(app) = &design.app {
         add(&app.directory, false);
     }
-    if let Some(Certificate::Files { certificate, key }) = design.tls.as_ref().map(|tls| &tls.certificate) {
-        add(certificate, false);
-        add(key, true);
+    if let Some(tls) = &design.tls {
+        tls.public_files().for_each(|file| add(file, false));
+        tls.key_files().for_each(|key| add(key, true));
     }
     parts
 }

@@ -382,6 +382,15 @@ impl Database {
 pub struct Tls {
     /// Where the site's certificate comes from.
     pub certificate: Certificate,
+    /// Certificates of some of the hosts; the others have [`Tls::certificate`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<NamedCertificate>,
+    /// The OCSP response for [`Tls::certificate`], DER, relative to the file's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<PathBuf>,
+    /// Whether clients are asked for certificates of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<ClientCertificates>,
     /// Whether clients may choose HTTP/2.
     pub http2: bool,
     /// What browsers are told to remember of HTTPS; `None`: nothing.
@@ -411,6 +420,60 @@ pub enum Certificate {
         /// Its private key.
         key: PathBuf,
     },
+}
+
+impl Tls {
+    /// Certificates of the design's own authority, with no more said.
+    pub fn internal() -> Self {
+        let certificate = Certificate::Internal;
+        Self { certificate, certificates: Vec::new(), ocsp: None, clients: None, http2: true, hsts: None }
+    }
+
+    /// Every private key that the file names.
+    pub fn key_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let main = match &self.certificate {
+            Certificate::Files { key, .. } => Some(key),
+            Certificate::Internal => None,
+        };
+        main.into_iter().chain(self.certificates.iter().map(|named| &named.key))
+    }
+
+    /// Every other file that it names.
+    pub fn public_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let main = match &self.certificate {
+            Certificate::Files { certificate, .. } => Some(certificate),
+            Certificate::Internal => None,
+        };
+        let named = self.certificates.iter().flat_map(|named| std::iter::once(&named.certificate).chain(&named.ocsp));
+        let clients = self.clients.iter().flat_map(|clients| std::iter::once(&clients.authority).chain(&clients.crl));
+        main.into_iter().chain(&self.ocsp).chain(named).chain(clients)
+    }
+}
+
+/// A certificate of some of the site's hosts, shown to who asks for one of them (RFC 6066 section 3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamedCertificate {
+    /// Those hosts.
+    pub hosts: Vec<String>,
+    /// PEM: the certificate, then its intermediates. Like all paths, relative to the file's folder.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+    /// The OCSP response for it, DER.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<PathBuf>,
+}
+
+/// Certificates of clients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClientCertificates {
+    /// Who shows none is refused.
+    pub required: bool,
+    /// PEM: the authorities that sign them.
+    pub authority: PathBuf,
+    /// PEM: lists of those that they took back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl: Option<PathBuf>,
 }
 
 /// What one client may do on each front server: an IPv4 address, or an IPv6 network of 64 bits.

@@ -59,7 +59,7 @@ pub fn reserved_header(name: &str) -> Option<&'static str> {
         "host" => Some("is what the request is for, which the application must see as it was asked"),
         "date" => Some("is when the answer was made"),
         "forwarded" | "x-request-id" => Some("is the edge's own word, which the application relies on"),
-        _ if starts("x-forwarded") || starts("triad-") => {
+        _ if starts("x-forwarded") || starts("triad-") || starts("client-cert") => {
             Some("is the edge's own word, which the application relies on")
         }
         "proxy" => Some("is read by some applications as the proxy that they shall use"),

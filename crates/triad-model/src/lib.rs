@@ -19,8 +19,9 @@ mod setting;
 mod times;
 
 pub use design::{
-    Algorithm, App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, Hsts,
-    InvalidServerName, Limits, Monitor, ProxyProtocol, Role, Server, ServerName, Site, Tls, Web,
+    Algorithm, App, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall, HealthCheck,
+    Hsts, InvalidServerName, Limits, Monitor, NamedCertificate, ProxyProtocol, Role, Server, ServerName, Site, Tls,
+    Web,
 };
 pub use finding::{Allowed, Code, Finding, Severity, UnknownCode};
 pub use flow::{Flow, Origin, Protocol, flows};

@@ -53,6 +53,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         hosts: vec![args.listen.ip().to_string()],
         redirect_to_https: false,
         site_certificate: args.certificate.as_deref().map(key_pair).transpose()?,
+        site_extras: Default::default(),
         http2: true,
         identity: None,
         hop_from: Vec::new(),

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, sleep, sleep_until};
 use triad_http::Peer;
 
 use crate::answer::Entrance;
 use crate::connection::Connection;
 use crate::counters::Ongoing;
 use crate::forwarder;
+use crate::handshake;
 use crate::http2;
 use crate::limit::Admitted;
 use crate::live::Hop;
@@ -24,9 +24,7 @@ use crate::serve::Worker;
 use crate::stream::Stream;
 
 /// HTTP connections a worker keeps open at one time; more are closed at once and counted.
-const CONNECTIONS_MAX: u64 = 8192;
-/// Time a client has for its TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECTIONS_MAX: u64 = 8192;
 /// Pause after the system refused a connection for want of something, such as open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -155,15 +153,17 @@ async fn connection(
     }
     let live = worker.shared.live.load_full();
     let address = from.ip().to_canonical();
+    let (mut shown, mut certificate) = (None, None);
     let (stream, secure, trusted) = match (entrance, &live.hop) {
         (Entrance::Http, _) => (Stream::Plain(stream), false, false),
         (Entrance::Https, _) => {
-            let Some(acceptor) = &live.site_tls else { return };
-            let Some(stream) = handshake(&worker, acceptor, stream).await else { return };
-            (stream, true, false)
+            let Some(site) = &live.site_tls else { return };
+            let Some(user) = handshake::with_user(&worker, site, stream).await else { return };
+            (shown, certificate) = (Some(user.shown), user.certificate);
+            (user.stream, true, false)
         }
         (Entrance::Hop, Hop::MutualTls(acceptor)) => {
-            let Some(stream) = handshake(&worker, acceptor, stream).await else { return };
+            let Some(stream) = handshake::with_edge(&worker, acceptor, stream).await else { return };
             (stream, true, true)
         }
         (Entrance::Hop, Hop::Plain(admitted)) if admitted.contains(&address) => (Stream::Plain(stream), false, true),
@@ -173,24 +173,13 @@ async fn connection(
         }
     };
     drop(live);
-    let peer = Peer::new(from, secure, trusted);
+    let peer = Peer { certificate, ..Peer::new(from, secure, trusted) };
     let stopped = async move {
         stopped(&mut stop).await;
         stop
     };
     match stream.agreed_on_http2() {
-        true => http2::serve(worker, entrance, peer, stream, stopped).await,
-        false => Connection::new(worker, entrance, peer, stream, stopped).run().await,
+        true => http2::serve(worker, entrance, peer, shown, stream, stopped).await,
+        false => Connection::new(worker, entrance, peer, shown, stream, stopped).run().await,
     }
-}
-
-async fn handshake(worker: &Worker, acceptor: &TlsAcceptor, stream: TcpStream) -> Option<Stream> {
-    let failure = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(session)) => return Some(Stream::tls(session)),
-        Ok(Err(error)) => error.to_string(),
-        Err(_elapsed) => "not done in time".to_owned(),
-    };
-    worker.counters.handshake_failures.fetch_add(1, Relaxed);
-    tracing::debug!(why = failure, "TLS handshake failed");
-    None
 }

@@ -4,6 +4,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 use triad_http::{Body, Fault, Peer, RequestId, Whose, body, forwarding};
 use triad_http1::{Framing, HeadWriter, Method, Name, RequestHead, Version};
+use triad_tls::Shown;
 use triad_web::StaticFiles;
 
 use crate::balance::{HashOn, cookie, fingerprint};
@@ -38,6 +39,7 @@ pub(crate) fn way(
     head: &RequestHead,
     bytes: &[u8],
     peer: &Peer,
+    shown: Option<&Shown>,
     is_check: bool,
 ) -> Way {
     let from_world = entrance != Entrance::Hop;
@@ -48,6 +50,13 @@ pub(crate) fn way(
         let Some(site) = head.host.and_then(|host| live.site(host.of_bytes(bytes))) else {
             return Way::Here(Err(Fault::new(421, Whose::Client, "the request's Host")));
         };
+        if is_misdirected(live, shown, site) {
+            return Way::Here(Err(Fault::new(
+                421,
+                Whose::Client,
+                "the request's Host, by this connection's certificate",
+            )));
+        }
         if let Some(fault) = live.closed.as_ref().and_then(|closed| closed.refusal(peer.address)) {
             return Way::Here(Err(fault));
         }
@@ -56,6 +65,13 @@ pub(crate) fn way(
         }
     }
     Way::Inside { through_balancer: from_world && live.through_balancer }
+}
+
+/// Whether the client saw a certificate that is not for `site` (RFC 9110 section 7.4): it verified another host than the
+/// one that it asks. Where one certificate is for both, it may (RFC 9113 section 9.1.1).
+fn is_misdirected(live: &Live, shown: Option<&Shown>, site: &str) -> bool {
+    let (Some(shown), Some(tls)) = (shown, &live.site_tls) else { return false };
+    !tls.may_answer(shown, site.as_bytes())
 }
 
 /// What a balancer's check gets of an edge that itself passes requests to other servers: whether any of those is up.

@@ -9,6 +9,7 @@ use std::task::Poll;
 use tokio::time::Instant;
 use triad_http::{Body, Fault, Peer, Whose, forwarding};
 use triad_http1::{BodyReader, Framing, Refusal, RequestHead, ResponseHead};
+use triad_tls::Shown;
 
 use crate::accept::Stop;
 use crate::answer::{Entrance, Way, file, key, outgoing, passes_on, way};
@@ -30,6 +31,8 @@ pub(crate) struct Connection {
     pub worker: Arc<Worker>,
     pub entrance: Entrance,
     pub peer: Peer,
+    /// The certificate that the client saw.
+    shown: Option<Arc<Shown>>,
     client: Client,
     live: Arc<Live>,
     record: Record,
@@ -70,12 +73,14 @@ impl Connection {
         worker: Arc<Worker>,
         entrance: Entrance,
         peer: Peer,
+        shown: Option<Arc<Shown>>,
         stream: Stream,
         stop: impl Future<Output = Stop> + Send + 'static,
     ) -> Self {
         Self {
             entrance,
             peer,
+            shown,
             live: worker.shared.live.load_full(),
             record: Record::new(worker.clone(), stream.protocol()),
             head: RequestHead::default(),
@@ -186,7 +191,10 @@ impl Connection {
         self.record.begin(self.live.clone(), &self.peer, &self.head, bytes);
         let way = match self.record.is_check && self.entrance == Entrance::Hop && self.live.passes_on {
             true => passes_on(self.worker.shared.local.is_up() == Some(true)),
-            false => way(self.entrance, &self.live, &self.head, bytes, &self.peer, self.record.is_check),
+            false => {
+                let shown = self.shown.as_deref();
+                way(self.entrance, &self.live, &self.head, bytes, &self.peer, shown, self.record.is_check)
+            }
         };
         let way = match self.too_many() {
             Some(retry_after_s) => Way::Here(Err(Fault::too_many(retry_after_s))),

@@ -135,6 +135,7 @@ mod tests {
             hosts: vec!["www.foobar.com".to_owned()],
             redirect_to_https: false,
             site_certificate: None,
+            site_extras: Default::default(),
             http2: true,
             identity: None,
             hop_from: Vec::new(),

@@ -1,7 +1,7 @@
 //! The edge: listeners, routing, balancing, health checks, connections to backends, and the relay to the database.
 //!
 //! One request's way, file by file: `accept` takes the connection, `forwarder` reads whose it is if somebody passes it
-//! on (`proxy_protocol`), `http2` takes one apart into streams if it is of that kind, `connection` reads heads and sees
+//! on (`proxy_protocol`), `handshake` encrypts it, `http2` takes one apart into streams if it is of that kind, `connection` reads heads and sees
 //! to it that each is answered, `answer` decides where the request goes, `exchange` sends it to a backend that `pool`,
 //! `members` and `balance` pick, whose `slots` it may have to wait for in a `queue`, and `upstream` connects to,
 //! `reply` sends the answer back while `transfer` streams both bodies, `respond` sends answers of our own, `record`
@@ -24,6 +24,7 @@ mod connection;
 mod counters;
 mod exchange;
 mod forwarder;
+mod handshake;
 mod header_rules;
 mod health;
 mod http2;

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use rustls::ClientConfig;
 use tokio_rustls::TlsAcceptor;
 use triad_model::{IpNet, Limits};
-use triad_tls::TlsError;
+use triad_tls::{SiteTls, TlsError};
 use triad_web::StaticFiles;
 
 use crate::answer::Entrance;
@@ -85,7 +85,7 @@ pub(crate) struct Live {
     /// Whether instances are told by a PROXY header who the client is.
     pub announces: bool,
     pub statics: Option<StaticFiles>,
-    pub site_tls: Option<TlsAcceptor>,
+    pub site_tls: Option<SiteTls>,
     pub hop: Hop,
     /// How we speak to other edges.
     pub hop_client: Option<Arc<ClientConfig>>,
@@ -124,7 +124,7 @@ impl Live {
         if !is_host {
             return Err(EdgeError::Host(canonical.to_owned()));
         }
-        let site = plan.site_certificate.as_ref().map(|pair| triad_tls::site_server_config(pair, plan.http2));
+        let site = plan.site_certificate.as_ref().map(|pair| SiteTls::new(pair, &plan.site_extras, plan.http2));
         Ok(Self {
             sites: plan.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
             other_site: OTHER_SITE.into(),
@@ -138,7 +138,7 @@ impl Live {
             announces: plan.local.iter().flat_map(|pool| &pool.backends).any(|it| it.proxy_protocol.is_some()),
             passes_on: plan.local.as_ref().is_some_and(|pool| pool.backends.iter().all(|it| it.target.is_edge())),
             statics: plan.root.as_deref().map(open_root).transpose()?,
-            site_tls: site.transpose()?.map(Into::into),
+            site_tls: site.transpose()?,
             hop: match &plan.identity {
                 Some(identity) => Hop::MutualTls(triad_tls::mutual_server_config(identity)?.into()),
                 None => Hop::Plain(plan.hop_from.clone()),

@@ -8,7 +8,7 @@ use triad_model::{
     Algorithm, Backend, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers, HealthCheck, Hsts,
     INSTANCE_CHECK_MS, INSTANCE_FIRST, IpNet, Limits, Maintenance, ProxyProtocol, Redirect, Role, ServerName,
 };
-use triad_tls::{Identity, KeyPair, internal_name};
+use triad_tls::{Identity, KeyPair, SiteExtras, internal_name};
 
 use crate::min_rate::MinRate;
 
@@ -41,6 +41,8 @@ pub struct EdgeInputs {
     pub identity: Identity,
     /// The site's certificate, on servers that answer over HTTPS.
     pub site_certificate: Option<KeyPair>,
+    /// What is shown there beside it.
+    pub site_extras: SiteExtras,
     /// Where the access log goes.
     pub access_log: Option<PathBuf>,
     /// The text of the design's maintenance page, if it has one.
@@ -58,6 +60,9 @@ pub struct EdgePlan {
     pub redirect_to_https: bool,
     /// What HTTPS answers with.
     pub site_certificate: Option<KeyPair>,
+    /// Certificates beside that one, and what clients must show.
+    #[serde(default, skip_serializing_if = "SiteExtras::is_empty")]
+    pub site_extras: SiteExtras,
     /// Clients may choose HTTP/2 there.
     pub http2: bool,
     /// What the hop between edges is encrypted with; `None`: it is plain.
@@ -278,6 +283,7 @@ impl EdgePlan {
             maintenance: if is_front { maintenance(design, inputs.maintenance_page) } else { Default::default() },
             relay: relay_target(design, server, inputs.database_socket),
             site_certificate: inputs.site_certificate.filter(|_| encrypted),
+            site_extras: inputs.site_extras,
             http2: design.tls.as_ref().is_some_and(|tls| tls.http2),
             identity: encrypted.then_some(inputs.identity),
             access_log: inputs.access_log,

@@ -16,6 +16,7 @@ use triad_model::EdgeReport;
 use crate::accept::{Door, accept};
 use crate::backend::Backend;
 use crate::counters::{self, Counters};
+use crate::handshake::Handshakes;
 use crate::health;
 use crate::live::{EdgeError, Live};
 use crate::plan::{EdgePlan, PoolPlan};
@@ -42,6 +43,7 @@ pub(crate) struct Worker {
     pub number: usize,
     pub shared: Arc<Shared>,
     pub counters: Arc<Counters>,
+    pub handshakes: Handshakes,
     pub retries: RetryBudget,
     /// How long connections wait for another request, once it is decided that the worker ends. Every open connection
     /// holds a receiver.
@@ -198,6 +200,7 @@ impl Worker {
             number,
             shared,
             counters: Arc::default(),
+            handshakes: Handshakes::default(),
             retries: RetryBudget::new(std::time::Instant::now()),
             stop: watch::Sender::new(None),
             end: watch::Sender::new(None),

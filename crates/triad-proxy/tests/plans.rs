@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use triad_model::{
-    App, Backend, Balancer, Certificate, Database, Design, HeaderRules, HealthCheck, Hsts, IpNet, ProxyProtocol,
-    Redirect, Secret, Server, ServerName, Site, Tls, Web,
+    App, Backend, Balancer, Database, Design, HeaderRules, HealthCheck, Hsts, IpNet, ProxyProtocol, Redirect, Secret,
+    Server, ServerName, Site, Tls, Web,
 };
 use triad_proxy::{EdgeInputs, EdgePlan, PoolPlan, listeners};
 use triad_tls::{Identity, KeyPair};
@@ -88,7 +88,7 @@ fn design(servers: Vec<Server>) -> Design {
 
 fn designs() -> Vec<(&'static str, Design)> {
     let three = || vec![server(1, true, true), server(2, false, true), server(3, false, true)];
-    let tls = || Some(Tls { certificate: Certificate::Internal, http2: true, hsts: None });
+    let tls = || Some(Tls::internal());
     let simple = Design {
         web: web(&["srv1"]),
         app: app(&["srv1"]),
@@ -131,6 +131,7 @@ fn inputs(design: &Design, server: &ServerName) -> EdgeInputs {
             certificate_pem: format!("({server})"),
             key_pem: key(),
         },
+        site_extras: Default::default(),
         site_certificate: design
             .fronts()
             .contains(&server)

@@ -10,14 +10,21 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod clients;
+mod inspect;
+mod names;
+mod ocsp;
 mod settings;
+mod site;
 mod tickets;
 
 pub use authority::{Authority, Identity, KeyPair, LEAF_DAYS, days_left, internal_name};
-pub use settings::{
-    ALPN_HTTP1, ALPN_HTTP2, certificate_names, mutual_client_config, mutual_server_config, peer_server,
-    public_client_config, site_server_config,
-};
+pub use clients::{CLIENT_CERTIFICATE_BYTES_MAX, ClientAuthority, ClientRefused, client_cert_field};
+pub use inspect::{Fault, Part, Weight, inspect};
+pub use names::{CertificateNames, certificate_names, peer_server};
+pub use ocsp::OCSP_BYTES_MAX;
+pub use settings::{ALPN_HTTP1, ALPN_HTTP2, mutual_client_config, mutual_server_config, public_client_config};
+pub use site::{NamedPair, Shown, SiteExtras, SiteTls};
 
 /// What can be wrong with keys and certificates.
 #[derive(Debug, thiserror::Error)]
@@ -44,4 +51,7 @@ pub enum TlsError {
     /// The authority cannot be used to verify clients.
     #[error("the authority cannot verify clients: {0}")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
+    /// The authorities of clients, or their lists of revoked certificates, cannot be used.
+    #[error("clients cannot be verified: {0}")]
+    Clients(rustls::server::VerifierBuilderError),
 }

@@ -1,37 +1,19 @@
-//! The TLS configurations Triad uses: one for users, and both ends of the connections between servers.
+//! The TLS configurations between servers, both ends, and that of a client of the site.
 
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::time_provider::DefaultTimeProvider;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use triad_model::{Secret, ServerName};
+use triad_model::Secret;
 
-use crate::authority::server_of_internal_name;
-use crate::tickets::Tickets;
-use crate::{Identity, KeyPair, TlsError};
+use crate::{Identity, TlsError};
 
 /// HTTP/2 as the ends of a connection agree on it (RFC 9113 §3.2).
 pub const ALPN_HTTP2: &[u8] = b"h2";
 /// HTTP/1.1 as the ends of a connection agree on it (RFC 7301 §6).
 pub const ALPN_HTTP1: &[u8] = b"http/1.1";
-
-/// What HTTPS users meet: TLS 1.2 and 1.3, HTTP/1.1 and, if wanted, HTTP/2, session tickets so that a returning client
-/// need not wait, in TLS 1.3 at whichever server has the same certificate.
-pub fn site_server_config(pair: &KeyPair, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
-    let key = key(&pair.key_pem)?;
-    let tickets = Tickets::new(&key, Arc::new(DefaultTimeProvider))?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_single_cert(certificates(&pair.certificate_pem)?, key)?;
-    config.alpn_protocols = [ALPN_HTTP2, ALPN_HTTP1].map(<[u8]>::to_vec).to_vec();
-    config.alpn_protocols.retain(|protocol| http2 || protocol != ALPN_HTTP2);
-    config.ticketer = Arc::new(tickets);
-    Ok(Arc::new(config))
-}
 
 /// The accepting end between servers: TLS 1.3 only, and only for clients that the design's authority signed.
 pub fn mutual_server_config(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
@@ -63,35 +45,11 @@ pub fn public_client_config(authority_pem: &str) -> Result<Arc<ClientConfig>, Tl
     Ok(Arc::new(config))
 }
 
-/// The DNS names that `certificate` is for; none if it cannot be read.
-pub fn certificate_names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    let names = |certificate: &CertificateDer<'_>| {
-        let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-        let names = certificate.subject_alternative_name().ok()??.value.general_names.iter();
-        Some(names.filter_map(dns_name).map(str::to_owned).collect())
-    };
-    names(certificate).unwrap_or_default()
-}
-
-fn dns_name<'n>(name: &'n x509_parser::extensions::GeneralName<'_>) -> Option<&'n str> {
-    match name {
-        x509_parser::extensions::GeneralName::DNSName(name) => Some(name),
-        _ => None,
-    }
-}
-
-/// The server that a peer's verified certificate belongs to.
-pub fn peer_server(certificates: &[CertificateDer<'_>]) -> Option<ServerName> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificates.first()?).ok()?;
-    let names = certificate.subject_alternative_name().ok()??;
-    names.value.general_names.iter().filter_map(dns_name).find_map(server_of_internal_name)
-}
-
 pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn roots(authority_pem: &str) -> Result<RootCertStore, TlsError> {
+pub(crate) fn roots(authority_pem: &str) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(authority_pem)? {
         roots.add(certificate)?;
@@ -99,7 +57,7 @@ fn roots(authority_pem: &str) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let refused = |reason| TlsError::Pem { what: "the certificate", reason };
     let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
@@ -110,7 +68,7 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(chain)
 }
 
-fn key(pem: &Secret) -> Result<PrivateKeyDer<'static>, TlsError> {
+pub(crate) fn key(pem: &Secret) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(pem.expose_secret().as_bytes())
         .map_err(|error| TlsError::Pem { what: "the key", reason: error.to_string() })
 }
@@ -121,8 +79,8 @@ pub(crate) mod tests {
     use rustls::{ClientConnection, Connection, RootCertStore, ServerConnection};
     use triad_model::{Secret, ServerName};
 
-    use super::{mutual_client_config, mutual_server_config, peer_server, public_client_config, site_server_config};
-    use crate::{Authority, KeyPair, TlsError, internal_name};
+    use super::{mutual_client_config, mutual_server_config, public_client_config};
+    use crate::{Authority, KeyPair, SiteExtras, SiteTls, TlsError, internal_name, peer_server};
 
     pub(crate) fn roots_of(authority: &Authority) -> RootCertStore {
         super::roots(authority.certificate_pem()).unwrap()
@@ -185,7 +143,8 @@ pub(crate) mod tests {
         let theirs = Authority::generate("theirs").unwrap();
         let host = "www.example.org";
         let visit = |trusted: &Authority| {
-            let site = site_server_config(&ours.site(&[host.to_owned()]).unwrap(), true).unwrap();
+            let pair = ours.site(&[host.to_owned()]).unwrap();
+            let site = SiteTls::new(&pair, &SiteExtras::default(), true).unwrap().config().clone();
             let user = public_client_config(trusted.certificate_pem()).unwrap();
             let mut client: Connection = ClientConnection::new(user, DnsName::try_from(host).unwrap()).unwrap().into();
             let mut server: Connection = ServerConnection::new(site).unwrap().into();
@@ -200,8 +159,9 @@ pub(crate) mod tests {
         let authority = Authority::generate("test").unwrap();
         let [one, two] = [0, 1].map(|_| authority.site(&["example.org".to_owned()]).unwrap());
         let mixed = KeyPair { certificate_pem: one.certificate_pem, key_pem: two.key_pem };
-        assert!(matches!(site_server_config(&mixed, true), Err(TlsError::Unusable(_))));
+        let site = |pair| SiteTls::new(pair, &SiteExtras::default(), true);
+        assert!(matches!(site(&mixed), Err(TlsError::Unusable(_))));
         let broken = KeyPair { certificate_pem: "x".to_owned(), key_pem: Secret::new("y") };
-        assert!(matches!(site_server_config(&broken, true), Err(TlsError::Pem { .. })));
+        assert!(matches!(site(&broken), Err(TlsError::Pem { .. })));
     }
 }

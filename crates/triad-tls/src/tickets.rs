@@ -1,6 +1,6 @@
 //! Session tickets that every front server of a design understands, and understands again after a restart.
 //!
-//! The servers agree without a word: the keys follow from the site's private key, which each front has and nobody else,
+//! The servers agree without a word: the keys follow from the site's private keys, which each front has and nobody else,
 //! and from the number of the current twelve hours. That is sound for TLS 1.3 only: a session that is taken up there
 //! still exchanges fresh keys, so whoever steals the private key later reads nothing that was recorded. A ticket of
 //! TLS 1.2 *is* the session's key, so those stay with random keys of this process (docs/decisions/0016).
@@ -11,7 +11,6 @@ use std::sync::Arc;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use aws_lc_rs::rand;
-use rustls::pki_types::PrivateKeyDer;
 use rustls::server::ProducesTickets;
 use rustls::time_provider::TimeProvider;
 
@@ -19,15 +18,17 @@ use crate::TlsError;
 
 /// Seconds that a key seals for. Tickets live as long, so one is good for this long at least and twice that at most.
 const PERIOD_S: u64 = 12 * 60 * 60;
-/// Bytes of a session that are sealed, at most; ours have some 120 and the names of host and protocol.
-const SESSION_BYTES_MAX: usize = 1024;
+/// Bytes of a session that are sealed, at most. Ours have some 120, the names of host and protocol, and the chain of a
+/// client that showed one; who has a longer one does a full handshake each time.
+const SESSION_BYTES_MAX: usize = 8 * 1024;
 
 /// A ticket begins with whose it is, of which period, and with what its own key was derived from.
 const NAME_BYTES: usize = 8;
 const PERIOD_BYTES: usize = size_of::<u32>();
 const SEED_BYTES: usize = 16;
+const TAG_BYTES: usize = 16;
 const HEADER_BYTES: usize = NAME_BYTES + PERIOD_BYTES + SEED_BYTES;
-const TICKET_BYTES_MAX: usize = HEADER_BYTES + SESSION_BYTES_MAX + 16;
+const TICKET_BYTES_MAX: usize = HEADER_BYTES + SESSION_BYTES_MAX + TAG_BYTES;
 
 /// What keeps these keys apart from any other use of the same secret.
 const LABEL: &[u8] = b"triad session tickets 1";
@@ -45,8 +46,8 @@ pub(crate) struct Tickets {
 
 impl Tickets {
     /// Of all who have `secret`, at `time`.
-    pub fn new(secret: &PrivateKeyDer<'_>, time: Arc<dyn TimeProvider>) -> Result<Self, TlsError> {
-        let root = Salt::new(HKDF_SHA256, LABEL).extract(secret.secret_der());
+    pub fn new(secret: &[u8], time: Arc<dyn TimeProvider>) -> Result<Self, TlsError> {
+        let root = Salt::new(HKDF_SHA256, LABEL).extract(secret);
         let mut name = [0; NAME_BYTES];
         let derived = root.expand(&[NAME_LABEL], Name).and_then(|okm| okm.fill(&mut name));
         derived.map_err(|_| rustls::Error::General("no keys for session tickets".to_owned()))?;
@@ -68,7 +69,7 @@ impl Tickets {
         if session.len() > SESSION_BYTES_MAX {
             return None;
         }
-        let mut ticket = Vec::with_capacity(TICKET_BYTES_MAX);
+        let mut ticket = Vec::with_capacity(HEADER_BYTES + session.len() + TAG_BYTES);
         ticket.extend_from_slice(&self.name);
         ticket.extend_from_slice(&self.period()?.to_be_bytes());
         let mut seed = [0; SEED_BYTES];
@@ -166,7 +167,7 @@ mod tests {
 
     use super::{PERIOD_S, SESSION_BYTES_MAX, TICKET_BYTES_MAX, Tickets, accepts, is_tls13};
     use crate::settings::tests::{roots_of, shake_hands};
-    use crate::{Authority, KeyPair, site_server_config};
+    use crate::{Authority, KeyPair, SiteExtras, SiteTls};
 
     const HOST: &str = "www.example.org";
 
@@ -183,7 +184,7 @@ mod tests {
     fn tickets(pair: &KeyPair, period: u64) -> (Tickets, Arc<Hands>) {
         let hands = Arc::new(Hands(AtomicU64::new(period * PERIOD_S)));
         let key = PrivateKeyDer::from_pem_slice(pair.key_pem.expose_secret().as_bytes()).unwrap();
-        (Tickets::new(&key, hands.clone()).unwrap(), hands)
+        (Tickets::new(key.secret_der(), hands.clone()).unwrap(), hands)
     }
 
     fn site(authority: &Authority) -> KeyPair {
@@ -192,7 +193,7 @@ mod tests {
 
     /// A front server that has `pair`, in some period.
     fn front(pair: &KeyPair, period: u64) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::clone(&site_server_config(pair, true).unwrap());
+        let mut config = ServerConfig::clone(SiteTls::new(pair, &SiteExtras::default(), true).unwrap().config());
         config.ticketer = Arc::new(tickets(pair, period).0);
         Arc::new(config)
     }

@@ -78,11 +78,14 @@ fn secret_readable(design: &Design, surroundings: &Surroundings) -> Option<Findi
     if files.is_empty() {
         return None;
     }
-    let is_key = matches!(&design.tls, Some(tls) if matches!(tls.certificate, Certificate::Files { .. }));
+    let main = design
+        .tls
+        .as_ref()
+        .is_some_and(|tls| matches!(&tls.certificate, Certificate::Files { key, .. } if files.contains(key)));
     let names = and_list(files.iter().map(|file| file.display()));
     Some(finding(
         Code::SecretReadable,
-        if is_key { "tls.key_file" } else { "site" },
+        if main { "tls.key_file" } else { "tls.certificates" },
         format!("other accounts of this machine can read {names}"),
         "whoever has the key can pretend to be the site, and users cannot tell",
         format!("chmod 600 {}", files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ")),

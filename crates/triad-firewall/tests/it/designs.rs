@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use triad_model::{
-    App, Backend, Balancer, Certificate, Database, Design, Dns, Firewall, HealthCheck, Monitor, Server, ServerName,
-    Site, Tls, Web,
+    App, Backend, Balancer, Database, Design, Dns, Firewall, HealthCheck, Monitor, Server, ServerName, Site, Tls, Web,
 };
 
 /// Every design by the name its goldens carry.
@@ -36,7 +35,7 @@ pub fn secured() -> Design {
         web: Some(Web { servers: names(&["srv2", "srv3"]), root: None }),
         app: Some(app(&["srv2", "srv3"])),
         database: Some(database("srv2", &["srv3"])),
-        tls: Some(Tls { certificate: Certificate::Internal, http2: true, hsts: None }),
+        tls: Some(Tls::internal()),
         firewall: Some(firewall(&["198.51.100.0/24"], 22)),
         monitor: Some(Monitor { metrics_from: vec![] }),
         check: Vec::new(),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep, timeout};
 use triad_http::Peer;
 use triad_http2::Server;
+use triad_tls::Shown;
 
 use crate::accept::Stop;
 use crate::answer::Entrance;
@@ -27,6 +28,7 @@ pub(crate) async fn serve(
     worker: Arc<Worker>,
     entrance: Entrance,
     peer: Peer,
+    shown: Option<Arc<Shown>>,
     stream: Stream,
     stop: impl Future<Output = Stop>,
 ) {
@@ -45,7 +47,8 @@ pub(crate) async fn serve(
                 let Some(stream) = stream else { return };
                 state = state.asked();
                 let Some(stream) = desk.hand_in(Stream::Http2(Box::new(stream))) else { continue };
-                let connection = Connection::new(worker.clone(), entrance, peer.clone(), stream, pending());
+                let (worker, peer, shown) = (worker.clone(), peer.clone(), shown.clone());
+                let connection = Connection::new(worker, entrance, peer, shown, stream, pending());
                 tokio::spawn(attend(desk.clone(), connection));
             }
             open = &mut stop, if state != State::Going => {

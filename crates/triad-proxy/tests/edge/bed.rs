@@ -58,6 +58,7 @@ pub fn plan() -> EdgePlan {
         hosts: vec![HOST.to_owned(), "foobar.com".to_owned()],
         redirect_to_https: false,
         site_certificate: None,
+        site_extras: Default::default(),
         http2: true,
         identity: None,
         hop_from: vec![Ipv4Addr::LOCALHOST.into()],

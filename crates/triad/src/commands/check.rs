@@ -8,7 +8,7 @@ use serde_json::json;
 use triad_check::survival::{self, Prediction};
 use triad_check::{Reported, Surroundings};
 use triad_config::{LoadError, Loaded};
-use triad_model::{Certificate, Severity};
+use triad_model::{Severity, Tls};
 
 use super::Unusable;
 use crate::print;
@@ -41,7 +41,8 @@ enum FailOn {
 
 impl Check {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let loaded = match super::read(self.positional.as_deref().or(self.design.file.as_deref())) {
+        let read = super::read(self.positional.as_deref().or(self.design.file.as_deref()));
+        let loaded = match read.and_then(with_good_certificates) {
             Ok(loaded) => loaded,
             Err(unusable) => {
                 if self.json {
@@ -71,17 +72,20 @@ impl Check {
     }
 }
 
+/// Whether the certificates that the file names are what it says they are.
+fn with_good_certificates(loaded: Loaded) -> Result<Loaded, Unusable> {
+    let mistakes = triad_agent::secrets::mistakes(&loaded.design, &loaded.folder);
+    if mistakes.is_empty() { Ok(loaded) } else { Err(Unusable::Refused(loaded.refused(mistakes))) }
+}
+
 /// What the design's files show beside what is in them. `explain` and `draw` report the same findings.
 pub fn surroundings(loaded: &Loaded) -> Surroundings {
-    let key = loaded.design.tls.as_ref().and_then(|tls| match &tls.certificate {
-        Certificate::Files { key, .. } => Some(key),
-        Certificate::Internal => None,
-    });
+    let keys = loaded.design.tls.iter().flat_map(Tls::key_files);
     let open = |key: &&PathBuf| {
         let metadata = loaded.folder.join(key).metadata();
         metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
     };
-    Surroundings { readable_by_others: key.into_iter().filter(open).cloned().collect() }
+    Surroundings { readable_by_others: keys.filter(open).cloned().collect() }
 }
 
 fn as_json(unusable: &Unusable) -> serde_json::Value {
