@@ -193,3 +193,6 @@ impl ResolvesServerCert for Certificates {
         Some(self.choose(hello.server_name()).key_at(DefaultTimeProvider.current_time()).clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

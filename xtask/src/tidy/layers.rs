@@ -59,7 +59,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("triad-app", &["triad-model"]),
     ("triad-database", &["triad-golden", "triad-model"]),
     ("triad-firewall", &["triad-golden", "triad-model"]),
-    ("triad-tls", &["triad-model"]),
+    ("triad-tls", &["triad-golden", "triad-model"]),
     ("triad-monitor", &["triad-golden", "triad-model"]),
     // What a design survives; its tests read the examples as files.
     ("triad-check", &["triad-config", "triad-golden", "triad-model"]),
