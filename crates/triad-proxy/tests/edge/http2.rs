@@ -91,6 +91,10 @@ pub struct Got {
 }
 
 impl Got {
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

@@ -3,6 +3,7 @@
 mod announcing;
 mod balancing;
 mod bed;
+mod certificates;
 mod forwarding;
 mod http2;
 mod life;

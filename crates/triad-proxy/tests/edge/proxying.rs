@@ -14,7 +14,7 @@ fn local(origin: &Origin) -> (Edge, SocketAddr) {
     edge("http", EdgePlan { local: pool(vec![backend("app-1", origin.address, 1)]), ..plan() })
 }
 
-fn server(name: &str) -> ServerName {
+pub fn server(name: &str) -> ServerName {
     ServerName::new(name).expect("a server's name")
 }
 
