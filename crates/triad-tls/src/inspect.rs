@@ -7,9 +7,9 @@ use x509_parser::certificate::X509Certificate;
 use crate::clients::verifier;
 use crate::names::CertificateNames;
 use crate::ocsp::{Flaw, Response};
-use crate::settings::{certificates, key};
+use crate::settings::certificates;
 use crate::site::{certified, serial};
-use crate::{KeyPair, SiteExtras};
+use crate::{KeyPair, SiteExtras, TlsError};
 
 /// Something wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,15 +97,23 @@ impl Inspection<'_> {
                 );
             }
         };
-        if let Err(error) = key(&pair.key_pem) {
-            self.add(Part::Key, error.to_string(), "write a PEM file with the private key, without a password");
-        } else if let Err(error) = certified(pair) {
-            let what = format!("the key does not belong to the certificate: {error}");
-            self.add(Part::Key, what, "write the key that the certificate was made for");
-        }
+        self.key(pair);
         self.chain(&chain, hosts);
         if let Some(der) = ocsp {
             self.ocsp(&chain, der);
+        }
+    }
+
+    fn key(&mut self, pair: &KeyPair) {
+        match certified(pair) {
+            Ok(_) => {}
+            Err(TlsError::Unusable(rustls::Error::InconsistentKeys(_))) => {
+                let what = "the key does not belong to the certificate".to_owned();
+                self.add(Part::Key, what, "write the key that the certificate was made for");
+            }
+            Err(error) => {
+                self.add(Part::Key, error.to_string(), "write a PEM file with the private key, without a password");
+            }
         }
     }
 
@@ -120,7 +128,11 @@ impl Inspection<'_> {
         self.hosts(&CertificateNames::of(&chain[0]), hosts);
         if parsed.windows(2).any(|pair| pair[0].issuer().as_raw() != pair[1].subject().as_raw()) {
             let what = "the certificates of the chain are not in order: each must be signed by the next".to_owned();
-            self.add(Part::Certificate, what, "write the site's certificate first, then who signed it, and so on");
+            self.add_usable(
+                Part::Certificate,
+                what,
+                "write the site's certificate first, then who signed it, and so on",
+            );
         }
     }
 

@@ -86,3 +86,26 @@ fn the_firewall_is_explained_with_its_rules() {
     assert!(!rules.contains("What it is"), "{rules}");
     assert_eq!(rules.matches("table inet triad {").count(), 3, "{rules}");
 }
+
+/// Certificates are made when the test runs, so only what is wrong with them is the same each time.
+#[test]
+fn certificates_that_are_not_what_the_file_says_are_mistakes_at_their_places() {
+    let authority = triad_tls::Authority::generate("test").expect("an authority");
+    let [main, shop] = ["foobar.com", "www.foobar.com"].map(|name| authority.site(&[name.to_owned()]).expect("a pair"));
+    let folder = simple_with(
+        "\n[tls]\ncertificate = \"files\"\ncertificate_file = \"main.pem\"\nkey_file = \"main.key\"\n\n\
+         [[tls.certificates]]\nhosts = [\"www.foobar.com\"]\ncertificate_file = \"www.pem\"\nkey_file = \"www.key\"\n",
+    );
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    write("main.pem", &main.certificate_pem);
+    write("main.key", main.key_pem.expose_secret());
+    write("www.pem", &shop.certificate_pem);
+    write("www.key", shop.key_pem.expose_secret());
+    let good = triad(folder.path(), &["check"]);
+    assert_ne!(good.status.code(), Some(2), "{}", String::from_utf8_lossy(&good.stderr));
+    write("www.pem", &main.certificate_pem);
+    let wrong = triad(folder.path(), &["check"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let printed = String::from_utf8(wrong.stderr).expect("text");
+    triad_golden::compare("tests/golden/check-certificates.txt", &printed);
+}
