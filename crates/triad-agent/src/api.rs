@@ -10,10 +10,11 @@ use triad_database::DatabasePlan;
 use triad_dns::Zone;
 use triad_model::{
     BackendSetting, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Maintenance, ProcessReport, Rates,
-    Server, ServerName, ServerReport, Verdict,
+    Server, ServerName, ServerReport, State, Verdict,
 };
 use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
+use triad_tls::{Fault, Weight};
 
 use crate::database::DatabaseService;
 use crate::logfile;
@@ -49,7 +50,7 @@ struct Shared {
     rates: Mutex<RateMeter>,
     certificate_pems: Mutex<Vec<String>>,
     /// What is wrong with those that users are shown.
-    certificate_faults: Mutex<Vec<String>>,
+    certificate_faults: Mutex<Vec<(State, String)>>,
     peers: Vec<(Server, Option<Peer>)>,
     commands: mpsc::Sender<Command>,
     /// Of its edge.
@@ -156,9 +157,13 @@ fn certificate_pems(secrets: &Secrets) -> Vec<String> {
     std::iter::once(secrets.identity.certificate_pem.clone()).chain(shown).collect()
 }
 
-fn certificate_faults(secrets: &Secrets, design: &Design) -> Vec<String> {
-    let faults = secrets.faults(design);
-    faults.iter().map(|fault| format!("{}: {}", secrets::key(fault), fault.what)).collect()
+/// What is only left out for a time harms nobody.
+fn certificate_faults(secrets: &Secrets, design: &Design) -> Vec<(State, String)> {
+    let said = |fault: &Fault| {
+        let state = if fault.weight == Weight::LeftOut { State::Healthy } else { State::Degraded };
+        (state, format!("{}: {}", secrets::key(fault), fault.what))
+    };
+    secrets.faults(design).iter().map(said).collect()
 }
 
 /// What edges make ids of; whatever else somebody asks for is not looked for.

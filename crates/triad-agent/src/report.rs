@@ -21,8 +21,8 @@ pub struct Observed {
     pub rates: Option<Rates>,
     /// Days until the first certificate ends.
     pub certificate_days_left: Option<i64>,
-    /// What is wrong with those that users are shown, each a clause.
-    pub certificate_faults: Vec<String>,
+    /// What is wrong with those that users are shown, each a clause, and how that is.
+    pub certificate_faults: Vec<(State, String)>,
     /// Seconds since the agent started.
     pub uptime_s: u64,
 }
@@ -57,8 +57,9 @@ fn role_report(design: &Design, role: Role, observed: &Observed) -> RoleReport {
         Role::Database => database(observed),
     };
     let is_front = role == design.front_role();
-    let (state, detail) = match observed.certificate_faults.first().filter(|_| is_front) {
-        Some(fault) => (state.max(State::Degraded), format!("{detail}; {fault}")),
+    let (state, detail) = match observed.certificate_faults.iter().max_by_key(|(state, _)| *state).filter(|_| is_front)
+    {
+        Some((fault_state, fault)) => (state.max(*fault_state), format!("{detail}; {fault}")),
         None => (state, detail),
     };
     let is_closed = observed.edge.as_ref().is_some_and(|edge| edge.maintenance.is_some());
@@ -277,7 +278,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_certificate_that_ended_is_said_where_users_arrive() {
-        let ended = vec!["tls.certificate_file: the certificate ended on 2026-01-01".to_owned()];
+        let fault = |state, what: &str| (state, format!("tls.certificate_file: the certificate {what}"));
+        let ended = vec![fault(State::Degraded, "ended on 2026-01-01"), fault(State::Healthy, "is old")];
         let told = told(Observed { certificate_faults: ended, ..observed(edge(vec![instance(1, Verdict::Up)])) });
         let text = "degraded\ndns healthy: answers for foobar.com\nweb degraded: serves public; tls.certificate_file: the \
                     certificate ended on 2026-01-01\napp healthy: 1 of 1 instances up";

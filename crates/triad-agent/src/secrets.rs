@@ -71,6 +71,7 @@ pub(crate) fn key(fault: &Fault) -> String {
         Part::Key => "key_file",
         Part::Ocsp => "ocsp_file",
         Part::ClientAuthority => "client_ca_file",
+        Part::ClientCrl => "client_crl_file",
     };
     match fault.of {
         None => format!("tls.{file}"),

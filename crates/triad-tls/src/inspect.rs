@@ -4,7 +4,7 @@ use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
 
-use crate::clients::verifier;
+use crate::clients::{ClientAuthority, verifier};
 use crate::names::CertificateNames;
 use crate::ocsp::{Flaw, Response};
 use crate::settings::certificates;
@@ -48,6 +48,8 @@ pub enum Part {
     Ocsp,
     /// The authorities of clients.
     ClientAuthority,
+    /// The lists of what they took back.
+    ClientCrl,
 }
 
 /// Everything wrong with what a site for `hosts` shows: `main`, if it is known here, and what is beside it.
@@ -63,9 +65,8 @@ pub fn inspect(hosts: &[String], main: Option<&KeyPair>, extras: &SiteExtras) ->
         let hosts: Vec<&String> = named.hosts.iter().collect();
         Inspection { of: Some(number), now_s, faults: &mut faults }.pair(&named.pair, &hosts, named.ocsp.as_deref());
     }
-    if let Some(Err(error)) = extras.clients.as_ref().map(verifier) {
-        let help = "write PEM files: certificates of authorities, and lists of revoked certificates that they signed";
-        Inspection { of: None, now_s, faults: &mut faults }.add(Part::ClientAuthority, error.to_string(), help);
+    if let Some(clients) = &extras.clients {
+        Inspection { of: None, now_s, faults: &mut faults }.clients(clients);
     }
     faults
 }
@@ -101,6 +102,16 @@ impl Inspection<'_> {
         self.chain(&chain, hosts);
         if let Some(der) = ocsp {
             self.ocsp(&chain, der);
+        }
+    }
+
+    fn clients(&mut self, clients: &ClientAuthority) {
+        let without_list = ClientAuthority { crl_pem: None, ..clients.clone() };
+        if let Err(error) = verifier(&without_list) {
+            self.add(Part::ClientAuthority, error.to_string(), "write a PEM file with the authorities' certificates");
+        } else if let Err(error) = verifier(clients) {
+            let help = "write a PEM file with lists of version 2 that have a number and name their signer's key";
+            self.add(Part::ClientCrl, error.to_string(), help);
         }
     }
 

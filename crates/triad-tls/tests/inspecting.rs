@@ -42,6 +42,9 @@ fn what_is_wrong_is_said_of_each_part() {
     let chained = |other: &str| KeyPair { certificate_pem: both.certificate_pem.clone() + other, ..both.clone() };
     let not_pem = KeyPair { certificate_pem: "MIIB".to_owned(), key_pem: Secret::new("MIIB") };
     let clients = ClientAuthority { required: true, authority_pem: String::new(), crl_pem: None };
+    let crl_pem = Some(authority.certificate_pem().to_owned());
+    let listed = ClientAuthority { required: true, authority_pem: authority.certificate_pem().to_owned(), crl_pem };
+    let listing = SiteExtras { clients: Some(listed), ..SiteExtras::default() };
     let asking = SiteExtras { clients: Some(clients), ..SiteExtras::default() };
     let cases = [
         ("for both hosts", said(Some(&both), &plain)),
@@ -58,6 +61,7 @@ fn what_is_wrong_is_said_of_each_part() {
         ("not begun", said(Some(&of_years(2090, 2091)), &plain)),
         ("a response that is none", said(None, &with(site(&authority, &[SHOP]), Some(b"-----BEGIN")))),
         ("no authority of clients", said(Some(&both), &asking)),
+        ("no list of revoked ones", said(Some(&both), &listing)),
     ];
     let printed: String = cases.iter().map(|(name, said)| format!("{name}\n{said}")).collect();
     triad_golden::compare("tests/golden/inspected.txt", &printed);

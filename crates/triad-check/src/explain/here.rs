@@ -259,8 +259,16 @@ fn https(design: &Design) -> Vec<String> {
     let mut lines = vec![
         format!("{fronts} shows the certificate for {}, on port {HTTPS}.", and_list(&design.site.hosts)),
         certificate.to_owned(),
-        format!("Port {HTTP} answers with a redirect to HTTPS."),
     ];
+    lines.extend(tls.certificates.iter().map(|named| {
+        let hosts = and_list(&named.hosts);
+        format!("Who asks for {hosts} is shown another one, from {}.", named.certificate.display())
+    }));
+    lines.extend(tls.clients.as_ref().map(|clients| {
+        let demand = if clients.required { "must" } else { "may" };
+        format!("Clients {demand} show a certificate of their own, signed by {}.", clients.authority.display())
+    }));
+    lines.extend([format!("Port {HTTP} answers with a redirect to HTTPS.")]);
     if design.servers.len() > 1 {
         lines.push("From edge to edge it is mutual TLS 1.3: both sides show a certificate of the design.".to_owned());
     }

@@ -14,7 +14,8 @@ use super::DesignFile;
 ///
 /// Brings up what the file gives to the server: its firewall, database, application, edge and name server, and keeps
 /// them running until SIGTERM. SIGHUP makes it read the file and the certificates again: what can change without a
-/// restart does, and a file that is wrong, or asks for more, changes nothing and is told in the log. Must be root.
+/// restart does, and a file that is wrong, or asks for more, changes nothing and is told in the log. Certificates that
+/// were renewed are noticed without it. Must be root.
 #[derive(Args)]
 pub struct Agent {
     #[command(flatten)]
