@@ -61,7 +61,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (handle, mut commands) = Handle::new(&setup, firewall, database.as_ref(), &apps, edge.as_ref(), dns.as_ref())?;
     let mut doors = doors.serve(handle.clone())?;
     let logs = tokio::task::spawn_local(look_after_logs(setup.logs.clone()));
-    let renewal = Renewal::new(setup.shown_files());
+    let renewal = Renewal::new(setup.secrets.looks.clone());
     let mut running = Running { setup, database, apps, edge, dns, handle, settings: Vec::new(), maintenance, renewal };
     let mut looks = tokio::time::interval(renewal::LOOK_EVERY);
     loop {

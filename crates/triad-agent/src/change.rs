@@ -40,8 +40,8 @@ impl Running {
         self.change(&design, &secrets).await?;
         self.handle.adopt(&design, &secrets);
         self.setup.design = design;
+        self.renewal = Renewal::new(secrets.looks.clone());
         self.setup.secrets = secrets;
-        self.renewal = Renewal::new(self.setup.shown_files());
         Ok(())
     }
 

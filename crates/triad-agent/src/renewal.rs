@@ -39,9 +39,9 @@ pub(crate) struct Renewal {
 }
 
 impl Renewal {
-    /// They are about to be read, and look like `now`.
-    pub fn new(now: Stamps) -> Self {
-        Self { seen: now.clone(), read: now }
+    /// They were read when they looked like `read`.
+    pub fn new(read: Stamps) -> Self {
+        Self { seen: read.clone(), read }
     }
 
     /// Whether to read them, which look like `now`. It counts as read then, so that what cannot be used is tried once.

@@ -15,6 +15,8 @@ use triad_tls::{
     Authority, ClientAuthority, Fault, Identity, KeyPair, NamedPair, OCSP_BYTES_MAX, Part, SiteExtras, Weight,
 };
 
+use crate::renewal::Stamps;
+
 const AUTHORITY: &str = "authority";
 const IDENTITY: &str = "server";
 const SITE: &str = "site";
@@ -32,6 +34,8 @@ pub struct Secrets {
     pub extras: SiteExtras,
     /// The database's accounts.
     pub passwords: Option<Passwords>,
+    /// How the files of what users are shown looked before they were read.
+    pub(crate) looks: Stamps,
 }
 
 impl Secrets {
@@ -130,6 +134,7 @@ pub fn provision(
 
 /// Reads `server`'s secrets from `folder`; certificate files that the design names are read from its own folder.
 pub fn read(design: &Design, design_folder: &Path, server: &ServerName, folder: &Path) -> anyhow::Result<Secrets> {
+    let looks = Stamps::of(&shown_files(design, design_folder, server, folder));
     let pair = read_pair(folder, IDENTITY)?;
     let identity = Identity {
         authority_pem: read_text(&folder.join(format!("{AUTHORITY}.pem")))?,
@@ -145,11 +150,11 @@ pub fn read(design: &Design, design_folder: &Path, server: &ServerName, folder: 
     };
     let extras = tls.map(|tls| read_extras(tls, design_folder)).transpose()?.unwrap_or_default();
     let passwords = needs_passwords(design, server).then(|| Passwords::read(folder)).transpose()?;
-    Ok(Secrets { identity, site, extras, passwords })
+    Ok(Secrets { identity, site, extras, passwords, looks })
 }
 
 /// The files of all that `server` shows to users.
-pub fn shown_files(design: &Design, design_folder: &Path, server: &ServerName, folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn shown_files(design: &Design, design_folder: &Path, server: &ServerName, folder: &Path) -> Vec<PathBuf> {
     let is_front = design.fronts().contains(&server);
     let Some(tls) = design.tls.as_ref().filter(|_| is_front) else { return Vec::new() };
     let ours = ["pem", "key"].map(|end| folder.join(format!("{SITE}.{end}")));
@@ -249,4 +254,74 @@ fn read_text(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| {
         format!("cannot read {}; `triad secrets` makes a folder for each server, to be copied there", path.display())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use triad_model::{Design, NamedCertificate, ServerName, Tls};
+    use triad_tls::{Authority, KeyPair};
+
+    use super::{mistakes, provision, read};
+    use crate::renewal::Renewal;
+    use crate::report::tests::design as plain_design;
+
+    /// The certificate of one host in files, that of the others from our own authority.
+    fn design() -> Design {
+        let shop = NamedCertificate {
+            hosts: vec!["shop.foobar.com".to_owned()],
+            certificate: PathBuf::from("shop.pem"),
+            key: PathBuf::from("shop.key"),
+            ocsp: None,
+        };
+        let mut design = plain_design();
+        design.site.hosts.push("shop.foobar.com".to_owned());
+        design.tls = Some(Tls { certificates: vec![shop], ..Tls::internal() });
+        design
+    }
+
+    fn write(folder: &Path, pair: &KeyPair) {
+        fs::write(folder.join("shop.pem"), &pair.certificate_pem).expect("a file");
+        fs::write(folder.join("shop.key"), pair.key_pem.expose_secret()).expect("a file");
+    }
+
+    #[test]
+    fn what_was_renewed_by_half_is_refused_and_what_was_renewed_is_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (design, server) = (design(), ServerName::new("srv1").expect("a name"));
+        let secrets = folder.path().join("secrets");
+        provision(&design, &folder.path().join("authority"), |_| secrets.clone()).expect("secrets");
+        let authority = Authority::generate("test").expect("an authority");
+        let [old, new] = [0, 1].map(|_| authority.site(&["shop.foobar.com".to_owned()]).expect("a pair"));
+        let read = || read(&design, folder.path(), &server, &secrets).expect("they are there");
+        write(folder.path(), &old);
+        let before = read();
+        before.check(&design).expect("usable");
+        let mut renewal = Renewal::new(before.looks.clone());
+        write(folder.path(), &KeyPair { key_pem: old.key_pem.clone(), ..new.clone() });
+        let half = read().check(&design).expect_err("half").to_string();
+        assert!(half.starts_with("tls.certificates.0.key_file: the key does not belong to the certificate"), "{half}");
+        assert_eq!(mistakes(&design, folder.path()).len(), 1, "the same before anything is started");
+        write(folder.path(), &new);
+        let after = read();
+        after.check(&design).expect("usable");
+        assert_eq!(after.extras.named[0].pair, new);
+        assert!(!renewal.is_due(after.looks.clone()) && renewal.is_due(after.looks));
+    }
+
+    /// A host that was added since our own certificate was made must not keep the site from starting.
+    #[test]
+    fn a_host_that_our_own_certificate_does_not_know_is_said_and_served() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (mut design, server) = (design(), ServerName::new("srv1").expect("a name"));
+        design.tls = Some(Tls::internal());
+        provision(&design, &folder.path().join("authority"), |_| folder.path().to_owned()).expect("secrets");
+        design.site.hosts.push("new.foobar.com".to_owned());
+        let secrets = read(&design, folder.path(), &server, folder.path()).expect("they are there");
+        secrets.check(&design).expect("usable");
+        let faults = secrets.faults(&design);
+        assert!(faults.len() == 1 && faults[0].what.ends_with("it is not for new.foobar.com"), "{faults:?}");
+    }
 }
