@@ -184,11 +184,7 @@ fn any_server(index: usize, name: &ServerName, six: bool) -> Server {
 
 fn any_balancer(servers: Vec<ServerName>, backends: Vec<ServerName>) -> Balancer {
     let backend = |(index, server)| Backend { server, weight: 256, backup: index % 3 == 1, max_connections: 0 };
-    Balancer::new(
-        servers,
-        backends.into_iter().enumerate().map(backend).collect(),
-        HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 },
-    )
+    Balancer::new(servers, backends.into_iter().enumerate().map(backend).collect(), HealthCheck::new("/up", 500, 500))
 }
 
 fn any_app(servers: Vec<ServerName>) -> App {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
-use triad_model::{Algorithm, Code, ProxyProtocol, RedirectSource, RedirectTarget};
+use triad_model::{Algorithm, CheckKind, Code, ProxyProtocol, RedirectSource, RedirectTarget, Statuses};
 
 use crate::table::{Field, Table};
 
@@ -88,8 +88,13 @@ impl Backend {
 
 /// `health = { … }` of `[balancer]`
 pub(crate) struct HealthCheck {
+    pub(crate) kind: Field<CheckKind>,
     pub(crate) path: Field<String>,
+    pub(crate) status: Field<Statuses>,
+    pub(crate) body: Field<String>,
     pub(crate) interval_ms: u32,
+    /// 0 where it is not given, which no value is.
+    pub(crate) fast_interval_ms: Spanned<u32>,
     pub(crate) timeout_ms: u32,
     pub(crate) rise: u32,
     pub(crate) fall: u32,
@@ -288,8 +293,12 @@ impl Backend {
 impl HealthCheck {
     fn read(table: &Table<'_>) -> Self {
         Self {
+            kind: table.parsed("type"),
             path: table.parsed("path"),
+            status: table.parsed("status"),
+            body: table.parsed("body"),
             interval_ms: table.integer("interval_ms"),
+            fast_interval_ms: Spanned::new(table.place("fast_interval_ms"), table.integer("fast_interval_ms")),
             timeout_ms: table.integer("timeout_ms"),
             rise: table.integer("rise"),
             fall: table.integer("fall"),

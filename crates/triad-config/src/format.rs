@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::path::{Component, Path};
 
 use triad_model::{
-    HEADER_VALUE_BYTES_MAX, IpNet, RedirectSource, RedirectTarget, ServerName, is_header_value, reserved_header,
+    HEADER_VALUE_BYTES_MAX, IpNet, RedirectSource, RedirectTarget, ServerName, Statuses, is_header_value,
+    reserved_header,
 };
 
 /// The form of a string.
@@ -26,6 +27,10 @@ pub(crate) enum Format {
     Folder,
     /// The path of a URL.
     UrlPath,
+    /// Statuses that pass a check.
+    Statuses,
+    /// A part of a text that is looked for.
+    Excerpt,
     /// A name of a header or cookie.
     Token,
     /// A name of a header field that rules can name.
@@ -67,6 +72,8 @@ const DOMAIN_LENGTH_MAX: usize = HOST_LENGTH_MAX - 4;
 const LABEL_LENGTH_MAX: usize = 63;
 /// Longest name of a header or cookie.
 const TOKEN_LENGTH_MAX: usize = 64;
+/// Longest text that is looked for in an answer, in bytes.
+const EXCERPT_BYTES_MAX: usize = 256;
 /// Longest identifier; MariaDB allows 64 for a schema and 80 for an account.
 pub(crate) const IDENTIFIER_LENGTH_MAX: usize = 32;
 
@@ -89,6 +96,8 @@ impl Format {
             Format::Path => check_path(text),
             Format::Folder => check_folder(text),
             Format::UrlPath => check_url_path(text),
+            Format::Statuses => check_statuses(text),
+            Format::Excerpt => check_excerpt(text),
             Format::Token => check_token(text),
             Format::FieldName => check_field_name(text),
             Format::FieldValue => check_field_value(text),
@@ -112,6 +121,8 @@ impl Format {
             Format::Network => "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
             Format::Path | Format::Folder => "^[^/]",
             Format::UrlPath => "^/[!-~]*$",
+            Format::Statuses => "^[0-9x, -]+$",
+            Format::Excerpt => "^[^\\u0000-\\u001f\\u007f]+$",
             Format::Token | Format::FieldName => "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$",
             Format::FieldValue => "^[!-~]([\\t -~]*[!-~])?$",
             Format::RedirectSource => "^[a-z0-9.-]*/[!-~]*$",
@@ -133,6 +144,8 @@ impl Format {
             Format::Path => "path",
             Format::Folder => "folder",
             Format::UrlPath => "URL path",
+            Format::Statuses => "list of statuses",
+            Format::Excerpt => "text",
             Format::Token => "name of a header or cookie",
             Format::FieldName => "header field name",
             Format::FieldValue => "header field value",
@@ -336,6 +349,27 @@ fn check_redirect_target(text: &str) -> Result<(), Fault> {
     let why = text.parse::<RedirectTarget>().map(drop);
     let help = "write a path, or a URL with its path: \"/new\", \"https://www.foobar.com/*\"";
     why.map_err(|why| Fault::new(format!("{text:?} {why}"), help))
+}
+
+fn check_statuses(text: &str) -> Result<(), Fault> {
+    text.parse::<Statuses>().map(drop).map_err(|_| {
+        let most = Statuses::LISTED_MAX;
+        let help = format!("write up to {most} statuses from 200 to 599, or ranges: \"200-399\", \"200,204\", \"2xx\"");
+        Fault::new(format!("{text:?} does not say which statuses"), help)
+    })
+}
+
+fn check_excerpt(text: &str) -> Result<(), Fault> {
+    let why = if text.is_empty() {
+        "the text is empty: it stands in every answer".to_owned()
+    } else if text.len() > EXCERPT_BYTES_MAX {
+        format!("the text is longer than {EXCERPT_BYTES_MAX} bytes")
+    } else if text.contains(char::is_control) {
+        "the text has line breaks or other control characters".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(why, "write a short text from one line of the answer: \"all is well\""))
 }
 
 fn check_command(text: &str) -> Result<(), Fault> {

@@ -11,6 +11,9 @@ const QUEUE_TIMEOUT_MS_MAX: i64 = 20_000;
 /// More requests in flight than any backend takes.
 const MAX_CONNECTIONS_MAX: i64 = 1_000_000;
 
+/// The shortest time between two checks of one backend, in milliseconds.
+pub(crate) const CHECK_INTERVAL_MS_MIN: u32 = 50;
+
 /// The file's format; `schema = 1` in the file.
 pub(crate) const SCHEMA: i64 = 1;
 
@@ -358,18 +361,49 @@ static BACKEND: &[Key] = &[
 
 static HEALTH: &[Key] = &[
     default(
+        "type",
+        Kind::Choice { now: &["http", "tcp"], later: &[] },
+        Presence::Text("http"),
+        "\"tcp\"",
+        "What a check asks: `http`: a request that must be answered; `tcp`: a connection, with its TLS handshake where \
+         servers speak TLS to each other. The same is asked of instances of the application.",
+    ),
+    default(
         "path",
         Kind::Text(Format::UrlPath),
         Presence::Derived("`app.health`, or `/` without `[app]`"),
         "\"/up\"",
-        "Path that must answer with a status below 400.",
+        "Path that must answer.",
+    ),
+    default(
+        "status",
+        Kind::Text(Format::Statuses),
+        Presence::Derived("`\"200-399\"`"),
+        "\"200,204\"",
+        "Statuses that pass, up to 16 of `200`, `2xx` and `200-399`, joined by commas. They hold for instances of the \
+         application as well, where `path` is `app.health`; the same is true of `body`.",
+    ),
+    optional(
+        "body",
+        Kind::Text(Format::Excerpt),
+        "\"all is well\"",
+        "Text that must stand in the first 16 KiB of the answer's body; letters count as they are written.",
     ),
     default(
         "interval_ms",
-        Kind::Integer { min: 50, max: 60_000 },
+        Kind::Integer { min: CHECK_INTERVAL_MS_MIN as i64, max: 60_000 },
         Presence::Integer(500),
         "500",
-        "Time between two checks of one backend, in milliseconds.",
+        "Time between two checks of one backend, in milliseconds; each is up to a tenth shorter, so that many balancers \
+         do not ask at one time.",
+    ),
+    default(
+        "fast_interval_ms",
+        Kind::Integer { min: CHECK_INTERVAL_MS_MIN as i64, max: 60_000 },
+        Presence::Derived("a fifth of `interval_ms`, at least 50"),
+        "100",
+        "The same from the first failure of a backend that is up, or success of one that is down, until `fall` or \
+         `rise` has decided, in milliseconds.",
     ),
     default(
         "timeout_ms",

@@ -3,14 +3,18 @@
 use toml::Spanned;
 use triad_model::{
     Allowed, App, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall, HeaderRules,
-    Headers, HealthCheck, Hsts, IpNet, Limits, Monitor, NamedCertificate, Redirect, Server, ServerName, Site, Tls, Web,
+    Headers, HealthCheck, Hsts, IpNet, Limits, Monitor, NamedCertificate, Redirect, Server, ServerName, Site, Statuses,
+    Tls, Web,
 };
 
 use crate::file;
 use crate::file::File;
 use crate::format::{IDENTIFIER_LENGTH_MAX, network};
+use crate::keys::CHECK_INTERVAL_MS_MIN;
 use crate::table::Field;
 
+/// While answers contradict the verdict, checks come so many times as often, but not faster than one can ask for.
+const FASTER: u32 = 5;
 /// The path balancers ask without an application.
 const HEALTH_PATH_WITHOUT_APP: &str = "/";
 
@@ -119,7 +123,21 @@ fn health(health: &file::HealthCheck, file: &File) -> Option<HealthCheck> {
         (path, _) => path.value()?.clone(),
     };
     let file::HealthCheck { interval_ms, timeout_ms, rise, fall, .. } = *health;
-    Some(HealthCheck { path, interval_ms, timeout_ms, rise, fall })
+    let fast_interval_ms = match *health.fast_interval_ms.get_ref() {
+        0 => (interval_ms / FASTER).max(CHECK_INTERVAL_MS_MIN),
+        given => given,
+    };
+    Some(HealthCheck {
+        kind: *health.kind.value()?,
+        status: if health.status.is_absent() { Statuses::default() } else { health.status.value()?.clone() },
+        body: if health.body.is_absent() { None } else { Some(health.body.value()?.clone()) },
+        path,
+        interval_ms,
+        fast_interval_ms,
+        timeout_ms,
+        rise,
+        fall,
+    })
 }
 
 fn web(web: &file::Web) -> Option<Web> {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use toml::Spanned;
-use triad_model::{AGENT, Algorithm, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
+use triad_model::{AGENT, Algorithm, CheckKind, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
 
 use crate::certificates;
 use crate::file::{Backend, Database, File, Server, Servers};
@@ -36,6 +36,7 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
     check_algorithm(file, mistakes);
     check_first(file, mistakes);
     check_panic(file, mistakes);
+    check_health(file, mistakes);
     check_forwarders(file, mistakes);
     check_limits(file, mistakes);
     requests::check(file, mistakes);
@@ -353,6 +354,32 @@ fn check_first(file: &File, mistakes: &mut Mistakes<'_>) {
             "balancer.algorithm",
             format!("algorithm = \"first\" goes on to the next backend when one is full, and {name} never is"),
             format!("write backends = {{ {name} = {{ max_connections = 100 }}, … }}, or mode = \"active-passive\""),
+        );
+    }
+}
+
+/// A connection has neither a path nor an answer.
+fn check_health(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(health) = file.balancer.as_ref().map(|balancer| &balancer.health) else { return };
+    if health.kind.value() == Some(&CheckKind::Tcp) {
+        let given = [
+            ("path", health.path.given().map(Spanned::span)),
+            ("status", health.status.given().map(Spanned::span)),
+            ("body", health.body.given().map(Spanned::span)),
+        ];
+        for (name, place) in given {
+            let Some(place) = place else { continue };
+            let what = format!("`{name}` has no effect with type = \"tcp\", which asks for nothing but a connection");
+            mistakes.add(place, format!("balancer.health.{name}"), what, "write type = \"http\", or remove it");
+        }
+    }
+    let (fast, interval_ms) = (&health.fast_interval_ms, health.interval_ms);
+    if *fast.get_ref() > interval_ms && interval_ms > 0 {
+        mistakes.add(
+            fast.span(),
+            "balancer.health.fast_interval_ms",
+            format!("{} is slower than interval_ms = {interval_ms}", fast.get_ref()),
+            format!("write at most {interval_ms}, or remove it for a fifth of that"),
         );
     }
 }

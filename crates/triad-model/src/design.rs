@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Allowed, Headers, IpNet, Redirect};
+use crate::{Allowed, Headers, HealthCheck, IpNet, Redirect};
 
 /// A design, resolved: every default filled in, every name checked. `triad-config` makes it from `triad.toml`;
 /// whoever holds one may rely on what [`Design`]'s methods say without checking again.
@@ -283,21 +283,6 @@ pub struct Backend {
 impl Backend {
     /// The largest weight, HAProxy's too.
     pub const WEIGHT_MAX: u16 = 256;
-}
-
-/// How often something is asked whether it lives, and how many answers change our mind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HealthCheck {
-    /// Path that must answer with a status below 400.
-    pub path: String,
-    /// Time between two checks of one backend, in milliseconds.
-    pub interval_ms: u32,
-    /// Time after which a check has failed, in milliseconds.
-    pub timeout_ms: u32,
-    /// Successes in a row that bring a backend back.
-    pub rise: u32,
-    /// Failures in a row that take it out.
-    pub fall: u32,
 }
 
 /// The web server: static files.

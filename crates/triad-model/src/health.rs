@@ -43,6 +43,11 @@ impl Health {
         self.verdict
     }
 
+    /// Whether what was read last speaks against the verdict: more readings are wanted soon.
+    pub fn is_contradicted(&self) -> bool {
+        self.against > 0
+    }
+
     /// Takes one reading; returns the new verdict when it changed.
     pub fn take(&mut self, reading: Reading) -> Option<Verdict> {
         let (needed, other) = match (self.verdict, reading) {

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod design;
 mod finding;
 mod flow;
@@ -18,10 +19,10 @@ mod secret;
 mod setting;
 mod times;
 
+pub use check::{CheckKind, HealthCheck, InvalidStatuses, Statuses};
 pub use design::{
-    Algorithm, App, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall, HealthCheck,
-    Hsts, InvalidServerName, Limits, Monitor, NamedCertificate, ProxyProtocol, Role, Server, ServerName, Site, Tls,
-    Web,
+    Algorithm, App, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall, Hsts,
+    InvalidServerName, Limits, Monitor, NamedCertificate, ProxyProtocol, Role, Server, ServerName, Site, Tls, Web,
 };
 pub use finding::{Allowed, Code, Finding, Severity, UnknownCode};
 pub use flow::{Flow, Origin, Protocol, flows};

@@ -46,8 +46,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         .iter()
         .enumerate()
         .map(|(index, origin)| BackendPlan::new(format!("origin-{index}"), Target::Instance(*origin)));
-    let check =
-        HealthCheck { path: "/".to_owned(), interval_ms: CHECK_INTERVAL_MS, timeout_ms: 1000, rise: 2, fall: 2 };
+    let check = HealthCheck::new("/", CHECK_INTERVAL_MS, 1000);
     Ok(EdgePlan {
         // The load generators ask for the address.
         hosts: vec![args.listen.ip().to_string()],

@@ -125,6 +125,11 @@ impl Backend {
         lock(&self.opinion).health.is_some()
     }
 
+    /// Whether the last reading speaks against what is believed, so that the next one is wanted soon.
+    pub fn is_contradicted(&self) -> bool {
+        lock(&self.opinion).health.as_ref().is_some_and(Health::is_contradicted)
+    }
+
     /// Takes what an operator said, and the time it has to come back.
     pub fn set(&self, setting: Option<&BackendSetting>, slow_start_ms: u32, max_fails: u32) {
         self.max_fails.store(max_fails, Relaxed);

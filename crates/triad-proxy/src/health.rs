@@ -1,38 +1,41 @@
 //! Active health checks: one task per backend on a thread of its own, so that busy workers cannot make a healthy
 //! backend look dead, and each backend is asked once per process.
 //!
-//! A dead link is seen within interval + fall × timeout: 1.5 s with 500 ms, 500 ms and 2.
+//! A dead link is seen within [`triad_model::HealthCheck::silence_ms`]: 1.5 s with 500 ms, 500 ms and 2.
 
-use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::time::{MissedTickBehavior, interval, timeout};
-use triad_http::forwarding;
-use triad_http1::{HeadWriter, ResponseHead};
-use triad_model::{CHECK_USER_AGENT, Reading, Verdict};
+use tokio::time::{Instant, sleep_until, timeout};
+use triad_model::{Reading, Verdict};
 
 use crate::backend::{Backend, RAMP_STEPS};
+use crate::balance::spread;
 use crate::plan::Target;
 use crate::pool::Pool;
+use crate::probe::probe;
 use crate::serve::Shared;
-use crate::stream::Buffer;
-use crate::upstream::preface;
 
 /// Time between two looks at this server's own pool, which costs nothing.
 const OWN_POOL_INTERVAL: Duration = Duration::from_millis(20);
+/// The time between two checks is shorter by up to one such part, so that many balancers do not ask at one time. Never
+/// longer: what is said of the time to see a dead server stays true.
+const JITTER_ONE_IN: u64 = 10;
 
 /// Checks `backend` of `pool` until nobody uses it any more. `first` is dropped after the first reading.
 pub(crate) async fn check(backend: Weak<Backend>, pool: Arc<Pool>, shared: Arc<Shared>, first: mpsc::Sender<()>) {
     let mut first = Some(first);
-    let Some(mut ticks) = backend.upgrade().map(|backend| interval(interval_of(&backend))) else { return };
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut random = RandomState::new().hash_one(());
+    let mut next = Instant::now();
     let mut was_left_out = false;
     loop {
-        ticks.tick().await;
+        sleep_until(next).await;
         let Some(backend) = backend.upgrade() else { return };
+        random = spread(random);
+        let asked_at = Instant::now();
+        next = asked_at + gap(&backend, random);
         backend.prune();
         if !backend.is_checked_further() {
             first.take();
@@ -48,15 +51,19 @@ pub(crate) async fn check(backend: Weak<Backend>, pool: Arc<Pool>, shared: Arc<S
             announce(&backend, &pool, verdict, &why);
             pool.refresh();
         }
+        // What was read may call for a sooner one; one that took longer than that is followed at once.
+        next = asked_at + gap(&backend, random);
         first.take();
     }
 }
 
-fn interval_of(backend: &Backend) -> Duration {
-    match backend.plan.target {
-        Target::ThisServer => OWN_POOL_INTERVAL,
-        _ => Duration::from_millis(backend.check.interval_ms.max(1).into()),
+/// Time from one check to the next.
+fn gap(backend: &Backend, random: u64) -> Duration {
+    if backend.plan.target == Target::ThisServer {
+        return OWN_POOL_INTERVAL;
     }
+    let longest_us = u64::from(backend.check.gap_ms(backend.is_contradicted()).max(1)) * 1000;
+    Duration::from_micros(longest_us - random % (longest_us / JITTER_ONE_IN + 1))
 }
 
 fn announce(backend: &Backend, pool: &Pool, verdict: Verdict, why: &str) {
@@ -76,43 +83,11 @@ async fn read(backend: &Backend, shared: &Shared) -> Option<(Reading, String)> {
         });
     }
     let limit = Duration::from_millis(backend.check.timeout_ms.into());
-    let outcome = timeout(limit, ask(backend, shared)).await;
-    Some(match outcome {
-        Ok(Ok(status)) if status < 400 => (Reading::Pass, format!("answered {status}")),
-        Ok(Ok(status)) => (Reading::Fail, format!("answered {status}")),
-        Ok(Err(error)) => (Reading::Fail, error),
+    Some(match timeout(limit, probe(backend, shared)).await {
+        Ok(Ok(said)) => (Reading::Pass, said),
+        Ok(Err(why)) => (Reading::Fail, why),
         Err(_elapsed) => (Reading::Fail, format!("no answer within {} ms", limit.as_millis())),
     })
-}
-
-/// Asks over a new connection, the way a request would go.
-async fn ask(backend: &Backend, shared: &Shared) -> Result<u16, String> {
-    let mut stream = shared.dialer.open(&backend.plan.target).await?;
-    let host = shared.live.load().canonical_host.clone();
-    let mut question = preface(&backend.plan, None);
-    let mut writer = HeadWriter::request(&mut question, b"GET", &[backend.check.path.as_bytes()]);
-    writer.field("host", &[host.as_bytes()]);
-    writer.field("user-agent", &[CHECK_USER_AGENT.as_bytes()]);
-    writer.field(forwarding::X_FORWARDED_PROTO, &[b"https"]);
-    writer.field("connection", &[b"close"]);
-    writer.finish();
-    stream.write_all(&question).await.map_err(|error| error.to_string())?;
-    let mut head = ResponseHead::default();
-    let mut answer = Buffer::default();
-    loop {
-        let read = poll_fn(|context| answer.poll_fill(&mut stream, context)).await;
-        if read.map_err(|error| error.to_string())? == 0 {
-            return Err("the connection was closed".to_owned());
-        }
-        while let Some(length) =
-            head.parse(answer.bytes()).map_err(|refusal| format!("answered with {}", refusal.clause))?
-        {
-            if !head.is_interim() {
-                return Ok(head.status);
-            }
-            answer.consume(length);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -124,8 +99,9 @@ mod tests {
     use tokio::time::Instant;
     use triad_model::{HealthCheck, Reading};
 
-    use super::check;
+    use super::{check, gap};
     use crate::backend::Backend;
+    use crate::balance::spread;
     use crate::live::Live;
     use crate::plan::{BackendPlan, EdgePlan, Target};
     use crate::serve::Shared;
@@ -159,7 +135,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_backend_is_out_after_fall_time_outs() {
-        let check_plan = HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 };
+        let check_plan = HealthCheck::new("/up", 500, 500);
         // The kernel accepts for it; it never answers.
         let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let target = Target::Plain(silent.local_addr().expect("bound"));
@@ -174,5 +150,30 @@ mod tests {
         // On the paused clock: two time-outs, one right after the other; what went before is at most one interval.
         assert_eq!(start.elapsed().as_millis(), Duration::from_secs(1).as_millis());
         assert_eq!(backend.report("balancer").why, "no answer within 500 ms");
+    }
+
+    #[test]
+    fn checks_come_sooner_while_one_contradicts_and_never_later_than_said() {
+        let plan = BackendPlan::new("srv2", Target::Instance(([127, 0, 0, 1], 1).into()));
+        let check = HealthCheck { fast_interval_ms: 100, ..HealthCheck::new("/up", 500, 500) };
+        let backend = Backend::new(plan, check, 1, Arc::default());
+        // From the shortest to the longest, in hundredths of `longest`.
+        let gaps = |backend: &Backend, longest_ms: u64| {
+            let part = |turn| gap(backend, spread(turn)).as_micros() as u64 / (10 * longest_ms);
+            let all: Vec<u64> = (0..1000).map(part).collect();
+            assert!(all.iter().all(|part| (90..=100).contains(part)), "{all:?}");
+            assert!(all.contains(&90) && all.contains(&99), "they differ: {all:?}");
+        };
+        backend.take(Reading::Pass, String::new());
+        gaps(&backend, 500);
+        backend.take(Reading::Fail, String::new());
+        // Going down.
+        gaps(&backend, 100);
+        backend.take(Reading::Fail, String::new());
+        // Down.
+        gaps(&backend, 500);
+        backend.take(Reading::Pass, String::new());
+        // Coming up.
+        gaps(&backend, 100);
     }
 }

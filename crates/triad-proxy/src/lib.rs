@@ -37,6 +37,7 @@ mod min_rate;
 mod outlier;
 pub mod plan;
 mod pool;
+mod probe;
 mod progress;
 mod proxy_protocol;
 mod queue;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use triad_model::{
     Algorithm, Backend, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers, HealthCheck, Hsts,
-    INSTANCE_CHECK_MS, INSTANCE_FIRST, IpNet, Limits, Maintenance, ProxyProtocol, Redirect, Role, ServerName,
+    INSTANCE_FIRST, IpNet, Limits, Maintenance, ProxyProtocol, Redirect, Role, ServerName,
 };
 use triad_tls::{Identity, KeyPair, SiteExtras, internal_name};
 
@@ -229,12 +229,6 @@ pub enum RelayTarget {
     Unix(PathBuf),
 }
 
-/// How application instances are checked; counts are the balancer's.
-fn instance_check(path: &str, balancer: Option<&HealthCheck>) -> HealthCheck {
-    let (rise, fall) = balancer.map_or((2, 2), |check| (check.rise, check.fall));
-    HealthCheck { path: path.to_owned(), interval_ms: INSTANCE_CHECK_MS, timeout_ms: INSTANCE_CHECK_MS, rise, fall }
-}
-
 /// The sockets `server`'s edge needs.
 pub fn listeners(design: &Design, server: &ServerName) -> Vec<ListenerSpec> {
     let mut specs = Vec::new();
@@ -341,7 +335,7 @@ fn balancer_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
 fn local_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
     let app = design.app.as_ref()?;
     let balancer_check = design.balancer.as_ref().map(|balancer| &balancer.health);
-    let check = instance_check(&app.health, balancer_check);
+    let check = HealthCheck::of_instances(app, balancer_check);
     let pool = |backends| {
         let pool = PoolPlan::new(backends, check);
         let Some(Balancer { max_fails, queue_timeout_ms, queue_max, .. }) = design.balancer else { return pool };

@@ -327,7 +327,7 @@ mod tests {
             ..BackendPlan::new(format!("srv{index}"), Target::Instance(([127, 0, 0, 1], 1 + index as u16).into()))
         };
         let backends = bounds.into_iter().enumerate().map(backend).collect();
-        let check = HealthCheck { path: "/up".to_owned(), interval_ms: 1, timeout_ms: 1, rise: 1, fall: 1 };
+        let check = HealthCheck { rise: 1, fall: 1, ..HealthCheck::new("/up", 1, 1) };
         PoolPlan { queue_max: QUEUE_MAX, ..PoolPlan::new(backends, check) }
     }
 

@@ -62,7 +62,7 @@ fn balancer(servers: &[&str], backends: &[(&str, u16, bool)]) -> Option<Balancer
         backup: *backup,
         max_connections: 0,
     };
-    let health = HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 };
+    let health = HealthCheck::new("/up", 500, 500);
     Some(Balancer::new(names(servers), backends.iter().map(backend).collect(), health))
 }
 

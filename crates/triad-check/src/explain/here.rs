@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use triad_model::{
-    Algorithm, Backend, Balancer, Certificate, DATABASE, DNS, DNS_LEAVES_OUT_MS, Design, HTTP, HTTPS, INSTANCE_FIRST,
-    METRICS, Role, SEMI_SYNC_TIMEOUT_MS, Server, ServerName,
+    Algorithm, Backend, Balancer, Certificate, CheckKind, DATABASE, DNS, DNS_LEAVES_OUT_MS, Design, HTTP, HTTPS,
+    HealthCheck, INSTANCE_FIRST, METRICS, Role, SEMI_SYNC_TIMEOUT_MS, Server, ServerName, Statuses,
 };
 
 use super::Part;
-use crate::survival::{in_seconds, times};
+use crate::survival::in_seconds;
 use crate::words::{and_list, count};
 
 /// Lines about `part`.
@@ -148,15 +148,29 @@ fn balancer(design: &Design) -> Vec<String> {
         format!("It is on {fronts}{ends}."),
         format!("It sends requests to {}.", and_list(backends)),
         format!(
-            "It asks each for {} every {} ms; {} failures in a row take a backend out, {} successes bring it back. \
-             One that falls silent is out within {} s.",
-            health.path,
+            "It {} every {} ms, and every {} ms while answers contradict what it believes; {} failures in a row take \
+             a backend out, {} successes bring it back. One that falls silent is out within {} s.",
+            asks(health),
             health.interval_ms,
+            health.gap_ms(true),
             health.fall,
             health.rise,
-            in_seconds(times::silence_ms(health))
+            in_seconds(health.silence_ms())
         ),
     ]
+}
+
+/// What a check does, as a clause.
+fn asks(health: &HealthCheck) -> String {
+    if health.kind == CheckKind::Tcp {
+        return "connects to each".to_owned();
+    }
+    let status = match &health.status {
+        any if *any == Statuses::default() => String::new(),
+        status => format!(", which must answer {status},"),
+    };
+    let body = health.body.as_ref().map(|body| format!(" with {body:?} in it,")).unwrap_or_default();
+    format!("asks each for {}{status}{body}", health.path)
 }
 
 fn share(design: &Design, backend: &Backend) -> String {
@@ -217,7 +231,7 @@ fn active_passive(design: &Design) -> Vec<String> {
         "{active} gets the requests; {} gets them within {} s after {active} has fallen silent, and gives them back \
          when it has returned.",
         and_list(passive),
-        in_seconds(times::silence_ms(&balancer.health))
+        in_seconds(balancer.health.silence_ms())
     )]
 }
 

@@ -1,8 +1,6 @@
 //! How long today's product takes to notice and to mend, as upper bounds on a server that is not overloaded. A drill
 //! compares them with what it measures. What the product itself acts by stands in `triad_model`.
 
-use triad_model::HealthCheck;
-
 /// A child that dies after a long life is started at once; the kernel holds new connections until it listens again.
 pub const EDGE_RESTART_MS: u64 = 1000;
 /// The same for the name server.
@@ -21,10 +19,3 @@ pub const RESOLVER_RETRY_MS: u64 = 1000;
 /// asked several times a second: how soon they fail is the application's own limit for its database, 5 s in the
 /// guestbook.
 pub const FAILING_MS: u64 = 6000;
-
-/// The longest a backend that went silent goes unnoticed: the interval, then `fall` checks that time out.
-pub fn silence_ms(check: &HealthCheck) -> u64 {
-    let (interval_ms, timeout_ms) = (u64::from(check.interval_ms), u64::from(check.timeout_ms));
-    let further = u64::from(check.fall.saturating_sub(1));
-    interval_ms + timeout_ms + further * interval_ms.max(timeout_ms)
-}

@@ -1,6 +1,8 @@
 //! From a design to what a request needs.
 
-use triad_model::{Balancer, Database, Design, HealthCheck, INSTANCE_CHECK_MS, Role, SEMI_SYNC_TIMEOUT_MS, ServerName};
+use triad_model::{
+    App, Balancer, Database, Design, HealthCheck, INSTANCE_CHECK_MS, Role, SEMI_SYNC_TIMEOUT_MS, ServerName,
+};
 
 use super::fault::Part;
 use super::need::{Candidate, Need, Switch};
@@ -60,7 +62,7 @@ pub(crate) fn behind(design: &Design, front: &ServerName, request: Request) -> N
         let need = Need::All(vec![hop(front, &backend.server), local(design, &backend.server, request)]);
         Candidate { need, passive: backend.backup }
     });
-    Need::OneOf(edge(design, times::silence_ms(&balancer.health)), candidates.collect())
+    Need::OneOf(edge(design, balancer.health.silence_ms()), candidates.collect())
 }
 
 fn has_files(design: &Design, server: &ServerName) -> bool {
@@ -75,7 +77,7 @@ fn local(design: &Design, server: &ServerName, request: Request) -> Need {
     let Some(app) = &design.app else { return Need::All(Vec::new()) };
     let candidates =
         app.servers.iter().map(|to| active(Need::All(vec![hop(server, to), instances(design, to, request)])));
-    Need::OneOf(edge(design, times::silence_ms(&instance_check(design))), candidates.collect())
+    Need::OneOf(edge(design, instance_check(design, app).silence_ms()), candidates.collect())
 }
 
 /// The way from one server's edge to another's, and the other edge.
@@ -90,10 +92,10 @@ fn hop(from: &ServerName, to: &ServerName) -> Need {
 /// its database: that is behind their view.
 fn instances(design: &Design, server: &ServerName, request: Request) -> Need {
     let Some(app) = &design.app else { return Need::All(Vec::new()) };
-    let check = instance_check(design);
+    let check = instance_check(design, app);
     let restart_ms = times::INSTANCE_START_MS + u64::from(check.rise) * u64::from(INSTANCE_CHECK_MS);
     let instance = |number| active(Need::Part(Part::Instance { server: server.clone(), number, restart_ms }));
-    let silence_ms = times::silence_ms(&check);
+    let silence_ms = check.silence_ms();
     let mut needs = vec![Need::OneOf(edge(design, silence_ms), (1..=app.instances).map(instance).collect())];
     if let Some(database) = design.database.as_ref().filter(|_| request != Request::File) {
         needs.push(Need::Unseen(Box::new(data(database, server, request))));
@@ -125,9 +127,8 @@ fn edge(design: &Design, silence_ms: u64) -> Switch {
 }
 
 /// How edges check instances, and other servers' instances.
-fn instance_check(design: &Design) -> HealthCheck {
-    let (rise, fall) = design.balancer.as_ref().map_or((2, 2), |balancer| (balancer.health.rise, balancer.health.fall));
-    HealthCheck { path: String::new(), interval_ms: INSTANCE_CHECK_MS, timeout_ms: INSTANCE_CHECK_MS, rise, fall }
+fn instance_check(design: &Design, app: &App) -> HealthCheck {
+    HealthCheck::of_instances(app, design.balancer.as_ref().map(|balancer| &balancer.health))
 }
 
 fn active(need: Need) -> Candidate {

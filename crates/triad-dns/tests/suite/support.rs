@@ -89,7 +89,7 @@ fn balancer(servers: &[&str]) -> Balancer {
     Balancer::new(
         servers.iter().map(|server| name(server)).collect(),
         vec![Backend { server: name("srv3"), weight: 1, backup: false, max_connections: 0 }],
-        HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 400, rise: 2, fall: 2 },
+        HealthCheck::new("/up", 500, 400),
     )
 }
 

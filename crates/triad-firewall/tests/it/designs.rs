@@ -105,7 +105,7 @@ fn balancer(servers: &[&str], backends: &[&str]) -> Balancer {
         .into_iter()
         .map(|server| Backend { server, weight: 1, backup: false, max_connections: 0 })
         .collect();
-    let health = HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 2 };
+    let health = HealthCheck::new("/up", 500, 500);
     Balancer::new(names(servers), backends, health)
 }
 

@@ -80,7 +80,7 @@ pub fn plan() -> EdgePlan {
 
 /// A pool that is checked often.
 pub fn pool(backends: Vec<BackendPlan>) -> Option<PoolPlan> {
-    let check = HealthCheck { path: "/up".to_owned(), interval_ms: 50, timeout_ms: 500, rise: 2, fall: 2 };
+    let check = HealthCheck::new("/up", 50, 500);
     Some(PoolPlan::new(backends, check))
 }
 

@@ -4,6 +4,7 @@ mod announcing;
 mod balancing;
 mod bed;
 mod certificates;
+mod checking;
 mod forwarding;
 mod http2;
 mod life;
