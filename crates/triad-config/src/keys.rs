@@ -284,6 +284,22 @@ static BALANCER: &[Key] = &[
          when who stands in for it fails as well. 0: only checks count.",
     ),
     default(
+        "error_rate_percent",
+        Kind::Integer { min: 0, max: 100 },
+        Presence::Integer(0),
+        "20",
+        "Percentage of a backend's requests in a window of 10 s, of at least 20, that leaves it out in the same way when \
+         they fail: for backends that fail now and then, never in a row. 0: no rate does.",
+    ),
+    default(
+        "slow_after_ms",
+        Kind::Integer { min: 0, max: 30_000 },
+        Presence::Integer(0),
+        "2000",
+        "Time after which an answer that has not begun counts as a failure for `error_rate_percent`, in milliseconds; of \
+         requests without a body, which nobody's upload makes slow. 0: being slow is no failure.",
+    ),
+    default(
         "queue_timeout_ms",
         Kind::Integer { min: 0, max: QUEUE_TIMEOUT_MS_MAX },
         Presence::Integer(Balancer::QUEUE_TIMEOUT_MS as i64),

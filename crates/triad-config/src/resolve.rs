@@ -93,6 +93,8 @@ fn resolve_balancer(balancer: &file::Balancer, file: &File) -> Option<Balancer> 
         hash_on: balancer.hash_on.value().cloned(),
         slow_start_ms: balancer.slow_start_ms,
         max_fails: balancer.max_fails,
+        error_rate_percent: balancer.error_rate_percent,
+        slow_after_ms: *balancer.slow_after_ms.get_ref(),
         queue_timeout_ms: balancer.queue_timeout_ms,
         queue_max: balancer.queue_max,
         panic_percent: *balancer.panic_percent.get_ref(),

@@ -37,6 +37,7 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
     check_first(file, mistakes);
     check_panic(file, mistakes);
     check_health(file, mistakes);
+    check_slow(file, mistakes);
     check_forwarders(file, mistakes);
     check_limits(file, mistakes);
     requests::check(file, mistakes);
@@ -355,6 +356,16 @@ fn check_first(file: &File, mistakes: &mut Mistakes<'_>) {
             format!("algorithm = \"first\" goes on to the next backend when one is full, and {name} never is"),
             format!("write backends = {{ {name} = {{ max_connections = 100 }}, … }}, or mode = \"active-passive\""),
         );
+    }
+}
+
+/// Slow answers count for the rate of errors alone.
+fn check_slow(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(balancer) = file.balancer.as_ref().filter(|balancer| balancer.error_rate_percent == 0) else { return };
+    if *balancer.slow_after_ms.get_ref() > 0 {
+        let what = "`slow_after_ms` has no effect without `error_rate_percent`, for which slow answers count";
+        let help = "write error_rate_percent = 20, or remove it";
+        mistakes.add(balancer.slow_after_ms.span(), "balancer.slow_after_ms", what, help);
     }
 }
 

@@ -150,6 +150,12 @@ pub struct Balancer {
     /// Failures in a row of requests themselves that leave a backend out for a time; 0: only its checks do.
     #[serde(default = "Balancer::default_max_fails")]
     pub max_fails: u32,
+    /// Percentage of a backend's requests that fail which leaves it out for a time; 0: none does.
+    #[serde(default)]
+    pub error_rate_percent: u8,
+    /// Time after which an answer that has not begun counts as a failure for that, in milliseconds; 0: none does.
+    #[serde(default)]
+    pub slow_after_ms: u32,
     /// Time a request waits while every backend that could take it has all it may have, in milliseconds; 0: it is
     /// refused at once. It holds for instances of the application, too.
     #[serde(default = "Balancer::default_queue_timeout_ms")]
@@ -181,6 +187,8 @@ impl Balancer {
             hash_on: None,
             slow_start_ms: 0,
             max_fails: Self::MAX_FAILS,
+            error_rate_percent: 0,
+            slow_after_ms: 0,
             queue_timeout_ms: Self::QUEUE_TIMEOUT_MS,
             queue_max: Self::QUEUE_MAX,
             panic_percent: 0,

@@ -1,7 +1,7 @@
 //! One backend: its idle connections, what is believed of its health, and what was counted about it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,9 @@ use triad_model::{BackendMode, BackendReport, BackendSetting, Health, HealthChec
 
 use crate::balance::Share;
 use crate::balance::panic::Condition;
-use crate::plan::BackendPlan;
+use crate::error_rate::ErrorRate;
+use crate::outlier::Grounds;
+use crate::plan::{BackendPlan, PoolPlan};
 use crate::slots::Slots;
 use crate::stream::Stream;
 
@@ -37,6 +39,13 @@ pub(crate) struct Backend {
     failing: AtomicU32,
     /// So many of them leave it out for a time; 0: none do.
     max_fails: AtomicU32,
+    rate: ErrorRate,
+    /// What its windows are counted from.
+    since: Instant,
+    /// Such a rate leaves it out for a time; 0: none does.
+    error_rate_percent: AtomicU8,
+    /// What counts as a failure for that; 0: no time does.
+    slow_after_ms: AtomicU32,
     opinion: Mutex<Opinion>,
     /// What an operator said, and how it comes back.
     told: Mutex<Told>,
@@ -59,6 +68,8 @@ struct Told {
     failed_at: Option<Instant>,
     /// Until when it is left out although its checks pass.
     left_out_until: Option<Instant>,
+    /// Why it was, last.
+    grounds: Option<Grounds>,
     /// How often that was so, since it was well for [`FORGET_AFTER`].
     left_out_times: u32,
 }
@@ -106,6 +117,10 @@ impl Backend {
             slots,
             failing: AtomicU32::new(0),
             max_fails: AtomicU32::new(0),
+            rate: ErrorRate::default(),
+            since: Instant::now(),
+            error_rate_percent: AtomicU8::new(0),
+            slow_after_ms: AtomicU32::new(0),
             opinion: Mutex::new(Opinion { health: None, why: "not checked yet".to_owned() }),
             told: Mutex::default(),
             verdict: watch::Sender::new(Verdict::Down),
@@ -130,13 +145,15 @@ impl Backend {
         lock(&self.opinion).health.as_ref().is_some_and(Health::is_contradicted)
     }
 
-    /// Takes what an operator said, and the time it has to come back.
-    pub fn set(&self, setting: Option<&BackendSetting>, slow_start_ms: u32, max_fails: u32) {
-        self.max_fails.store(max_fails, Relaxed);
+    /// Takes what an operator said, and what `plan` says of how it is judged and comes back.
+    pub fn set(&self, setting: Option<&BackendSetting>, plan: &PoolPlan) {
+        self.max_fails.store(plan.max_fails, Relaxed);
+        self.error_rate_percent.store(plan.error_rate_percent, Relaxed);
+        self.slow_after_ms.store(plan.slow_after_ms, Relaxed);
         let mut told = lock(&self.told);
         told.mode = setting.map(|setting| setting.mode).unwrap_or_default();
         told.weight = setting.and_then(|setting| setting.weight);
-        told.slow_start = Duration::from_millis(slow_start_ms.into());
+        told.slow_start = Duration::from_millis(plan.slow_start_ms.into());
     }
 
     /// Whether its health is of interest.
@@ -152,8 +169,26 @@ impl Backend {
         (1 + (part * f64::from(RAMP_STEPS)) as u16).min(RAMP_STEPS)
     }
 
-    /// Notes how a request ended; whether so many have failed that it should be left out.
-    pub fn observe(&self, failed: bool) -> bool {
+    /// Time after which an answer is slow, if that is judged.
+    pub fn slow_after(&self) -> Option<Duration> {
+        match self.slow_after_ms.load(Relaxed) {
+            0 => None,
+            after_ms => Some(Duration::from_millis(after_ms.into())),
+        }
+    }
+
+    /// Notes how a request ended; why it should be left out, if it should.
+    pub fn observe(&self, failed: bool, slow: bool) -> Option<Grounds> {
+        let row = self.observe_row(failed).then_some(Grounds::Row);
+        let percent = self.error_rate_percent.load(Relaxed);
+        if percent == 0 {
+            return row;
+        }
+        let count = self.rate.count(self.since.elapsed(), failed || slow);
+        row.or((failed || slow).then_some(Grounds::Rate(count)).filter(|_| count.reaches(percent)))
+    }
+
+    fn observe_row(&self, failed: bool) -> bool {
         if !failed {
             // Read first: nearly always it is zero, and other workers read it too.
             if self.failing.load(Relaxed) > 0 {
@@ -166,16 +201,23 @@ impl Backend {
         max > 0 && self.failing.fetch_add(2, Relaxed) + 2 >= 2 * max
     }
 
-    /// Whether the last request to it was answered, or is too long ago to say anything: a passive one has none.
+    /// Whether the last request to it was answered, or is too long ago to say anything: a passive one has none. And too
+    /// many that fail are no answer.
     pub fn is_answering(&self, now: Instant) -> bool {
+        let count = self.rate.read(now.saturating_duration_since(self.since));
+        if count.reaches(self.error_rate_percent.load(Relaxed)) {
+            return false;
+        }
         let failed_at = lock(&self.told).failed_at;
         self.failing.load(Relaxed) == 0 || failed_at.is_none_or(|at| now.saturating_duration_since(at) > RECENT)
     }
 
     /// Leaves it out from `now` on; for how long.
-    pub fn leave_out(&self, now: Instant) -> Duration {
+    pub fn leave_out(&self, now: Instant, grounds: Grounds) -> Duration {
         self.failing.store(0, Relaxed);
+        self.rate.clear();
         let mut told = lock(&self.told);
+        told.grounds = Some(grounds);
         if told.left_out_until.is_some_and(|until| now.saturating_duration_since(until) > FORGET_AFTER) {
             told.left_out_times = 0;
         }
@@ -287,12 +329,15 @@ impl Backend {
 
     /// As status and metrics show it.
     pub fn report(&self, pool: &str) -> BackendReport {
-        let mode = lock(&self.told).mode;
+        let (mode, grounds) = {
+            let told = lock(&self.told);
+            (told.mode, told.grounds)
+        };
         let share = self.share();
         let left_out = self.is_left_out(Instant::now());
         let mut why = lock(&self.opinion).why.clone();
-        if left_out {
-            why = "left out: too many requests failed in a row".to_owned();
+        if let Some(grounds) = grounds.filter(|_| left_out) {
+            why = format!("left out: {grounds}");
         }
         BackendReport {
             pool: pool.to_owned(),

@@ -203,9 +203,11 @@ impl<'a> Exchange<'a> {
                 break;
             }
             let name = &route.backend.name;
+            let slow_from = self.slow_from(&route.backend);
             let failure = match self.attempt(&route).await {
                 Ok(reply) => {
-                    self.observe(&route, matches!(self.answer_head.status, 502..=504));
+                    let slow = slow_from.is_some_and(|from| from < Instant::now());
+                    self.observe(&route, matches!(self.answer_head.status, 502..=504), slow);
                     return Ok(Reply { slots: route.slots, ..reply });
                 }
                 Err(Failure::Gone) => return Err(Unanswered::Gone),
@@ -216,7 +218,7 @@ impl<'a> Exchange<'a> {
             self.touched |= costs;
             if !matches!(failure, Failure::Client(_) | Failure::Busy) {
                 route.backends().for_each(|backend| _ = backend.failures.fetch_add(1, Relaxed));
-                self.observe(&route, true);
+                self.observe(&route, true, false);
             }
             busy = matches!(failure, Failure::Busy);
             failed = Some(failure.fault(name));
@@ -232,13 +234,19 @@ impl<'a> Exchange<'a> {
     }
 
     /// Notes at each entry how the request ended there: checks do not see everything that users do.
-    fn observe(&self, route: &Route<'_>, failed: bool) {
+    fn observe(&self, route: &Route<'_>, failed: bool, slow: bool) {
         let over = route.over.iter().map(|over| (over, &*self.worker.shared.balancer));
         for (backend, pool) in over.chain([(&route.backend, route.pool)]) {
-            if backend.observe(failed) {
-                pool.leave_out(backend);
+            if let Some(grounds) = backend.observe(failed, slow) {
+                pool.leave_out(backend, grounds);
             }
         }
+    }
+
+    /// When an answer that is asked for now is late, where that is judged: not with a body, which its sender may delay.
+    fn slow_from(&self, backend: &Backend) -> Option<Instant> {
+        let after = backend.slow_after().filter(|_| self.request.framing == Framing::None)?;
+        Some(Instant::now() + after)
     }
 
     fn can_afford_to_repeat(&self) -> bool {

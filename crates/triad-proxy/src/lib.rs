@@ -22,6 +22,7 @@ mod client;
 mod clock;
 mod connection;
 mod counters;
+mod error_rate;
 mod exchange;
 mod forwarder;
 mod handshake;

@@ -1,13 +1,37 @@
-//! Whether a backend whose requests fail in a row, though its checks pass, is left out. Pure.
+//! Whether a backend whose requests fail, though its checks pass, is left out. Pure.
 //!
 //! Invariant: nobody is left out unless somebody else, who answers, can have its requests.
+
+use std::fmt;
+
+use crate::error_rate::{Count, WINDOW};
+
+/// Why a backend might be left out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Grounds {
+    /// Its requests fail in a row.
+    Row,
+    /// Too many of them fail.
+    Rate(Count),
+}
+
+impl fmt::Display for Grounds {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Grounds::Row => write!(out, "too many requests failed in a row"),
+            Grounds::Rate(Count { requests, failed, .. }) => {
+                write!(out, "{failed} of {requests} requests failed or were slow within {} s", WINDOW.as_secs())
+            }
+        }
+    }
+}
 
 /// A backend as this decision sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
     /// Requests can be sent to it.
     pub up: bool,
-    /// Its last request was answered, or is too long ago to say anything.
+    /// Its last request was answered, or is too long ago to say anything, and not too many fail.
     pub answering: bool,
 }
 

@@ -135,6 +135,12 @@ pub struct PoolPlan {
     pub slow_start_ms: u32,
     /// Failures in a row of requests themselves that leave one out for a time; 0: none do.
     pub max_fails: u32,
+    /// Percentage of requests failing that leaves one out for a time; 0: none does.
+    #[serde(default)]
+    pub error_rate_percent: u8,
+    /// Time after which an answer that has not begun counts as failed for that, in milliseconds; 0: none does.
+    #[serde(default)]
+    pub slow_after_ms: u32,
     /// Time a request waits while all that could take it are full, in milliseconds; 0: it is refused at once.
     pub queue_timeout_ms: u32,
     /// Requests that wait at one time.
@@ -155,6 +161,8 @@ impl PoolPlan {
             hash_on: None,
             slow_start_ms: 0,
             max_fails: Balancer::MAX_FAILS,
+            error_rate_percent: 0,
+            slow_after_ms: 0,
             queue_timeout_ms: Balancer::QUEUE_TIMEOUT_MS,
             queue_max: Balancer::QUEUE_MAX,
             panic_percent: 0,
@@ -325,6 +333,8 @@ fn balancer_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
         hash_on: balancer.hash_on.clone(),
         slow_start_ms: balancer.slow_start_ms,
         max_fails: balancer.max_fails,
+        error_rate_percent: balancer.error_rate_percent,
+        slow_after_ms: balancer.slow_after_ms,
         queue_timeout_ms: balancer.queue_timeout_ms,
         queue_max: balancer.queue_max,
         panic_percent: balancer.panic_percent,
@@ -338,8 +348,15 @@ fn local_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
     let check = HealthCheck::of_instances(app, balancer_check);
     let pool = |backends| {
         let pool = PoolPlan::new(backends, check);
-        let Some(Balancer { max_fails, queue_timeout_ms, queue_max, .. }) = design.balancer else { return pool };
-        PoolPlan { max_fails, queue_timeout_ms, queue_max, ..pool }
+        let Some(balancer) = &design.balancer else { return pool };
+        PoolPlan {
+            max_fails: balancer.max_fails,
+            error_rate_percent: balancer.error_rate_percent,
+            slow_after_ms: balancer.slow_after_ms,
+            queue_timeout_ms: balancer.queue_timeout_ms,
+            queue_max: balancer.queue_max,
+            ..pool
+        }
     };
     if design.carries(server, Role::App) {
         let instance = |number: u16| {

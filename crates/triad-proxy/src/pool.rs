@@ -18,7 +18,7 @@ use triad_model::{BackendReport, PoolReport};
 use crate::backend::{Backend, lock};
 use crate::balance::{Pick, spread};
 use crate::members::{Choice, Members, Policy, Tried};
-use crate::outlier::{Decision, Standing, decide};
+use crate::outlier::{Decision, Grounds, Standing, decide};
 use crate::plan::PoolPlan;
 use crate::queue::{Queue, Ticket};
 use crate::slots::Slots;
@@ -122,7 +122,7 @@ impl Pool {
     pub fn set(&self, backends: Vec<Arc<Backend>>, plan: &PoolPlan) {
         for (backend, wanted) in backends.iter().zip(&plan.backends) {
             let setting = plan.settings.iter().find(|setting| setting.backend == backend.plan.name);
-            backend.set(setting, plan.slow_start_ms, plan.max_fails);
+            backend.set(setting, plan);
             backend.slots.set_max(wanted.max_connections);
         }
         let _changing = lock(&self.changing);
@@ -141,8 +141,8 @@ impl Pool {
         self.renew(&self.members.load());
     }
 
-    /// Leaves `backend` out for a time because requests to it failed, or does what else that calls for.
-    pub fn leave_out(&self, backend: &Arc<Backend>) {
+    /// Leaves `backend` out for a time on these `grounds`, or does what else they call for.
+    pub fn leave_out(&self, backend: &Arc<Backend>, grounds: Grounds) {
         let _changing = lock(&self.changing);
         let members = self.members.load();
         if members.panic {
@@ -155,8 +155,9 @@ impl Pool {
             Decision::Keep => return,
             Decision::TakeOthersIn => others().for_each(|other| other.take_in()),
             Decision::LeaveOut => {
-                let (pool, name, pause_s) = (self.name, &backend.plan.name, backend.leave_out(now).as_secs());
-                tracing::warn!(pool, backend = name, pause_s, "requests fail in a row: left out");
+                let pause_s = backend.leave_out(now, grounds).as_secs();
+                let (pool, name) = (self.name, &backend.plan.name);
+                tracing::warn!(pool, backend = name, pause_s, why = %grounds, "left out");
             }
         }
         self.renew(&members);

@@ -7,6 +7,7 @@ mod certificates;
 mod checking;
 mod forwarding;
 mod http2;
+mod leaving_out;
 mod life;
 mod limits;
 mod maintenance;
