@@ -12,6 +12,7 @@ use triad_proxy::EdgePlan;
 use crate::api::Handle;
 use crate::database::DatabaseService;
 use crate::doors::Doors;
+use crate::heartbeats;
 use crate::logfile;
 use crate::maintenance;
 use crate::renewal::{self, Renewal};
@@ -46,6 +47,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let edge_sockets = setup.edge_sockets()?;
     let dns_sockets = setup.dns_sockets()?;
     setup.check_database_port()?;
+    let heartbeat_socket = heartbeats::open(&setup)?;
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -58,7 +60,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let dns = setup.start_dns(dns_sockets)?;
     tracing::info!(server = setup.server.name.as_str(), "every role is started");
 
-    let (handle, mut commands) = Handle::new(&setup, firewall, database.as_ref(), &apps, edge.as_ref(), dns.as_ref())?;
+    let heart = heartbeat_socket.map(|socket| heartbeats::start(&setup, socket)).transpose()?;
+    if let Some(heart) = &heart {
+        let told = edge.as_ref().map(|edge| edge.left_out.clone());
+        tokio::task::spawn_local(heartbeats::heed(heart.clone(), told));
+    }
+    let (handle, mut commands) =
+        Handle::new(&setup, firewall, database.as_ref(), &apps, edge.as_ref(), dns.as_ref(), heart)?;
     let mut doors = doors.serve(handle.clone())?;
     let logs = tokio::task::spawn_local(look_after_logs(setup.logs.clone()));
     let renewal = Renewal::new(setup.secrets.looks.clone());

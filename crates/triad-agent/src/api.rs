@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use tokio::sync::{mpsc, oneshot, watch};
-use triad_api::{ApiError, DesignReport, Peer, ServerAnswer, SettingAnswer, Upgraded};
+use triad_api::{ApiError, DesignReport, HeartbeatKey, Peer, ServerAnswer, SettingAnswer, Upgraded};
+use triad_cluster::Heart;
 use triad_database::DatabasePlan;
 use triad_dns::Zone;
 use triad_model::{
@@ -17,6 +18,7 @@ use triad_proxy::EdgePlan;
 use triad_tls::{Fault, Weight};
 
 use crate::database::DatabaseService;
+use crate::heartbeats;
 use crate::logfile;
 use crate::report::{self, Observed};
 use crate::secrets::{self, Secrets};
@@ -56,6 +58,7 @@ struct Shared {
     /// Of its edge.
     access_log: std::path::PathBuf,
     authority_pem: String,
+    heart: Option<Arc<Heart>>,
 }
 
 /// What the agent is told at its doors.
@@ -80,6 +83,7 @@ impl Handle {
         apps: &[Process],
         edge: Option<&Service<EdgePlan, EdgeReport>>,
         dns: Option<&Service<Zone, DnsReport>>,
+        heart: Option<Arc<Heart>>,
     ) -> anyhow::Result<(Self, mpsc::Receiver<Command>)> {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let tls = triad_tls::mutual_client_config(&setup.secrets.identity)?;
@@ -107,6 +111,7 @@ impl Handle {
             commands,
             access_log: setup.access_log(),
             authority_pem: setup.secrets.identity.authority_pem.clone(),
+            heart,
         });
         if let Some(edge) = edge {
             tokio::task::spawn_local(heed(shared.clone(), edge.report.clone()));
@@ -232,6 +237,7 @@ impl triad_api::Agent for Handle {
             database: last(shared.database.as_ref()),
             firewall: shared.firewall.as_ref().map(|firewall| firewall.borrow().clone()),
             rates: shared.rates(),
+            heartbeats: shared.heart.as_deref().map(heartbeats::report),
             certificate_days_left: lock(&shared.certificate_pems)
                 .iter()
                 .filter_map(|pem| triad_tls::days_left(pem).ok())
@@ -312,6 +318,10 @@ impl triad_api::Agent for Handle {
 
     fn authority(&self) -> String {
         self.shared.authority_pem.clone()
+    }
+
+    fn heartbeat_key(&self, receiver: &ServerName) -> Option<HeartbeatKey> {
+        self.shared.heart.as_deref().map(|heart| heartbeats::key_for(heart, receiver))
     }
 
     async fn backup(&self) -> Result<Body, String> {

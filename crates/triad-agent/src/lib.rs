@@ -10,6 +10,7 @@
 //! * [`supervisor`] is the life of one child process, [`service`] that of a child of ours that works from a plan, and
 //!   of the next one that replaces it: `generations` decides, `ledger` adds up what they counted, `binary` is what runs;
 //! * [`child`] is the inside of those children;
+//! * `heartbeats` asks other servers for their keys and tells the edge which of them are silent;
 //! * [`report`] makes what is observed into what is told.
 //!
 //! Invariant: the agent is one thread. Children are tied to it by the kernel, and nothing here needs a lock for longer
@@ -26,6 +27,7 @@ pub mod child;
 mod database;
 mod doors;
 mod generations;
+mod heartbeats;
 mod ledger;
 mod logfile;
 mod maintenance;

@@ -1,8 +1,8 @@
 //! From what the agent observes to the report it gives: pure, so that every wording has a test.
 
 use triad_model::{
-    BackendReport, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, ProcessReport, ProcessState, Rates,
-    Role, RoleReport, ServerName, ServerReport, State, Verdict,
+    BackendReport, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, HeartbeatReport, PeerPresence,
+    PeerReport, ProcessReport, ProcessState, Rates, Role, RoleReport, ServerName, ServerReport, State, Verdict,
 };
 
 /// What the agent sees at one moment.
@@ -19,6 +19,8 @@ pub struct Observed {
     pub firewall: Option<Result<FirewallReport, String>>,
     /// Requests a second.
     pub rates: Option<Rates>,
+    /// What is heard of the other servers; `None` where there are none.
+    pub heartbeats: Option<HeartbeatReport>,
     /// Days until the first certificate ends.
     pub certificate_days_left: Option<i64>,
     /// What is wrong with those that users are shown, each a clause, and how that is.
@@ -32,6 +34,7 @@ pub fn report(design: &Design, server: &ServerName, observed: Observed) -> Serve
     let mut roles: Vec<RoleReport> =
         design.roles(server).into_iter().map(|role| role_report(design, role, &observed)).collect();
     roles.extend(observed.firewall.as_ref().map(firewall));
+    roles.extend(observed.heartbeats.as_ref().map(heartbeats));
     let state = roles.iter().map(|role| role.state).max().unwrap_or(State::Healthy);
     ServerReport {
         server: server.clone(),
@@ -43,6 +46,7 @@ pub fn report(design: &Design, server: &ServerName, observed: Observed) -> Serve
         dns: observed.dns,
         database: observed.database,
         firewall: observed.firewall.and_then(Result::ok),
+        heartbeats: observed.heartbeats,
         certificate_days_left: observed.certificate_days_left,
         uptime_s: observed.uptime_s,
     }
@@ -128,6 +132,44 @@ fn firewall(outcome: &Result<FirewallReport, String>) -> RoleReport {
     RoleReport { role: "firewall".to_owned(), state, detail }
 }
 
+/// Healthy while every other server is heard. Who else hears one that is not tells a dead server from a cut cable.
+fn heartbeats(report: &HeartbeatReport) -> RoleReport {
+    let names = |presence| {
+        let peers = report.peers.iter().filter(move |peer| peer.presence == presence);
+        peers.map(|peer| peer.server.as_str()).collect::<Vec<_>>()
+    };
+    let (alive, unknown) = (names(PeerPresence::Alive), names(PeerPresence::Unknown));
+    let mut parts = Vec::new();
+    if !alive.is_empty() {
+        parts.push(format!("hears {}", alive.join(", ")));
+    }
+    let silent = report.peers.iter().filter(|peer| peer.presence == PeerPresence::Silent);
+    parts.extend(silent.clone().map(|peer| silence(report, peer)));
+    if !unknown.is_empty() {
+        parts.push(format!("has not heard {} yet", unknown.join(", ")));
+    }
+    let state = match (silent.count(), unknown.len()) {
+        (0, 0) => State::Healthy,
+        (0, _) => State::Starting,
+        _ => State::Degraded,
+    };
+    RoleReport { role: "heartbeat".to_owned(), state, detail: parts.join("; ") }
+}
+
+fn silence(report: &HeartbeatReport, peer: &PeerReport) -> String {
+    let silent_s = peer.heard_ms_ago.unwrap_or_default() as f64 / 1000.0;
+    let witnesses = report
+        .peers
+        .iter()
+        .filter(|other| other.presence == PeerPresence::Alive && other.hears.contains(&peer.server))
+        .map(|other| other.server.as_str());
+    let witnesses: Vec<&str> = witnesses.collect();
+    match witnesses.is_empty() {
+        true => format!("{} silent for {silent_s:.1} s", peer.server),
+        false => format!("{} silent for {silent_s:.1} s, but heard by {}", peer.server, witnesses.join(", ")),
+    }
+}
+
 /// The state of a pool: healthy while all of it is up, down while none is.
 fn backends(observed: &Observed, pool: &str, noun: &str) -> (State, String) {
     let Some(edge) = &observed.edge else { return process_down(observed, "edge") };
@@ -157,8 +199,8 @@ fn process_down(observed: &Observed, name: &str) -> (State, String) {
 #[cfg(test)]
 pub(crate) mod tests {
     use triad_model::{
-        App, BackendReport, Design, Dns, DnsReport, EdgeReport, FirewallReport, PoolReport, ProcessReport,
-        ProcessState, Server, ServerName, Site, State, Verdict, Web,
+        App, BackendReport, Design, Dns, DnsReport, EdgeReport, FirewallReport, HeartbeatReport, PeerPresence,
+        PeerReport, PoolReport, ProcessReport, ProcessState, Server, ServerName, Site, State, Verdict, Web,
     };
 
     use super::{Observed, report};
@@ -243,6 +285,7 @@ pub(crate) mod tests {
             database: None,
             firewall: None,
             rates: None,
+            heartbeats: None,
             certificate_days_left: None,
             certificate_faults: Vec::new(),
             uptime_s: 0,
@@ -321,6 +364,30 @@ pub(crate) mod tests {
         let down = "0 of 1 backends up; srv2: connection refused";
         assert_eq!(told(false), down);
         assert_eq!(told(true), format!("{down}; in panic: requests go to all active ones"));
+    }
+
+    #[test]
+    fn a_silent_server_is_named_with_those_who_hear_it() {
+        let peer = |server, presence, ms, hears: &[&str]| PeerReport {
+            server: name(server),
+            presence,
+            heard_ms_ago: ms,
+            received: 1,
+            lost: 0,
+            hears: hears.iter().map(|it| name(it)).collect(),
+        };
+        let told = |peers| {
+            let role = super::heartbeats(&HeartbeatReport { peers, ..HeartbeatReport::default() });
+            format!("{}: {}", role.state, role.detail)
+        };
+        let srv2 = |hears| peer("srv2", PeerPresence::Alive, Some(40), hears);
+        let silent = || peer("srv3", PeerPresence::Silent, Some(3_240), &["srv2"]);
+        assert_eq!(told(vec![srv2(&[]), peer("srv3", PeerPresence::Alive, Some(0), &[])]), "healthy: hears srv2, srv3");
+        assert_eq!(told(vec![srv2(&[]), silent()]), "degraded: hears srv2; srv3 silent for 3.2 s");
+        let cut = "degraded: hears srv2; srv3 silent for 3.2 s, but heard by srv2";
+        assert_eq!(told(vec![srv2(&["srv3"]), silent()]), cut);
+        let unknown = peer("srv3", PeerPresence::Unknown, None, &[]);
+        assert_eq!(told(vec![srv2(&["srv3"]), unknown]), "starting: hears srv2; has not heard srv3 yet");
     }
 
     #[test]

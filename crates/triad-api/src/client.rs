@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use triad_model::{AGENT, BackendSetting, Maintenance, Server, ServerName, ServerReport};
 use triad_tls::internal_name;
 
-use crate::{DesignReport, SettingAnswer, Upgraded};
+use crate::{DesignReport, HeartbeatKey, SettingAnswer, Upgraded};
 
 /// An agent answers a question about its own server within this.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -128,6 +128,12 @@ impl Peer {
     pub async fn report(&self) -> Result<ServerReport, ApiError> {
         let place = self.place();
         within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/report")).await?).await }).await
+    }
+
+    /// Asks for the key of its heartbeats to this server.
+    pub async fn heartbeat_key(&self) -> Result<HeartbeatKey, ApiError> {
+        let place = self.place();
+        within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/heartbeat")).await?).await }).await
     }
 
     /// Asks for what its edge logged of the request `id`.

@@ -12,7 +12,7 @@ pub mod client;
 pub mod serve;
 
 use serde::{Deserialize, Serialize};
-use triad_model::{BackendSetting, Maintenance, Role, ServerName, ServerReport, State};
+use triad_model::{BackendSetting, Maintenance, Role, Secret, ServerName, ServerReport, State};
 
 pub use client::{
     ApiError, Peer, access_lines, authority, local_report, local_status, set_backend, set_maintenance, upgrade,
@@ -54,6 +54,9 @@ pub trait Agent: Clone + Send + Sync + 'static {
     /// The certificate of the design's authority, PEM.
     fn authority(&self) -> String;
 
+    /// What `receiver` must know to believe the heartbeats that this agent sends it; `None` if it sends none.
+    fn heartbeat_key(&self, receiver: &ServerName) -> Option<HeartbeatKey>;
+
     /// A copy of its running database, for a replica to begin with (an `xbstream` archive), or why there is none.
     fn backup(&self) -> impl Future<Output = Result<axum::body::Body, String>> + Send;
 }
@@ -65,6 +68,17 @@ pub struct SettingAnswer {
     pub server: ServerName,
     /// Why it is not in force there; `None` if it is.
     pub error: Option<String>,
+}
+
+/// The key of one server's heartbeats to another, which alone is told it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatKey {
+    /// Which run of the sender's agent.
+    pub boot: u64,
+    /// The last beat that was sent.
+    pub sequence: u64,
+    /// In hexadecimal.
+    pub key: Secret,
 }
 
 /// An edge was replaced.
@@ -177,6 +191,7 @@ mod tests {
             dns: None,
             database: None,
             firewall: None,
+            heartbeats: None,
             certificate_days_left: None,
             uptime_s: 0,
         };

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::Listener;
+use axum::serve::{IncomingStream, Listener};
 use axum::{Json, Router};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use triad_model::{BackendSetting, Maintenance};
+use triad_model::{BackendSetting, Maintenance, ServerName};
 
 use crate::Agent;
 
@@ -47,8 +48,10 @@ pub async fn peers<A: Agent>(listener: TcpListener, tls: Arc<ServerConfig>, agen
         .route("/v1/backend", post(set_backend::<A>))
         .route("/v1/maintenance", post(set_maintenance::<A>))
         .route("/v1/access/{id}", get(access_lines::<A>))
+        .route("/v1/heartbeat", get(heartbeat_key::<A>))
         .route("/v1/database/backup", get(backup::<A>))
-        .with_state(agent);
+        .with_state(agent)
+        .into_make_service_with_connect_info::<Caller>();
     axum::serve(TlsListener::start(listener, tls), router).await
 }
 
@@ -118,10 +121,29 @@ async fn metrics_text<A: Agent>(State(agent): State<A>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], agent.metrics()).into_response()
 }
 
+/// Each server gets its own key: who is asking is what its certificate says.
+async fn heartbeat_key<A: Agent>(State(agent): State<A>, ConnectInfo(Caller(caller)): ConnectInfo<Caller>) -> Response {
+    match caller.and_then(|caller| agent.heartbeat_key(&caller)) {
+        Some(key) => Json(key).into_response(),
+        None => (StatusCode::CONFLICT, "there are no heartbeats to whoever asks").into_response(),
+    }
+}
+
 async fn backup<A: Agent>(State(agent): State<A>) -> Response {
     match agent.backup().await {
         Ok(body) => ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response(),
         Err(reason) => (StatusCode::CONFLICT, reason).into_response(),
+    }
+}
+
+/// The server whose certificate a peer has shown.
+#[derive(Clone)]
+struct Caller(Option<ServerName>);
+
+impl Connected<IncomingStream<'_, TlsListener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        let (_, tls) = stream.io().get_ref();
+        Self(tls.peer_certificates().and_then(triad_tls::peer_server))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::net::UnixListener;
-use triad_api::{Agent, DesignReport, SettingAnswer, Upgraded, serve, set_maintenance, upgrade};
+use triad_api::{Agent, DesignReport, HeartbeatKey, SettingAnswer, Upgraded, serve, set_maintenance, upgrade};
 use triad_model::{BackendSetting, Maintenance, ServerName, ServerReport};
 
 /// An agent that writes down what it is told of maintenance.
@@ -55,6 +55,10 @@ impl Agent for Scribe {
 
     fn authority(&self) -> String {
         String::new()
+    }
+
+    fn heartbeat_key(&self, _: &ServerName) -> Option<HeartbeatKey> {
+        None
     }
 
     async fn backup(&self) -> Result<axum::body::Body, String> {

@@ -180,6 +180,7 @@ mod tests {
             dns: None,
             database: None,
             firewall: None,
+            heartbeats: None,
             certificate_days_left: None,
             uptime_s: 1,
         }

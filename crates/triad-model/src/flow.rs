@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{AGENT, DATABASE, DNS, Design, HOP, HTTP, HTTPS, IpNet, METRICS, Role, ServerName};
+use crate::{AGENT, DATABASE, DNS, Design, HEARTBEAT, HOP, HTTP, HTTPS, IpNet, METRICS, Role, ServerName};
 
 /// Who opens connections.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -86,6 +86,7 @@ pub fn flows(design: &Design) -> Vec<Flow> {
     for to in &design.servers {
         for from in design.servers.iter().filter(|from| from.name != to.name) {
             admit(&to.name, Protocol::Tcp, AGENT, server(&from.name), "its agent asks for this server's state");
+            admit(&to.name, Protocol::Udp, HEARTBEAT, server(&from.name), "its agent says that its server lives");
             if design.monitor.is_some() {
                 admit(&to.name, Protocol::Tcp, METRICS, server(&from.name), "metrics may be collected from here");
             }

@@ -12,6 +12,8 @@ pub const HOP: u16 = 8443;
 pub const DATABASE: u16 = 3306;
 /// What agents ask each other, on private addresses, always over mutual TLS.
 pub const AGENT: u16 = 7443;
+/// Heartbeats between servers over UDP, on private addresses: authentic, not secret.
+pub const HEARTBEAT: u16 = 7444;
 /// Prometheus metrics, on private addresses.
 pub const METRICS: u16 = 9100;
 /// The first application instance on 127.0.0.1; instance `n` (from 1) listens on `INSTANCE_FIRST + n - 1`.

@@ -57,6 +57,9 @@ pub struct ServerReport {
     pub database: Option<DatabaseReport>,
     /// What its firewall dropped.
     pub firewall: Option<FirewallReport>,
+    /// What it hears of the other servers; `None` where there are none, and from agents of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeats: Option<HeartbeatReport>,
     /// Days until the first of its certificates ends.
     pub certificate_days_left: Option<i64>,
     /// Seconds since the agent started.
@@ -316,6 +319,46 @@ pub struct DatabaseReport {
     pub lag_s: Option<u64>,
     /// `SHOW GLOBAL STATUS` counters for the metrics, by MariaDB's own names in lower case.
     pub counters: Vec<(String, u64)>,
+}
+
+/// The heartbeats of other servers, as one server hears them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatReport {
+    /// The others, in the order of the file.
+    pub peers: Vec<PeerReport>,
+    /// Datagrams that were no beat to be believed, by reason: `malformed`, `stranger`, `no_key`, `forged`, `old`.
+    pub refused: Vec<(String, u64)>,
+    /// The longest that the host kept its own heartbeats waiting, in milliseconds.
+    pub late_ms_max: u64,
+}
+
+/// Another server, as its heartbeats show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerReport {
+    /// The other server.
+    pub server: ServerName,
+    /// Whether its beats arrive.
+    pub presence: PeerPresence,
+    /// Milliseconds since the last one arrived; `None` if none did.
+    pub heard_ms_ago: Option<u64>,
+    /// Beats that arrived and are authentic.
+    pub received: u64,
+    /// Beats that were sent and did not arrive.
+    pub lost: u64,
+    /// Whom it says it hears.
+    pub hears: Vec<ServerName>,
+}
+
+/// Whether a server's heartbeats arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerPresence {
+    /// Not since the agent started.
+    Unknown,
+    /// They do.
+    Alive,
+    /// They did.
+    Silent,
 }
 
 /// What a firewall dropped since it was loaded.

@@ -23,3 +23,13 @@ pub const FRONT_CHECK_COUNT: u32 = 2;
 /// The longest a front server that went silent stays in DNS answers: as many looks as it takes, each after its
 /// interval and each timing out, in milliseconds.
 pub const DNS_LEAVES_OUT_MS: u64 = FRONT_CHECK_COUNT as u64 * (FRONT_CHECK_MS + FRONT_CHECK_MS);
+
+/// Time between two beats that a server sends to every other one, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 100;
+
+/// Time without a beat after which a server is silent, in milliseconds.
+pub const HEARTBEAT_TIMEOUT_MS: u64 = 500;
+
+/// The longest a server that fell silent has requests sent to it by a balancer, in milliseconds: the time-out, the beat
+/// with which others say that they do not hear it either, and two beats' time for whoever must notice, say and do it.
+pub const HEARTBEAT_NOTICED_MS: u64 = HEARTBEAT_TIMEOUT_MS + 3 * HEARTBEAT_MS;

@@ -1,8 +1,8 @@
 //! A server's report as Prometheus text; pure.
 
 use triad_model::{
-    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, LATENCY_BOUNDS_S, PoolReport,
-    ProcessReport, ProcessState, RoleReport, ServerReport, State, Verdict,
+    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport,
+    LATENCY_BOUNDS_S, PeerPresence, PoolReport, ProcessReport, ProcessState, RoleReport, ServerReport, State, Verdict,
 };
 
 use crate::exposition::{Exposition, Kind};
@@ -28,6 +28,9 @@ pub fn render(report: &ServerReport, host: Option<&HostReading>) -> String {
         database_state(&mut page, database);
         database_counters(&mut page, database);
     }
+    if let Some(heartbeats) = &report.heartbeats {
+        beats(&mut page, heartbeats);
+    }
     if let Some(firewall) = &report.firewall {
         drops(&mut page, firewall);
     }
@@ -35,6 +38,31 @@ pub fn render(report: &ServerReport, host: Option<&HostReading>) -> String {
         host_metrics::host(&mut page, host);
     }
     page.finish()
+}
+
+fn beats(page: &mut Exposition, report: &HeartbeatReport) {
+    let mut family = page.gauge("triad_peer_silent", "Whether the server was heard and no longer is.");
+    for peer in &report.peers {
+        family.count(&[("peer", peer.server.as_str())], u64::from(peer.presence == PeerPresence::Silent));
+    }
+    let mut family = page.gauge("triad_heartbeat_age_seconds", "Time since the server was heard last.");
+    for (peer, age_ms) in report.peers.iter().filter_map(|peer| Some((peer, peer.heard_ms_ago?))) {
+        family.number(&[("peer", peer.server.as_str())], age_ms as f64 / 1000.0);
+    }
+    let mut family = page.counter("triad_heartbeats_received_total", "Heartbeats of the server that arrived.");
+    for peer in &report.peers {
+        family.count(&[("peer", peer.server.as_str())], peer.received);
+    }
+    let mut family = page.counter("triad_heartbeats_lost_total", "Heartbeats of the server that did not arrive.");
+    for peer in &report.peers {
+        family.count(&[("peer", peer.server.as_str())], peer.lost);
+    }
+    let mut family = page.counter("triad_heartbeats_refused_total", "Datagrams that were no heartbeat to be believed.");
+    for (reason, count) in &report.refused {
+        family.count(&[("reason", reason)], *count);
+    }
+    page.gauge("triad_heartbeat_late_seconds_max", "The longest that this host kept its own heartbeats waiting.")
+        .number(&[], report.late_ms_max as f64 / 1000.0);
 }
 
 fn agent(page: &mut Exposition, report: &ServerReport) {

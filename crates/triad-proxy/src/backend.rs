@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-use triad_model::{BackendMode, BackendReport, BackendSetting, Health, HealthCheck, Reading, Verdict};
+use tokio::sync::{Notify, watch};
+use triad_model::{BackendMode, BackendReport, BackendSetting, Health, HealthCheck, Reading, ServerName, Verdict};
 
 use crate::balance::Share;
 use crate::balance::panic::Condition;
 use crate::error_rate::ErrorRate;
 use crate::outlier::Grounds;
 use crate::plan::{BackendPlan, PoolPlan};
+use crate::silence::Silence;
 use crate::slots::Slots;
 use crate::stream::Stream;
 
@@ -50,6 +51,8 @@ pub(crate) struct Backend {
     /// What an operator said, and how it comes back.
     told: Mutex<Told>,
     verdict: watch::Sender<Verdict>,
+    /// Has it checked now, not at its time.
+    pub check_now: Arc<Notify>,
     /// One list per worker, oldest first. Only its worker takes from a list, so its lock is free.
     idle: Vec<Mutex<VecDeque<Idle>>>,
 }
@@ -72,6 +75,10 @@ struct Told {
     grounds: Option<Grounds>,
     /// How often that was so, since it was well for [`FORGET_AFTER`].
     left_out_times: u32,
+    /// When a check passed last.
+    passed_at: Option<Instant>,
+    /// Its server's heartbeats stopped.
+    silence: Option<Silence>,
 }
 
 impl Told {
@@ -124,6 +131,7 @@ impl Backend {
             opinion: Mutex::new(Opinion { health: None, why: "not checked yet".to_owned() }),
             told: Mutex::default(),
             verdict: watch::Sender::new(Verdict::Down),
+            check_now: Arc::default(),
             idle: (0..workers).map(|_| Mutex::default()).collect(),
             plan,
             check,
@@ -232,10 +240,13 @@ impl Backend {
         lock(&self.told).is_left_out(now)
     }
 
-    /// Whether it is nothing but left out, so that it can have what nobody else takes.
+    /// Whether it is nothing but left out, for requests that failed or its server's silence, so that it can have what nobody else takes.
     pub fn is_last_resort(&self, now: Instant) -> bool {
         let told = lock(&self.told);
-        told.is_wanted(self.plan.weight) && self.is_up() && told.is_left_out(now)
+        let is_out = told.is_left_out(now) || told.silence.is_some_and(Silence::takes_out);
+        let is_candidate = told.is_wanted(self.plan.weight) && is_out;
+        drop(told);
+        is_candidate && self.passes_checks()
     }
 
     /// Takes it in again.
@@ -253,18 +264,70 @@ impl Backend {
     /// Takes one reading of its health; returns the verdict if it is news. Going down drops the idle connections.
     pub fn take(&self, reading: Reading, why: String) -> Option<Verdict> {
         let is_first = !self.is_checked();
-        let changed = self.judge(reading, why)?;
-        let is_back = changed == Verdict::Up && !is_first;
+        let judged = self.judge(reading, why);
         let mut told = lock(&self.told);
-        told.back_since = is_back.then(Instant::now);
-        // That its checks pass again is newer than what requests met before.
-        told.left_out_until = told.left_out_until.filter(|_| !is_back);
+        if reading == Reading::Pass {
+            told.passed_at = Some(Instant::now());
+            told.silence = told.silence.map(Silence::disproved);
+        }
+        if let Some(verdict) = judged {
+            let is_back = verdict == Verdict::Up && !is_first;
+            told.back_since = is_back.then(Instant::now);
+            // That its checks pass again is newer than what requests met before.
+            told.left_out_until = told.left_out_until.filter(|_| !is_back);
+        }
         drop(told);
-        self.verdict.send_replace(changed);
-        if changed == Verdict::Down {
+        let news = self.settle();
+        news.or(judged.filter(|verdict| *verdict == Verdict::Down))
+    }
+
+    /// Gives it the verdict that follows from its checks and its server's heartbeats; returns it if it is another. Going
+    /// down drops the idle connections.
+    fn settle(&self) -> Option<Verdict> {
+        let verdict = if self.passes_checks() && !self.is_silent() { Verdict::Up } else { Verdict::Down };
+        if self.verdict.send_replace(verdict) == verdict {
+            return None;
+        }
+        if verdict == Verdict::Down {
             self.idle.iter().for_each(|list| lock(list).clear());
         }
-        Some(changed)
+        Some(verdict)
+    }
+
+    /// Whether it may get traffic by its checks alone.
+    fn passes_checks(&self) -> bool {
+        lock(&self.opinion).health.as_ref().is_some_and(|health| health.verdict() == Verdict::Up)
+    }
+
+    /// Whether it is on another server that is called `server`.
+    pub fn is_on(&self, server: &ServerName) -> bool {
+        self.plan.target.is_edge() && self.plan.name == server.as_str()
+    }
+
+    /// Whether its server's silence takes it out.
+    fn is_silent(&self) -> bool {
+        lock(&self.told).silence.is_some_and(Silence::takes_out)
+    }
+
+    /// Whether it is known that its server is silent, whatever follows from that.
+    pub fn is_known_silent(&self) -> bool {
+        lock(&self.told).silence.is_some()
+    }
+
+    /// Its server fell silent, and `others` can have its requests or not; the verdict if that makes it another.
+    pub fn fall_silent(&self, now: Instant, others: bool) -> Option<Verdict> {
+        let mut told = lock(&self.told);
+        told.silence = Some(Silence::new(now, told.passed_at, others));
+        drop(told);
+        // A server that lives is back as soon as that has passed.
+        self.check_now.notify_one();
+        self.settle()
+    }
+
+    /// Its server is heard again; the verdict if that makes it another.
+    pub fn end_silence(&self) -> Option<Verdict> {
+        lock(&self.told).silence = None;
+        self.settle()
     }
 
     fn judge(&self, reading: Reading, why: String) -> Option<Verdict> {
@@ -336,6 +399,9 @@ impl Backend {
         let share = self.share();
         let left_out = self.is_left_out(Instant::now());
         let mut why = lock(&self.opinion).why.clone();
+        if let Some(silence) = lock(&self.told).silence.filter(|it| it.takes_out()) {
+            why = silence.why(&self.plan.name, Instant::now());
+        }
         if let Some(grounds) = grounds.filter(|_| left_out) {
             why = format!("left out: {grounds}");
         }

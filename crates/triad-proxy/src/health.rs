@@ -27,11 +27,15 @@ const JITTER_ONE_IN: u64 = 10;
 /// Checks `backend` of `pool` until nobody uses it any more. `first` is dropped after the first reading.
 pub(crate) async fn check(backend: Weak<Backend>, pool: Arc<Pool>, shared: Arc<Shared>, first: mpsc::Sender<()>) {
     let mut first = Some(first);
+    let Some(check_now) = backend.upgrade().map(|backend| backend.check_now.clone()) else { return };
     let mut random = RandomState::new().hash_one(());
     let mut next = Instant::now();
     let mut was_left_out = false;
     loop {
-        sleep_until(next).await;
+        tokio::select! {
+            () = sleep_until(next) => {}
+            () = check_now.notified() => {}
+        }
         let Some(backend) = backend.upgrade() else { return };
         random = spread(random);
         let asked_at = Instant::now();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
-use triad_model::{BackendReport, PoolReport};
+use triad_model::{BackendReport, PoolReport, ServerName, Verdict};
 
 use crate::backend::{Backend, lock};
 use crate::balance::{Pick, spread};
@@ -158,6 +158,28 @@ impl Pool {
                 let pause_s = backend.leave_out(now, grounds).as_secs();
                 let (pool, name) = (self.name, &backend.plan.name);
                 tracing::warn!(pool, backend = name, pause_s, why = %grounds, "left out");
+            }
+        }
+        self.renew(&members);
+    }
+
+    /// Takes out backends whose servers are among `silent` and takes in those whose servers no longer are, as far as
+    /// [`crate::silence`] says.
+    pub fn heed_silence(&self, silent: &[ServerName]) {
+        let _changing = lock(&self.changing);
+        let members = self.members.load();
+        let now = Instant::now();
+        let is_news = |it: &Backend| silent.iter().any(|server| it.is_on(server)) && !it.is_known_silent();
+        let (fallen, rest): (Vec<_>, Vec<_>) = members.backends.iter().partition(|backend| is_news(backend));
+        let others = rest.iter().any(|backend| backend.share().up);
+        for backend in rest.iter().filter(|it| it.is_known_silent() && !silent.iter().any(|server| it.is_on(server))) {
+            if backend.end_silence() == Some(Verdict::Up) {
+                tracing::info!(pool = self.name, backend = backend.plan.name, "its server is heard again: taken in");
+            }
+        }
+        for backend in fallen {
+            if backend.fall_silent(now, others) == Some(Verdict::Down) {
+                tracing::warn!(pool = self.name, backend = backend.plan.name, "its server is silent: taken out");
             }
         }
         self.renew(&members);

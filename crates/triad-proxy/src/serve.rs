@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use triad_model::EdgeReport;
+use triad_model::{EdgeReport, ServerName};
 
 use crate::accept::{Door, accept};
 use crate::backend::Backend;
@@ -94,6 +94,13 @@ impl Edge {
             pool.clear();
         }
         Ok(())
+    }
+
+    /// Of all other servers, these are silent: their backends leave at once, where that harms nobody, and come back when
+    /// their servers do.
+    pub fn heed_silence(&self, servers: &[ServerName]) {
+        self.shared.local.heed_silence(servers);
+        self.shared.balancer.heed_silence(servers);
     }
 
     /// What was counted since the start, and how the backends are now.

@@ -30,6 +30,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         &[
             "triad-api",
             "triad-app",
+            "triad-cluster",
             "triad-database",
             "triad-dns",
             "triad-firewall",
@@ -59,6 +60,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("triad-app", &["triad-model"]),
     ("triad-database", &["triad-golden", "triad-model"]),
     ("triad-firewall", &["triad-golden", "triad-model"]),
+    // What servers know of each other; whoever acts by it stands above.
+    ("triad-cluster", &["triad-golden", "triad-model"]),
     ("triad-tls", &["triad-golden", "triad-model"]),
     ("triad-monitor", &["triad-golden", "triad-model"]),
     // What a design survives; its tests read the examples as files.

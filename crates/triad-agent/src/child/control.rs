@@ -23,7 +23,7 @@ const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub enum Order<P> {
     /// Work from this plan.
     Plan(P),
-    /// Leave these servers out of answers.
+    /// These servers look dead, and no others: leave them out of answers, send them no requests.
     LeaveOut(Vec<ServerName>),
     /// Another process serves the same sockets: take nothing new, finish what runs, and end.
     Retire,

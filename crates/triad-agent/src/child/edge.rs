@@ -34,8 +34,10 @@ impl Served for Edge {
         Ok(Edge::reload(self, plan)?)
     }
 
-    /// An edge takes its backends' health from its own checks.
-    fn leave_out(&mut self, _servers: Vec<ServerName>) {}
+    /// Beside what its own checks say.
+    fn leave_out(&mut self, servers: Vec<ServerName>) {
+        self.heed_silence(&servers);
+    }
 
     fn report(&self) -> EdgeReport {
         Edge::report(self)

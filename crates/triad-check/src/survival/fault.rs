@@ -136,12 +136,13 @@ impl Fault {
     /// How `part` behaves under this fault and what brings it back; `None` if it is not touched.
     pub(crate) fn removes(&self, part: &Part) -> Option<(Manner, Return)> {
         let silent = Some((Manner::Silent, Return::Repaired));
+        let dead = Some((Manner::Dead, Return::Repaired));
         match self {
-            Fault::Server(server) if part.is_on(server) => silent,
-            Fault::PrivateLink(server) if matches!(part, Part::Link(..)) && part.is_on(server) => silent,
+            Fault::Server(server) if part.is_on(server) => dead,
+            Fault::PrivateLink(server) if matches!(part, Part::Link(..)) && part.is_on(server) => dead,
             Fault::PublicLink(server) if matches!(part, Part::Public(of) if of == server) => silent,
             Fault::Link(first, second) if *part == Part::link(first, second) => silent,
-            Fault::PrivateNetwork if matches!(part, Part::Link(..)) => silent,
+            Fault::PrivateNetwork if matches!(part, Part::Link(..)) => dead,
             Fault::PublicNetwork if matches!(part, Part::Public(_)) => silent,
             Fault::Disk(server) if *part == Part::Database(server.clone()) => Some((Manner::Refuses, Return::Repaired)),
             Fault::Certificate if *part == Part::Certificate => Some((Manner::Refuses, Return::Repaired)),

@@ -1,7 +1,7 @@
 //! What a request needs, as a tree of parts, and what is left of it when parts are removed. Pure and small: which
 //! tree a design has is in `tree`, which parts a fault removes is in `fault`.
 
-use triad_model::DNS_LEAVES_OUT_MS;
+use triad_model::{DNS_LEAVES_OUT_MS, HEARTBEAT_NOTICED_MS};
 
 use super::fault::{Fault, Part};
 use super::{Actor, times};
@@ -30,8 +30,8 @@ pub(crate) enum Switch {
     Resolver,
     /// A client has the addresses of several fronts; DNS leaves a dead one out, after the time to live in seconds.
     Client { ttl_s: u32 },
-    /// An edge: health checks take a silent backend out within this many milliseconds; one whose requests fail is left
-    /// out if `max_fails` is not 0.
+    /// An edge: health checks take a silent backend out within this many milliseconds, or heartbeats do sooner; one
+    /// whose requests fail is left out if `max_fails` is not 0.
     Edge { silence_ms: u64, max_fails: u32 },
 }
 
@@ -52,7 +52,9 @@ pub(crate) enum Manner {
     Holds,
     /// Requests fail though checks pass.
     Fails,
-    /// Nothing comes back.
+    /// Nothing comes back, and nobody hears its server's heartbeats.
+    Dead,
+    /// Nothing comes back, though others may still hear its server.
     Silent,
 }
 
@@ -273,6 +275,9 @@ impl Switch {
                 Some(Pause { breaks: Breaks::All, ..self.after(times::FAILING_MS, Actor::Balancer) })
             }
             (Switch::Edge { .. }, Manner::Refuses) => Some(self.after(0, Actor::Balancer)),
+            (Switch::Edge { silence_ms, .. }, Manner::Dead) => {
+                Some(self.after(silence_ms.min(HEARTBEAT_NOTICED_MS), Actor::Balancer))
+            }
             (Switch::Edge { silence_ms, .. }, _) => Some(self.after(silence_ms, Actor::Balancer)),
         }
     }
@@ -289,7 +294,7 @@ impl Switch {
 
 #[cfg(test)]
 mod tests {
-    use triad_model::{DNS_LEAVES_OUT_MS, ServerName};
+    use triad_model::{DNS_LEAVES_OUT_MS, HEARTBEAT_NOTICED_MS, ServerName};
 
     use super::{Breaks, Candidate, Effect, Manner, Need, Pause, Return, Switch};
     use crate::survival::fault::{Fault, Part, Process};
@@ -316,18 +321,39 @@ mod tests {
     #[test]
     fn a_silent_candidate_costs_its_detection_and_one_that_is_restarted_sooner_costs_the_restart() {
         let pool = Need::OneOf(BALANCER, vec![edge("a", false), edge("b", false)]);
-        assert_eq!(pool.under(&Fault::Server(server("a"))), pause(1500, Actor::Balancer, Breaks::Writes));
+        assert_eq!(
+            pool.under(&Fault::Server(server("a"))),
+            pause(HEARTBEAT_NOTICED_MS, Actor::Balancer, Breaks::Writes)
+        );
         assert_eq!(pool.under(&kill_edge("a")), pause(times::EDGE_RESTART_MS, Actor::Supervisor, Breaks::Writes));
         assert_eq!(pool.under(&Fault::Server(server("c"))), Effect::None);
+    }
+
+    #[test]
+    fn heartbeats_notice_a_dead_server_before_slow_checks_and_after_quick_ones() {
+        let noticed = |silence_ms| {
+            let switch = Switch::Edge { silence_ms, max_fails: 0 };
+            let on = |fault| Need::OneOf(switch, vec![edge("a", false), edge("b", false)]).under(&fault);
+            on(Fault::Server(server("a")))
+        };
+        assert_eq!(noticed(9_000), pause(HEARTBEAT_NOTICED_MS, Actor::Balancer, Breaks::Writes));
+        assert_eq!(noticed(300), pause(300, Actor::Balancer, Breaks::Writes));
+        let link = Need::Part(Part::link(&server("x"), &server("a")));
+        let cut = Need::OneOf(BALANCER, vec![Candidate { need: link, passive: false }, edge("b", false)]);
+        let fault = Fault::Link(server("a"), server("x"));
+        assert_eq!(cut.under(&fault), pause(1500, Actor::Balancer, Breaks::Writes), "others hear it: checks judge");
     }
 
     #[test]
     fn a_passive_candidate_is_missed_only_when_it_is_needed() {
         let pool = Need::OneOf(BALANCER, vec![edge("a", false), edge("b", true)]);
         assert_eq!(pool.under(&Fault::Server(server("b"))), Effect::None);
-        assert_eq!(pool.under(&Fault::Server(server("a"))), pause(1500, Actor::Balancer, Breaks::Writes));
+        assert_eq!(
+            pool.under(&Fault::Server(server("a"))),
+            pause(HEARTBEAT_NOTICED_MS, Actor::Balancer, Breaks::Writes)
+        );
         let alone = Need::OneOf(BALANCER, vec![edge("a", false)]);
-        let gone = Effect::Gone { manner: Manner::Silent, back: Return::Repaired };
+        let gone = Effect::Gone { manner: Manner::Dead, back: Return::Repaired };
         assert_eq!(alone.under(&Fault::Server(server("a"))), gone);
     }
 
@@ -376,7 +402,10 @@ mod tests {
         let pool = Need::OneOf(BALANCER, vec![edge("a", false), edge("b", true)]);
         let wanted = Need::Wanted(vec![Need::Part(Part::Database(server("a")))], 1000);
         let both = Need::All(vec![wanted, pool]);
-        assert_eq!(both.under(&Fault::Server(server("a"))), pause(2500, Actor::Balancer, Breaks::Writes));
+        assert_eq!(
+            both.under(&Fault::Server(server("a"))),
+            pause(HEARTBEAT_NOTICED_MS + 1000, Actor::Balancer, Breaks::Writes)
+        );
     }
 
     /// Two balancers before the same backends: a request goes through one of them.
@@ -386,7 +415,10 @@ mod tests {
         let through =
             |front: &str| Candidate { need: Need::All(vec![edge(front, false).need, pool()]), passive: false };
         let fronts = Need::OneOf(Switch::Client { ttl_s: 1 }, vec![through("x"), through("y")]);
-        assert_eq!(fronts.under(&Fault::Server(server("a"))), pause(1500, Actor::Balancer, Breaks::Writes));
+        assert_eq!(
+            fronts.under(&Fault::Server(server("a"))),
+            pause(HEARTBEAT_NOTICED_MS, Actor::Balancer, Breaks::Writes)
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Reports and readings to render.
 
 use triad_model::{
-    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, LatencyHistogram, PoolReport,
-    ProcessReport, ProcessState, Rates, RequestCount, Role, RoleReport, ServerName, ServerReport, State, Verdict,
+    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport,
+    LatencyHistogram, PeerPresence, PeerReport, PoolReport, ProcessReport, ProcessState, Rates, RequestCount, Role,
+    RoleReport, ServerName, ServerReport, State, Verdict,
 };
 use triad_monitor::{Conntrack, Filesystem, HostReading, Interface, Memory, PacketCounts};
 
@@ -18,6 +19,7 @@ pub fn idle() -> ServerReport {
         dns: None,
         database: None,
         firewall: None,
+        heartbeats: None,
         certificate_days_left: None,
         uptime_s: 3,
     }
@@ -59,9 +61,23 @@ pub fn busy() -> ServerReport {
             counters: vec![("questions".to_owned(), 1234), ("threads_connected".to_owned(), 8)],
         }),
         firewall: Some(FirewallReport { drops: vec![("invalid".to_owned(), 3, 120), ("default".to_owned(), 9, 540)] }),
+        heartbeats: Some(HeartbeatReport {
+            peers: vec![
+                peer("srv2", PeerPresence::Alive, Some(40)),
+                peer("srv3", PeerPresence::Silent, Some(61_250)),
+                peer("srv4", PeerPresence::Unknown, None),
+            ],
+            refused: vec![("forged".to_owned(), 2), ("old".to_owned(), 1)],
+            late_ms_max: 31,
+        }),
         certificate_days_left: Some(-1),
         uptime_s: 86_400,
     }
+}
+
+fn peer(server: &str, presence: PeerPresence, heard_ms_ago: Option<u64>) -> PeerReport {
+    let (received, lost) = if heard_ms_ago.is_some() { (1_000, 3) } else { (0, 0) };
+    PeerReport { server: name(server), presence, heard_ms_ago, received, lost, hears: vec![] }
 }
 
 /// A server that holds a copy of the database; `lag_s` as in its report.
