@@ -101,8 +101,8 @@ fn faults_have_stable_ids() {
     }
     let predictions = survival::survival(&example(DesignKind::Secured));
     let of = |id: &str| predictions.iter().find(|prediction| prediction.id == id).expect(id);
-    assert_eq!(of("server srv2").reads.survival, Survival::Within(1500), "the passive one takes over");
-    assert_eq!(of("server srv2").writes.survival, Survival::Within(2500), "then the commit misses its replica");
+    assert_eq!(of("server srv2").reads.survival, Survival::Within(1100), "the passive one takes over");
+    assert_eq!(of("server srv2").writes.survival, Survival::Within(2100), "then the commit misses its replica");
     assert_eq!(of("app-1 on srv2").reads.survival, Survival::AtOnce);
     assert_eq!(of("app on srv3").reads.survival, Survival::Untouched, "nobody uses the passive one");
     assert_eq!(of("replica process on srv2").reads.survival, Survival::Untouched);

@@ -23,8 +23,8 @@ const BEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
 const LOOK: Duration = Duration::from_millis(HEARTBEAT_MS / 4);
 /// Least time between two beats, where what is heard changes.
 const PAUSE_MIN: Duration = Duration::from_millis(HEARTBEAT_MS / 5);
-/// How often what is only counted is shown.
-const SHOW: Duration = Duration::from_secs(1);
+/// How often what is only counted is shown, and when somebody was heard.
+const SHOW: Duration = Duration::from_millis(2 * HEARTBEAT_MS);
 /// Datagrams taken between two looks: more than ten times what a design's servers send in that time.
 const DATAGRAMS_MAX: usize = 256;
 /// Keys that wait to be learnt.
@@ -34,8 +34,8 @@ const NICE: i32 = -15;
 
 /// The beats of one server, going and coming. They end when it is dropped.
 pub struct Heart {
-    /// What is known of the others: anew when somebody falls silent, returns or says something new of whom it hears,
-    /// and once a second.
+    /// What is known of the others: at once when somebody falls silent, returns or says something new of whom it hears,
+    /// and five times a second.
     pub view: watch::Receiver<View>,
     root: Key,
     boot: u64,

@@ -30,6 +30,7 @@ pub const HEARTBEAT_MS: u64 = 100;
 /// Time without a beat after which a server is silent, in milliseconds.
 pub const HEARTBEAT_TIMEOUT_MS: u64 = 500;
 
-/// The longest a server that fell silent has requests sent to it by a balancer, in milliseconds: the time-out, the beat
-/// with which others say that they do not hear it either, and two beats' time for whoever must notice, say and do it.
-pub const HEARTBEAT_NOTICED_MS: u64 = HEARTBEAT_TIMEOUT_MS + 3 * HEARTBEAT_MS;
+/// The longest that requests wait for a server that fell silent before a balancer sends them elsewhere, in milliseconds:
+/// the time-out, the beat with which others say that they do not hear it either, a quick check, and three beats' time for
+/// whoever must notice, say and do it.
+pub const HEARTBEAT_NOTICED_MS: u64 = HEARTBEAT_TIMEOUT_MS + 6 * HEARTBEAT_MS;

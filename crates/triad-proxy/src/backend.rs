@@ -268,8 +268,10 @@ impl Backend {
         let mut told = lock(&self.told);
         if reading == Reading::Pass {
             told.passed_at = Some(Instant::now());
-            told.silence = told.silence.map(Silence::disproved);
         }
+        let was_out = told.silence.is_some_and(Silence::takes_out);
+        told.silence = told.silence.map(|silence| silence.checked(reading));
+        let is_disproved = was_out && !told.silence.is_some_and(Silence::takes_out);
         if let Some(verdict) = judged {
             let is_back = verdict == Verdict::Up && !is_first;
             told.back_since = is_back.then(Instant::now);
@@ -277,14 +279,15 @@ impl Backend {
             told.left_out_until = told.left_out_until.filter(|_| !is_back);
         }
         drop(told);
-        let news = self.settle();
-        news.or(judged.filter(|verdict| *verdict == Verdict::Down))
+        let news = self.settle().or(judged.filter(|verdict| *verdict == Verdict::Down));
+        news.or((is_disproved && self.is_up()).then_some(Verdict::Up))
     }
 
     /// Gives it the verdict that follows from its checks and its server's heartbeats; returns it if it is another. Going
     /// down drops the idle connections.
     fn settle(&self) -> Option<Verdict> {
-        let verdict = if self.passes_checks() && !self.is_silent() { Verdict::Up } else { Verdict::Down };
+        let is_dead = lock(&self.told).silence.is_some_and(Silence::is_confirmed);
+        let verdict = if self.passes_checks() && !is_dead { Verdict::Up } else { Verdict::Down };
         if self.verdict.send_replace(verdict) == verdict {
             return None;
         }
@@ -304,9 +307,10 @@ impl Backend {
         self.plan.target.is_edge() && self.plan.name == server.as_str()
     }
 
-    /// Whether its server's silence takes it out.
-    fn is_silent(&self) -> bool {
-        lock(&self.told).silence.is_some_and(Silence::takes_out)
+    /// How long a check is waited for.
+    pub fn check_limit(&self) -> Duration {
+        let usual = Duration::from_millis(self.check.timeout_ms.into());
+        lock(&self.told).silence.map_or(usual, |silence| silence.check_limit(usual))
     }
 
     /// Whether it is known that its server is silent, whatever follows from that.
@@ -314,14 +318,13 @@ impl Backend {
         lock(&self.told).silence.is_some()
     }
 
-    /// Its server fell silent, and `others` can have its requests or not; the verdict if that makes it another.
-    pub fn fall_silent(&self, now: Instant, others: bool) -> Option<Verdict> {
+    /// Its server fell silent, and `others` can have its requests or not; whether that takes it out.
+    pub fn fall_silent(&self, now: Instant, others: bool) -> bool {
         let mut told = lock(&self.told);
-        told.silence = Some(Silence::new(now, told.passed_at, others));
-        drop(told);
-        // A server that lives is back as soon as that has passed.
+        let silence = Silence::new(now, told.passed_at, others);
+        told.silence = Some(silence);
         self.check_now.notify_one();
-        self.settle()
+        silence.takes_out()
     }
 
     /// Its server is heard again; the verdict if that makes it another.
@@ -385,7 +388,8 @@ impl Backend {
     pub fn condition(&self) -> Condition {
         let told = lock(&self.told);
         let weight = told.weight.unwrap_or(self.plan.weight);
-        let (wanted, healthy) = (told.is_wanted(self.plan.weight), self.is_up());
+        let is_silent = told.silence.is_some_and(Silence::takes_out);
+        let (wanted, healthy) = (told.is_wanted(self.plan.weight), self.is_up() && !is_silent);
         let up = wanted && healthy && !told.is_left_out(Instant::now());
         Condition { share: Share { weight, backup: self.plan.backup, up }, wanted, healthy }
     }
@@ -398,9 +402,10 @@ impl Backend {
         };
         let share = self.share();
         let left_out = self.is_left_out(Instant::now());
-        let mut why = lock(&self.opinion).why.clone();
+        let (mut why, mut verdict) = (lock(&self.opinion).why.clone(), *self.verdict.borrow());
         if let Some(silence) = lock(&self.told).silence.filter(|it| it.takes_out()) {
             why = silence.why(&self.plan.name, Instant::now());
+            verdict = Verdict::Down;
         }
         if let Some(grounds) = grounds.filter(|_| left_out) {
             why = format!("left out: {grounds}");
@@ -409,7 +414,7 @@ impl Backend {
             pool: pool.to_owned(),
             name: self.plan.name.clone(),
             mode,
-            verdict: *self.verdict.borrow(),
+            verdict,
             why,
             left_out,
             weight: share.weight,

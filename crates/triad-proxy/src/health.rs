@@ -1,7 +1,8 @@
 //! Active health checks: one task per backend on a thread of its own, so that busy workers cannot make a healthy
 //! backend look dead, and each backend is asked once per process.
 //!
-//! A dead link is seen within [`triad_model::HealthCheck::silence_ms`]: 1.5 s with 500 ms, 500 ms and 2.
+//! A dead link is seen within [`triad_model::HealthCheck::silence_ms`]: 1.5 s with 500 ms, 500 ms and 2. A dead server is
+//! seen sooner, by its silence (`silence`), which has its backends checked at once.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::mpsc;
@@ -50,7 +51,12 @@ pub(crate) async fn check(backend: Weak<Backend>, pool: Arc<Pool>, shared: Arc<S
             pool.refresh();
         }
         was_left_out = is_left_out;
-        let Some((reading, why)) = read(&backend, &shared).await else { continue };
+        let reading = tokio::select! {
+            reading = read(&backend, &shared) => reading,
+            // What was asked before its server fell silent need not be waited for.
+            () = check_now.notified() => read(&backend, &shared).await,
+        };
+        let Some((reading, why)) = reading else { continue };
         if let Some(verdict) = backend.take(reading, why.clone()) {
             announce(&backend, &pool, verdict, &why);
             pool.refresh();
@@ -86,7 +92,7 @@ async fn read(backend: &Backend, shared: &Shared) -> Option<(Reading, String)> {
             false => (Reading::Fail, "no instance on this server is up".to_owned()),
         });
     }
-    let limit = Duration::from_millis(backend.check.timeout_ms.into());
+    let limit = backend.check_limit();
     Some(match timeout(limit, probe(backend, shared)).await {
         Ok(Ok(said)) => (Reading::Pass, said),
         Ok(Err(why)) => (Reading::Fail, why),

@@ -7,7 +7,8 @@
 //! and `upstream` connects to, `reply` sends the answer back while `transfer` streams both bodies, `respond` sends
 //! answers of our own, `record` counts and `log` writes it. What the design says of users' requests and their answers
 //! is in `redirect`, `header_rules` and `maintenance`; how slow a client may be, in `min_rate`. `health`, `outlier`
-//! and `silence` decide who may be picked. `plan` says what all of that works from. What HTTP/1.1 is, is `triad-http1`'s to know.
+//! and `silence` decide who may be picked. `plan` says what all of that works from. What HTTP/1.1 is, is
+//! `triad-http1`'s to know.
 //!
 //! Invariants: workers share no lock that is held across a wait; every queue, pool and retry has a bound; a client
 //! never learns an address of a backend; nothing that was not understood whole goes on.

@@ -178,7 +178,7 @@ impl Pool {
             }
         }
         for backend in fallen {
-            if backend.fall_silent(now, others) == Some(Verdict::Down) {
+            if backend.fall_silent(now, others) {
                 tracing::warn!(pool = self.name, backend = backend.plan.name, "its server is silent: taken out");
             }
         }

@@ -17,5 +17,6 @@ mod queueing;
 mod relaying;
 mod resumption;
 mod rules;
+mod silence;
 mod slow_clients;
 mod strictness;

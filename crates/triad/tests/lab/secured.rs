@@ -417,6 +417,12 @@ fn served_by(lab: &LabUnderTest, server: &str, limit: Duration) -> Result<Durati
 fn the_passive_server_takes_over_and_gives_back(lab: &LabUnderTest) -> Result<(), Failure> {
     served_by(lab, "srv2", HEAL_LIMIT)?;
     lab.run("srv2", "ip link set public down; ip link set private down")?;
+    let taken_out_by_heartbeats = eventually("srv2 out by its heartbeats", HEAL_LIMIT, || {
+        // Checks say more once they have failed, but while the server is silent, that is why it is out.
+        let (_, said) = status_at_srv1(lab)?;
+        ensure!(said.contains("server srv2 has been silent for "), "it says {said}");
+        Ok(())
+    });
     let taken = served_by(lab, "srv3", HEAL_LIMIT);
     let status = status_at_srv1(lab);
     // The replica is gone with it: writes must go on after the semi-sync time-out.
@@ -424,10 +430,12 @@ fn the_passive_server_takes_over_and_gives_back(lab: &LabUnderTest) -> Result<()
     lab.run("srv2", "ip link set public up; ip link set private up; ip route replace default dev public")?;
     let routes = "for peer in 10.77.0.11 10.77.0.13; do ip route replace $peer dev private src 10.77.0.12; done";
     lab.run("srv2", routes)?;
+    taken_out_by_heartbeats?;
     taken?;
     signed?;
     let (code, said) = status?;
     ensure!(code == Some(1) && said.contains("srv2  down"), "while srv2 was away, exit code {code:?}: {said}");
+    ensure!(said.contains("hears srv3; srv2 silent for "), "it is not said who is silent: {said}");
     served_by(lab, "srv2", HEAL_LIMIT)?;
     lab.await_health().map(drop)
 }
