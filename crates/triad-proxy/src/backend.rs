@@ -240,7 +240,8 @@ impl Backend {
         lock(&self.told).is_left_out(now)
     }
 
-    /// Whether it is nothing but left out, for requests that failed or its server's silence, so that it can have what nobody else takes.
+    /// Whether it is nothing but left out, for requests that failed or its server's silence, so that it can have what
+    /// nobody else takes.
     pub fn is_last_resort(&self, now: Instant) -> bool {
         let told = lock(&self.told);
         let is_out = told.is_left_out(now) || told.silence.is_some_and(Silence::takes_out);

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn silence_sends_requests_elsewhere_and_a_check_decides_about_those_under_way() {
-        let check = HealthCheck { path: "/up".to_owned(), interval_ms: 500, timeout_ms: 500, rise: 2, fall: 3 };
+        let check = HealthCheck { fall: 3, ..HealthCheck::new("/up", 500, 500) };
         let plan = BackendPlan::new("srv2", Target::Plain(([10, 77, 0, 12], 8443).into()));
         let backend = Backend::new(plan, check, 1, Arc::default());
         let take = |reading| backend.take(reading, String::new());

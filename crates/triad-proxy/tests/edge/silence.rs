@@ -17,7 +17,7 @@ fn server(name: &str, address: SocketAddr) -> BackendPlan {
 
 /// A balancer whose checks take nobody out.
 fn balancer(backends: Vec<BackendPlan>) -> (Edge, SocketAddr) {
-    let check = HealthCheck { path: "/up".to_owned(), interval_ms: 50, timeout_ms: 500, rise: 1, fall: u32::MAX };
+    let check = HealthCheck { rise: 1, fall: u32::MAX, ..HealthCheck::new("/up", 50, 500) };
     edge("http", EdgePlan { balancer: Some(PoolPlan::new(backends, check)), ..plan() })
 }
 
