@@ -74,6 +74,8 @@ impl Counted for EdgeReport {
             in_flight,
             connections,
             connections_refused,
+            connections_max: _,
+            refusals,
             handshake_failures,
             retries,
             retries_refused,
@@ -90,6 +92,7 @@ impl Counted for EdgeReport {
         self.in_flight += in_flight;
         self.connections += connections;
         self.connections_refused += connections_refused;
+        self.refusals += *refusals;
         self.handshake_failures += handshake_failures;
         self.retries += retries;
         self.retries_refused += retries_refused;

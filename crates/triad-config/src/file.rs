@@ -169,6 +169,9 @@ pub(crate) struct Limits {
     pub(crate) requests_per_s: u32,
     pub(crate) burst: u32,
     pub(crate) connections: u32,
+    pub(crate) site_requests_per_s: u32,
+    pub(crate) site_burst: u32,
+    pub(crate) site_connections: u32,
     pub(crate) exempt: Field<Vec<Spanned<String>>>,
 }
 
@@ -384,6 +387,9 @@ impl Limits {
             requests_per_s: table.integer("requests_per_s"),
             burst: table.integer("burst"),
             connections: table.integer("connections"),
+            site_requests_per_s: table.integer("site_requests_per_s"),
+            site_burst: table.integer("site_burst"),
+            site_connections: table.integer("site_connections"),
             exempt: table.list("exempt"),
         }
     }

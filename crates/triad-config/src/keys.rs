@@ -136,8 +136,9 @@ pub(crate) static ROOT: &[Key] = &[
         "limits",
         Kind::Table(LIMITS),
         "{ requests_per_s = 50 }",
-        "What one client may do on each front server, a client being an IPv4 address or an IPv6 network of 64 bits. \
-         Requests beyond it are answered 429, connections closed. Without this section, no limits.",
+        "What clients may do on each front server. One client is an IPv4 address or an IPv6 network of 64 bits: its \
+         requests beyond the limit are answered 429, its connections closed. The keys with `site_` are for all clients \
+         together. Checks and requests of the design's own servers are never refused.",
     ),
     optional(
         "headers",
@@ -701,6 +702,30 @@ static LIMITS: &[Key] = &[
         Presence::EmptyList,
         "[\"198.51.100.0/24\"]",
         "Networks that are not limited: your own, and whoever watches the site.",
+    ),
+    optional(
+        "site_requests_per_s",
+        Kind::Integer { min: 1, max: 1_000_000 },
+        "2000",
+        "Requests a second of all clients together that one front server passes on in the long run, over all hosts. \
+         Those beyond it are answered 503 with Retry-After: what the servers behind it can take is answered well.",
+    ),
+    default(
+        "site_burst",
+        Kind::Integer { min: 1, max: 1_000_000 },
+        Presence::Derived("as many as `site_requests_per_s`"),
+        "4000",
+        "Requests of all clients together that may come at once.",
+    ),
+    default(
+        "site_connections",
+        Kind::Integer { min: 1, max: 1_000_000 },
+        Presence::Derived(
+            "a quarter of the files that the edge may have open, which is 16384 unless the host allows less",
+        ),
+        "5000",
+        "Connections of all clients together that one front server holds open, never more than half of the files \
+         that its edge may have open. New ones beyond it are closed; those that are open are served.",
     ),
 ];
 

@@ -217,11 +217,15 @@ fn client_certificates(how: &str, tls: &file::Tls) -> Option<ClientCertificates>
 fn limits(limits: &file::Limits) -> Option<Limits> {
     let given = |number: u32| (number > 0).then_some(number);
     let requests_per_s = given(limits.requests_per_s);
+    let site_requests_per_s = given(limits.site_requests_per_s);
     Some(Limits {
         requests_per_s,
         burst: given(limits.burst).unwrap_or(2 * requests_per_s.unwrap_or(1)),
         connections: given(limits.connections),
         exempt: networks(&limits.exempt)?,
+        site_requests_per_s,
+        site_burst: given(limits.site_burst).or(site_requests_per_s).unwrap_or(1),
+        site_connections: given(limits.site_connections),
     })
 }
 

@@ -302,7 +302,8 @@ fn check_forwarders(file: &File, mistakes: &mut Mistakes<'_>) {
 
 fn check_limits(file: &File, mistakes: &mut Mistakes<'_>) {
     let Some(limits) = &file.limits else { return };
-    if limits.requests_per_s == 0 && limits.connections == 0 {
+    let limiting = [limits.requests_per_s, limits.connections, limits.site_requests_per_s, limits.site_connections];
+    if limiting == [0; 4] {
         let help = "write requests_per_s = 50, or connections = 100, or remove the section";
         mistakes.add(limits.at.clone(), "limits", "[limits] limits nothing", help);
     }

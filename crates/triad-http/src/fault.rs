@@ -65,6 +65,11 @@ impl Fault {
         Self { retry_after_s: Some(retry_after_s), ..Self::new(429, Whose::Client, "too many requests") }
     }
 
+    /// The site has as much to do as it may, and takes more after so many seconds.
+    pub fn overload(part: &'static str, retry_after_s: u32) -> Self {
+        Self { retry_after_s: Some(retry_after_s), ..Self::new(503, Whose::Ourselves, part) }
+    }
+
     /// The site is closed for a while, as `page` says.
     pub fn maintenance(page: Bytes) -> Self {
         let retry_after_s = Some(MAINTENANCE_RETRY_AFTER_S);

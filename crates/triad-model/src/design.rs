@@ -469,17 +469,26 @@ pub struct ClientCertificates {
     pub crl: Option<PathBuf>,
 }
 
-/// What one client may do on each front server: an IPv4 address, or an IPv6 network of 64 bits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What clients may do. One client is an IPv4 address, or an IPv6 network of 64 bits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Requests a second in the long run.
+    /// Requests a second of one client in the long run.
     pub requests_per_s: Option<u32>,
     /// Requests at once that are not counted against the rate.
     pub burst: u32,
-    /// Connections open at once.
+    /// Connections of one client open at once.
     pub connections: Option<u32>,
     /// Networks that are not limited.
     pub exempt: Vec<IpNet>,
+    /// Requests a second of all clients together, on each front server.
+    #[serde(default)]
+    pub site_requests_per_s: Option<u32>,
+    /// Requests of all clients at once that are not counted against that rate.
+    #[serde(default)]
+    pub site_burst: u32,
+    /// Connections of all clients open at once, on each front server.
+    #[serde(default)]
+    pub site_connections: Option<u32>,
 }
 
 /// What the firewalls admit beside what the design itself needs.

@@ -38,9 +38,7 @@ pub use redirect::{
     RedirectTarget, endless_redirects, redirect_for,
 };
 pub use report::{
-    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport,
-    LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PeerReport, PoolReport, ProcessReport, ProcessState, Rates,
-    RequestCount, RoleReport, ServerReport, State,
+    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport, LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PeerReport, PoolReport, ProcessReport, ProcessState, Rates, RequestCount, RoleReport, ServerReport, State, Refusals,
 };
 pub use secret::Secret;
 pub use setting::{BackendMode, BackendSetting, InvalidMessage, Maintenance};

@@ -157,6 +157,12 @@ pub struct EdgeReport {
     pub connections: u64,
     /// Client connections closed at once because there were too many.
     pub connections_refused: u64,
+    /// Client connections that it holds open at the most.
+    #[serde(default)]
+    pub connections_max: u64,
+    /// What was refused, and why.
+    #[serde(default)]
+    pub refusals: Refusals,
     /// TLS handshakes that failed.
     pub handshake_failures: u64,
     /// Times a request was sent to another backend.
@@ -188,6 +194,44 @@ impl EdgeReport {
     /// All requests.
     pub fn requests_total(&self) -> u64 {
         self.requests.iter().map(|request| request.count).sum()
+    }
+}
+
+/// What clients were refused, and why. Health checks and requests of the design's own servers never are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusals {
+    /// Connections closed because the edge had as many as it may.
+    pub connections_full: u64,
+    /// Connections closed because their client had as many as it may.
+    pub connections_client: u64,
+    /// Requests answered 503 because the edge had as many under way as it may.
+    pub requests_full: u64,
+    /// Requests answered 503 because of the rate of the site.
+    pub requests_site: u64,
+    /// Requests answered 429 because of the rate of their client.
+    pub requests_client: u64,
+}
+
+impl Refusals {
+    /// With what they are of, and why: `connection`, `client`.
+    pub fn rows(&self) -> [(&'static str, &'static str, u64); 5] {
+        [
+            ("connection", "full", self.connections_full),
+            ("connection", "client", self.connections_client),
+            ("request", "full", self.requests_full),
+            ("request", "site", self.requests_site),
+            ("request", "client", self.requests_client),
+        ]
+    }
+}
+
+impl std::ops::AddAssign for Refusals {
+    fn add_assign(&mut self, other: Self) {
+        self.connections_full += other.connections_full;
+        self.connections_client += other.connections_client;
+        self.requests_full += other.requests_full;
+        self.requests_site += other.requests_site;
+        self.requests_client += other.requests_client;
     }
 }
 

@@ -141,6 +141,13 @@ fn connections(page: &mut Exposition, edge: &EdgeReport) {
     page.gauge("triad_http_connections", "Client connections open.").count(&[], edge.connections);
     page.counter("triad_http_connections_refused_total", "Client connections closed because there were too many.")
         .count(&[], edge.connections_refused);
+    page.gauge("triad_http_connections_max", "Client connections that are held open at the most.")
+        .count(&[], edge.connections_max);
+    let mut family =
+        page.counter("triad_refused_total", "Connections closed, and requests answered 429 or 503, at the door.");
+    for (what, why, count) in edge.refusals.rows() {
+        family.count(&[("what", what), ("why", why)], count);
+    }
     page.counter("triad_tls_handshake_failures_total", "TLS handshakes that failed.")
         .count(&[], edge.handshake_failures);
     page.counter("triad_retries_total", "Times a request was sent to another backend.").count(&[], edge.retries);

@@ -62,6 +62,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         balancer: None,
         local: Some(PoolPlan::new(backends.collect(), check)),
         limits: None,
+        files_max: None,
         min_rate: MinRate::default(),
         headers: Default::default(),
         redirects: Vec::new(),

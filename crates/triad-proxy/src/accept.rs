@@ -20,11 +20,10 @@ use crate::limit::Admitted;
 use crate::live::Hop;
 use crate::plan::ListenerSpec;
 use crate::relay::relay;
+use crate::room::{Guest, Seat};
 use crate::serve::Worker;
 use crate::stream::Stream;
 
-/// HTTP connections a worker keeps open at one time; more are closed at once and counted.
-pub(crate) const CONNECTIONS_MAX: u64 = 8192;
 /// Pause after the system refused a connection for want of something, such as open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -83,23 +82,35 @@ async fn idle_ended(stop: &mut Stop) {
 
 fn admit(worker: &Arc<Worker>, door: Door, stream: TcpStream, from: SocketAddr) {
     let stop = worker.stop.subscribe();
-    match door {
-        Door::Relay => drop(tokio::spawn(relayed(worker.clone(), stream, stop))),
-        Door::Web(_) if worker.counters.connections.load(Relaxed) >= CONNECTIONS_MAX => {
-            let refused = worker.counters.connections_refused.fetch_add(1, Relaxed) + 1;
-            // Ever rarer, so that a flood of connections is no flood of log lines.
-            if refused.is_power_of_two() {
-                tracing::warn!(refused, limit = CONNECTIONS_MAX, "too many connections, new ones are closed");
-            }
-        }
-        Door::Web(entrance) if worker.shared.live.load().is_forwarded(entrance, from.ip()) => {
-            tokio::spawn(forwarded(worker.clone(), entrance, stream, from, stop));
-        }
-        Door::Web(entrance) => {
-            let Ok(admitted) = limit(worker, entrance, from) else { return };
-            tokio::spawn(connection(worker.clone(), entrance, stream, from, stop, admitted));
+    let Door::Web(entrance) = door else {
+        tokio::spawn(relayed(worker.clone(), stream, stop));
+        return;
+    };
+    let Some(seat) = seat(worker, entrance, from) else { return };
+    if worker.shared.live.load().is_forwarded(entrance, from.ip()) {
+        tokio::spawn(forwarded(worker.clone(), entrance, stream, from, stop, seat));
+        return;
+    }
+    let Ok(admitted) = limit(worker, entrance, from) else { return };
+    tokio::spawn(connection(worker.clone(), entrance, stream, from, stop, (seat, admitted)));
+}
+
+/// Room for a connection, if there is any.
+fn seat(worker: &Worker, entrance: Entrance, from: SocketAddr) -> Option<Seat> {
+    let address = from.ip().to_canonical();
+    let is_own = entrance == Entrance::Hop || worker.shared.live.load().checked_from.contains(&address);
+    let guest = if is_own { Guest::Own } else { Guest::Client };
+    let counters = &worker.counters;
+    let seat = Seat::take(&worker.shared, guest, counters.in_flight.load(Relaxed));
+    if seat.is_none() {
+        let refused = counters.connections_full.fetch_add(1, Relaxed) + 1;
+        // Ever rarer, so that a flood of connections is no flood of log lines.
+        if refused.is_power_of_two() {
+            let limit = worker.shared.room.connections_max();
+            tracing::warn!(refused, limit, ?guest, "too many connections or requests, new connections are closed");
         }
     }
+    seat
 }
 
 /// The client has as many connections as it may.
@@ -111,13 +122,20 @@ fn limit(worker: &Worker, entrance: Entrance, client: SocketAddr) -> Result<Opti
     let Some(limiter) = live.limiter.as_ref().filter(|_| entrance != Entrance::Hop) else { return Ok(None) };
     let admitted = limiter.connect(client.ip(), std::time::Instant::now());
     if admitted.is_none() {
-        worker.counters.connections_refused.fetch_add(1, Relaxed);
+        worker.counters.connections_client.fetch_add(1, Relaxed);
     }
     admitted.map(Some).ok_or(TooMany)
 }
 
 /// A connection that a forwarder passes on counts as its client's.
-async fn forwarded(worker: Arc<Worker>, entrance: Entrance, mut stream: TcpStream, from: SocketAddr, mut stop: Stop) {
+async fn forwarded(
+    worker: Arc<Worker>,
+    entrance: Entrance,
+    mut stream: TcpStream,
+    from: SocketAddr,
+    mut stop: Stop,
+    seat: Seat,
+) {
     let open = Ongoing::new(worker.counters.clone(), |counters| &counters.connections);
     let client = tokio::select! {
         biased;
@@ -128,7 +146,7 @@ async fn forwarded(worker: Arc<Worker>, entrance: Entrance, mut stream: TcpStrea
     let Some(client) = client else { return };
     let Ok(admitted) = limit(&worker, entrance, client) else { return };
     drop(open);
-    connection(worker, entrance, stream, client, stop, admitted).await;
+    connection(worker, entrance, stream, client, stop, (seat, admitted)).await;
 }
 
 /// A relayed connection counts as open for a drain; the application ends it, or the deadline.
@@ -144,7 +162,7 @@ async fn connection(
     stream: TcpStream,
     from: SocketAddr,
     mut stop: Stop,
-    _counts: Option<Admitted>,
+    _counts: (Seat, Option<Admitted>),
 ) {
     let _open = Ongoing::new(worker.counters.clone(), |counters| &counters.connections);
     if let Err(error) = stream.set_nodelay(true) {

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use crate::accept::Stop;
 use crate::answer::{Entrance, Way, file, key, outgoing, passes_on, way};
 use crate::client::{Client, Ending, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
 use crate::exchange::{Exchange, UNTOUCHED, Unanswered};
+use crate::limit::TooMany;
 use crate::live::Live;
 use crate::record::Record;
 use crate::reply::{Relayed, relay};
@@ -22,6 +24,9 @@ use crate::respond::respond;
 use crate::serve::Worker;
 use crate::stream::Stream;
 use crate::switch;
+
+/// Seconds after which a client should ask again that came when the edge had as many requests as it has room for.
+const FULL_RETRY_AFTER_S: u32 = 1;
 
 /// Whether the connection can take another request, or how it ends.
 type Next = ControlFlow<Ending>;
@@ -168,11 +173,27 @@ impl Connection {
         .await
     }
 
-    /// Whether the client has asked for too much: after how many seconds it may ask again.
-    fn too_many(&self) -> Option<u32> {
-        let limited = self.entrance != Entrance::Hop && !self.record.is_check;
-        let limiter = self.live.limiter.as_ref().filter(|_| limited)?;
-        limiter.request(self.peer.address, self.record.started).err()
+    /// Why the request is refused at the door, if it is. Checks and other edges never are.
+    fn refusal(&self) -> Option<Fault> {
+        if self.entrance == Entrance::Hop || self.record.is_check {
+            return None;
+        }
+        let counters = &self.worker.counters;
+        if self.worker.shared.room.is_over(counters.in_flight.load(Relaxed)) {
+            counters.requests_full.fetch_add(1, Relaxed);
+            return Some(Fault::overload("too many requests under way", FULL_RETRY_AFTER_S));
+        }
+        let limiter = self.live.limiter.as_ref()?;
+        match limiter.request(self.peer.address, self.record.started).err()? {
+            TooMany::OfClient(spent) => {
+                counters.requests_client.fetch_add(1, Relaxed);
+                Some(Fault::too_many(spent.retry_after_s()))
+            }
+            TooMany::OfSite(spent) => {
+                counters.requests_site.fetch_add(1, Relaxed);
+                Some(Fault::overload("too many requests of all", spent.retry_after_s()))
+            }
+        }
     }
 
     /// Takes the plan that is live now.
@@ -196,10 +217,7 @@ impl Connection {
                 way(self.entrance, &self.live, &self.head, bytes, &self.peer, shown, self.record.is_check)
             }
         };
-        let way = match self.too_many() {
-            Some(retry_after_s) => Way::Here(Err(Fault::too_many(retry_after_s))),
-            None => way,
-        };
+        let way = self.refusal().map_or(way, |fault| Way::Here(Err(fault)));
         let has_local = self.live.has_local;
         let file = match (&way, &self.live.statics) {
             (Way::Inside { .. }, Some(statics)) => file(statics, &self.head, bytes, self.record.id).await,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use triad_http1::Method;
-use triad_model::{EdgeReport, LATENCY_BOUNDS_S, LatencyHistogram, RequestCount};
+use triad_model::{EdgeReport, LATENCY_BOUNDS_S, LatencyHistogram, Refusals, RequestCount};
 
 /// Rows of the table of requests. Hosts, methods and codes are closed sets; the bound holds for reloads that bring
 /// ever new hosts.
@@ -30,7 +30,11 @@ pub(crate) struct Counters {
     latency_sum_us: AtomicU64,
     pub in_flight: AtomicU64,
     pub connections: AtomicU64,
-    pub connections_refused: AtomicU64,
+    pub connections_full: AtomicU64,
+    pub connections_client: AtomicU64,
+    pub requests_full: AtomicU64,
+    pub requests_site: AtomicU64,
+    pub requests_client: AtomicU64,
     pub handshake_failures: AtomicU64,
     pub retries: AtomicU64,
     pub retries_refused: AtomicU64,
@@ -65,6 +69,16 @@ impl Counters {
         add(&self.latency_sum_us, duration.as_micros() as u64);
     }
 
+    fn refusals(&self) -> Refusals {
+        Refusals {
+            connections_full: self.connections_full.load(Relaxed),
+            connections_client: self.connections_client.load(Relaxed),
+            requests_full: self.requests_full.load(Relaxed),
+            requests_site: self.requests_site.load(Relaxed),
+            requests_client: self.requests_client.load(Relaxed),
+        }
+    }
+
     fn row(&self, mut labels: Labels) -> Row {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         if requests.len() >= ROWS_MAX && !requests.contains_key(&labels) {
@@ -96,12 +110,13 @@ pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Counters>) -> EdgeReport
         report.latency.sum_s += worker.latency_sum_us.load(Relaxed) as f64 / 1e6;
         report.in_flight += worker.in_flight.load(Relaxed);
         report.connections += worker.connections.load(Relaxed);
-        report.connections_refused += worker.connections_refused.load(Relaxed);
+        report.refusals += worker.refusals();
         report.handshake_failures += worker.handshake_failures.load(Relaxed);
         report.retries += worker.retries.load(Relaxed);
         report.retries_refused += worker.retries_refused.load(Relaxed);
         report.proxy_headers_refused += worker.proxy_headers_refused.load(Relaxed);
     }
+    report.connections_refused = report.refusals.connections_full + report.refusals.connections_client;
     report.requests = rows(requests);
     report
 }

@@ -18,9 +18,9 @@ use crate::stream::Stream;
 
 /// Time a client has for its TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Users' handshakes under way at one time on a worker; more are closed at once and counted. It is half of what a worker
-/// keeps open, so that strangers who never finish a handshake leave room for plain HTTP and for other edges.
-const HANDSHAKES_MAX: u64 = crate::accept::CONNECTIONS_MAX / 2;
+/// Users' handshakes under way at one time on a worker; more are closed at once and counted. They are never more than half
+/// of the connections that there is room for, so that strangers who never finish one leave room for plain HTTP.
+const HANDSHAKES_MAX: u64 = 4096;
 
 /// The handshakes of one worker's users.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ impl Default for Handshakes {
 
 impl Handshakes {
     /// Counts one more as long as what it returns lives; `None` if there are as many as may be.
-    fn begin(&self) -> Option<UnderWay<'_>> {
-        if self.under_way.fetch_add(1, Relaxed) >= HANDSHAKES_MAX {
+    fn begin(&self, max: u64) -> Option<UnderWay<'_>> {
+        if self.under_way.fetch_add(1, Relaxed) >= max {
             self.under_way.fetch_sub(1, Relaxed);
             return None;
         }
@@ -67,12 +67,13 @@ pub(crate) struct User {
 
 /// Shakes hands with a user of the site.
 pub(crate) async fn with_user(worker: &Worker, site: &SiteTls, stream: TcpStream) -> Option<User> {
-    let Some(_under_way) = worker.handshakes.begin() else {
-        let refused = worker.counters.connections_refused.fetch_add(1, Relaxed) + 1;
+    let limit = HANDSHAKES_MAX.min(worker.shared.room.connections_max() / 2).max(1);
+    let Some(_under_way) = worker.handshakes.begin(limit) else {
+        let refused = worker.counters.connections_full.fetch_add(1, Relaxed) + 1;
         if refused.is_power_of_two() {
             tracing::warn!(
                 refused,
-                limit = HANDSHAKES_MAX,
+                limit,
                 "too many handshakes under way, new connections are closed"
             );
         }
@@ -123,10 +124,10 @@ mod tests {
     #[test]
     fn so_many_are_under_way_and_no_more() {
         let handshakes = Handshakes::default();
-        let mut under_way: Vec<_> = (0..HANDSHAKES_MAX).map(|_| handshakes.begin().expect("there is room")).collect();
-        assert!(handshakes.begin().is_none());
-        assert!(handshakes.begin().is_none(), "who was refused does not count");
+        let mut under_way: Vec<_> = (0..HANDSHAKES_MAX).map(|_| handshakes.begin(HANDSHAKES_MAX).expect("there is room")).collect();
+        assert!(handshakes.begin(HANDSHAKES_MAX).is_none());
+        assert!(handshakes.begin(HANDSHAKES_MAX).is_none(), "who was refused does not count");
         under_way.pop();
-        assert!(handshakes.begin().is_some());
+        assert!(handshakes.begin(HANDSHAKES_MAX).is_some());
     }
 }

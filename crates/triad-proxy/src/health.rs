@@ -131,6 +131,7 @@ mod tests {
             balancer: None,
             local: None,
             limits: None,
+            files_max: None,
             headers: Default::default(),
             redirects: Vec::new(),
             hsts: None,

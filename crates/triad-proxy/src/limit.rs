@@ -1,9 +1,7 @@
-//! What one client may do: requests a second, connections at once. A client is an IPv4 address, or an IPv6 network of
-//! 64 bits, which is what one customer gets (RFC 6177).
+//! What clients may do: requests a second, of one and of all together, and connections at once of one. A client is an IPv4
+//! address, or an IPv6 network of 64 bits, which is what one customer gets (RFC 6177).
 //!
-//! Requests go by the generic cell rate algorithm (ITU-T I.371): one number a client, the time at which it will have
-//! nothing to its debit. All workers share the table, since a client's connections go to any of them; it is cut into
-//! shards whose locks are held for a look-up. Its size is bounded: when a shard is full, who has nothing to its debit
+//! All workers share the table of clients, since a client's connections go to any of them; it is cut into shards whose locks are held for a look-up. Its size is bounded: when a shard is full, who has nothing to its debit
 //! goes, then anybody without connections.
 
 use std::collections::HashMap;
@@ -13,6 +11,8 @@ use std::time::Instant;
 
 use triad_model::{IpNet, Limits};
 
+use crate::rate::{Rate, SharedRate, Spent};
+
 const SHARDS: usize = 16;
 /// Clients known at one time in a shard.
 const CLIENTS_PER_SHARD_MAX: usize = 4_096;
@@ -21,15 +21,26 @@ const CLIENTS_PER_SHARD_MAX: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limits: Limits,
+    /// Of one client.
+    rate: Option<Rate>,
+    /// Of all.
+    site: Option<SharedRate>,
     began: Instant,
     shards: [Mutex<HashMap<u64, Client>>; SHARDS],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Client {
-    /// When it has nothing to its debit, in microseconds since the limiter began.
-    even_at_us: u64,
+    /// When it has nothing to its debit, in nanoseconds since the limiter began.
+    even_at_ns: u64,
     connections: u32,
+}
+
+/// Whose allowance is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    OfClient(Spent),
+    OfSite(Spent),
 }
 
 /// A connection that counts as long as this lives.
@@ -39,7 +50,13 @@ pub(crate) struct Admitted(Option<(Arc<Limiter>, u64)>);
 impl Limiter {
     /// Nobody has used anything yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, began: Instant::now(), shards: Default::default() }
+        Self {
+            rate: limits.requests_per_s.map(|per_s| Rate::new(per_s, limits.burst)),
+            site: limits.site_requests_per_s.map(|per_s| SharedRate::new(Rate::new(per_s, limits.site_burst))),
+            limits,
+            began: Instant::now(),
+            shards: Default::default(),
+        }
     }
 
     /// Whether it works by `limits`.
@@ -47,22 +64,18 @@ impl Limiter {
         self.limits == *limits
     }
 
-    /// Counts a request of `address`; an error is the seconds after which it may ask again.
-    pub fn request(&self, address: IpAddr, now: Instant) -> Result<(), u32> {
-        let Some(rate) = self.limits.requests_per_s.filter(|_| !self.is_exempt(address)) else { return Ok(()) };
-        let now_us = self.since_us(now);
-        let interval_us = 1_000_000 / u64::from(rate.max(1));
-        let credit_us = interval_us * u64::from(self.limits.burst.max(1));
-        let mut clients = self.shard(key(address));
-        let client = entry(&mut clients, key(address), now_us);
-        let even_at_us = client.even_at_us.max(now_us) + interval_us;
-        let debit_us = even_at_us - now_us;
-        if debit_us > credit_us {
-            let wait_us = debit_us - credit_us;
-            return Err(u32::try_from(wait_us.div_ceil(1_000_000)).unwrap_or(u32::MAX));
+    /// Counts a request of `address`. What its client is refused is not counted for the site.
+    pub fn request(&self, address: IpAddr, now: Instant) -> Result<(), TooMany> {
+        if self.rate.is_none() && self.site.is_none() || self.is_exempt(address) {
+            return Ok(());
         }
-        client.even_at_us = even_at_us;
-        Ok(())
+        let now_ns = self.since_ns(now);
+        if let Some(rate) = self.rate {
+            let mut clients = self.shard(key(address));
+            let client = entry(&mut clients, key(address), now_ns);
+            client.even_at_ns = rate.take(client.even_at_ns, now_ns).map_err(TooMany::OfClient)?;
+        }
+        self.site.as_ref().map_or(Ok(()), |site| site.take(now_ns)).map_err(TooMany::OfSite)
     }
 
     /// Counts a connection of `address`; `None` if it has as many as it may.
@@ -71,7 +84,7 @@ impl Limiter {
             return Some(Admitted(None));
         };
         let mut clients = self.shard(key(address));
-        let client = entry(&mut clients, key(address), self.since_us(now));
+        let client = entry(&mut clients, key(address), self.since_ns(now));
         if client.connections >= max {
             return None;
         }
@@ -83,8 +96,9 @@ impl Limiter {
         self.limits.exempt.iter().any(|network: &IpNet| network.contains(&address))
     }
 
-    fn since_us(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.began).as_micros()).unwrap_or(u64::MAX)
+    /// Overflows in five hundred years.
+    fn since_ns(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.began).as_nanos() as u64
     }
 
     fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Client>> {
@@ -111,9 +125,9 @@ fn key(address: IpAddr) -> u64 {
     }
 }
 
-fn entry(clients: &mut HashMap<u64, Client>, key: u64, now_us: u64) -> &mut Client {
+fn entry(clients: &mut HashMap<u64, Client>, key: u64, now_ns: u64) -> &mut Client {
     if clients.len() >= CLIENTS_PER_SHARD_MAX && !clients.contains_key(&key) {
-        clients.retain(|_, client| client.connections > 0 || client.even_at_us > now_us);
+        clients.retain(|_, client| client.connections > 0 || client.even_at_ns > now_ns);
         let idle = clients.iter().find(|(_, client)| client.connections == 0).map(|(key, _)| *key);
         if clients.len() >= CLIENTS_PER_SHARD_MAX
             && let Some(idle) = idle
@@ -133,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
     use triad_model::Limits;
 
-    use super::{CLIENTS_PER_SHARD_MAX, Limiter, SHARDS};
+    use super::{CLIENTS_PER_SHARD_MAX, Limiter, SHARDS, TooMany};
 
     fn limiter(requests_per_s: u32, burst: u32, connections: u32) -> Arc<Limiter> {
         Arc::new(Limiter::new(Limits {
@@ -141,7 +155,16 @@ mod tests {
             burst,
             connections: Some(connections),
             exempt: vec!["198.51.100.0/24".parse().expect("a network")],
+            ..Limits::default()
         }))
+    }
+
+    /// Seconds after which a client that was refused may ask again.
+    fn wait(outcome: Result<(), TooMany>) -> Option<u32> {
+        match outcome {
+            Err(TooMany::OfClient(spent) | TooMany::OfSite(spent)) => Some(spent.retry_after_s()),
+            Ok(()) => None,
+        }
     }
 
     fn client(last: u8) -> IpAddr {
@@ -155,10 +178,10 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(limiter.request(client(1), at(0)), Ok(()));
         }
-        assert_eq!(limiter.request(client(1), at(0)), Err(1));
+        assert_eq!(wait(limiter.request(client(1), at(0))), Some(1));
         assert_eq!(limiter.request(client(2), at(0)), Ok(()), "another client");
         assert_eq!(limiter.request(client(1), at(100)), Ok(()), "a tenth of a second brings one request back");
-        assert_eq!(limiter.request(client(1), at(100)), Err(1));
+        assert_eq!(wait(limiter.request(client(1), at(100))), Some(1));
         assert_eq!(
             (0..9).filter(|_| limiter.request(client(1), at(60_000)).is_ok()).count(),
             5,
@@ -200,6 +223,18 @@ mod tests {
         let known: usize = limiter.shards.iter().map(|shard| shard.lock().expect("free").len()).sum();
         assert!(known <= SHARDS * CLIENTS_PER_SHARD_MAX, "{known}");
         assert!(limiter.connect(client(1), limiter.began).is_none());
+    }
+
+    #[test]
+    fn the_site_has_an_allowance_that_refused_clients_do_not_use() {
+        let limits = Limits { requests_per_s: Some(1), burst: 2, ..Limits::default() };
+        let limits = Limits { site_requests_per_s: Some(1), site_burst: 3, ..limits };
+        let limiter = Limiter::new(limits);
+        let pass = |number| limiter.request(client(number), limiter.began);
+        assert!(pass(1).is_ok() && pass(1).is_ok());
+        assert!((0..9).all(|_| matches!(pass(1), Err(TooMany::OfClient(_)))));
+        assert!(pass(2).is_ok());
+        assert!(matches!(pass(3), Err(TooMany::OfSite(_))));
     }
 
     proptest! {

@@ -80,8 +80,11 @@ pub struct EdgePlan {
     pub balancer: Option<PoolPlan>,
     /// Where all other requests go.
     pub local: Option<PoolPlan>,
-    /// What one client may do, on front servers.
+    /// What clients may do, on front servers.
     pub limits: Option<Limits>,
+    /// Files it may have open, where that is not what the system says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_max: Option<u32>,
     /// How slow one may be.
     #[serde(default, skip_serializing_if = "MinRate::is_default")]
     pub min_rate: MinRate,
@@ -278,6 +281,7 @@ impl EdgePlan {
             balancer: balancer_pool(design, server),
             local: local_pool(design, server),
             limits: design.limits.clone().filter(|_| is_front),
+            files_max: None,
             min_rate: MinRate::default(),
             headers: if is_front { design.headers.clone() } else { Headers::default() },
             redirects: if is_front { design.redirects.clone() } else { Vec::new() },

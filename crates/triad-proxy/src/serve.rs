@@ -23,6 +23,7 @@ use crate::plan::{EdgePlan, PoolPlan};
 use crate::pool::Pool;
 use crate::relay::Relay;
 use crate::retry::RetryBudget;
+use crate::room::{self, Room};
 use crate::upstream::Dialer;
 
 /// Longest time a start or reload waits for new backends' first checks before it serves without them.
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub local: Arc<Pool>,
     pub dialer: Dialer,
     pub relay: Arc<Relay>,
+    pub room: Room,
     log_dropped: Arc<AtomicU64>,
 }
 
@@ -108,6 +110,7 @@ impl Edge {
         let shared = &self.shared;
         EdgeReport {
             log_dropped: shared.log_dropped.load(Relaxed),
+            connections_max: shared.room.connections_max(),
             backends: shared.balancer.report_backends().into_iter().chain(shared.local.report_backends()).collect(),
             pools: [&shared.balancer, &shared.local].into_iter().filter_map(|pool| pool.report()).collect(),
             relay_connections: shared.relay.open.load(Relaxed),
@@ -145,6 +148,9 @@ impl Edge {
             pool.set(next.all, wanted);
         }
         self.shared.relay.target.send_replace(plan.relay.clone());
+        let files = plan.files_max.map_or_else(room::files_max, u64::from);
+        let site_connections = plan.limits.as_ref().and_then(|limits| limits.site_connections);
+        self.shared.room.furnish(files, site_connections, self.workers.len());
     }
 
     fn check_first(&self, pool: &Arc<Pool>, backends: &[Arc<Backend>]) {
@@ -190,6 +196,7 @@ impl Shared {
             balancer: Arc::new(Pool::new("balancer")),
             local: Arc::new(Pool::new("local")),
             relay: Arc::default(),
+            room: Room::default(),
             log_dropped,
         }
     }

@@ -68,6 +68,7 @@ pub fn plan() -> EdgePlan {
         balancer: None,
         local: None,
         limits: None,
+        files_max: None,
         min_rate: MinRate::default(),
         headers: Default::default(),
         redirects: Vec::new(),

@@ -270,7 +270,7 @@ fn of_two_headers_the_first_counts_and_the_second_is_no_request() {
 #[test]
 fn limits_are_the_announced_clients() {
     let origin = Origin::start("app-1");
-    let limits = Limits { requests_per_s: Some(1), burst: 2, connections: Some(1), exempt: Vec::new() };
+    let limits = Limits { requests_per_s: Some(1), burst: 2, connections: Some(1), ..Limits::default() };
     let (edge, address) = edge("http", EdgePlan { limits: Some(limits), ..plan_behind(HERE, &origin) });
     // However many the forwarder has open, nobody's are counted before it says whose they are.
     let silent: Vec<TcpStream> = (0..3).map(|_| connect(address)).collect();

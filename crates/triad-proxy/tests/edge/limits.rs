@@ -8,7 +8,7 @@ use triad_proxy::EdgePlan;
 use crate::bed::*;
 
 fn limits(requests_per_s: Option<u32>, connections: Option<u32>) -> Option<Limits> {
-    Some(Limits { requests_per_s, burst: 3, connections, exempt: Vec::new() })
+    Some(Limits { requests_per_s, burst: 3, connections, ..Limits::default() })
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod leaving_out;
 mod life;
 mod limits;
 mod maintenance;
+mod overload;
 mod panic;
 mod proxying;
 mod queueing;

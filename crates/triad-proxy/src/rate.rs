@@ -1,0 +1,92 @@
+//! The generic cell rate algorithm (ITU-T I.371): one number says how much of its allowance somebody has used, the time
+//! at which nothing is to its debit any more. Pure but for [`SharedRate`], which all workers take from without a lock.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// So many requests a second in the long run, and so many at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    /// What one request puts to the debit.
+    pub interval_ns: u64,
+    /// How far the debit may go.
+    pub credit_ns: u64,
+}
+
+/// There is nothing left of the allowance, for so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spent {
+    wait_ns: u64,
+}
+
+impl Spent {
+    /// Whole seconds after which to ask again.
+    pub fn retry_after_s(self) -> u32 {
+        u32::try_from(self.wait_ns.div_ceil(SECOND_NS)).unwrap_or(u32::MAX)
+    }
+}
+
+impl Rate {
+    /// Both of them at least 1.
+    pub fn new(per_s: u32, burst: u32) -> Self {
+        let interval_ns = SECOND_NS / u64::from(per_s.max(1));
+        Self { interval_ns, credit_ns: interval_ns * u64::from(burst.max(1)) }
+    }
+
+    /// One more request at `now_ns` of who has nothing to its debit at `even_at_ns`: when it will have nothing then.
+    pub fn take(self, even_at_ns: u64, now_ns: u64) -> Result<u64, Spent> {
+        let even_at_ns = even_at_ns.max(now_ns) + self.interval_ns;
+        match (even_at_ns - now_ns).checked_sub(self.credit_ns) {
+            Some(wait_ns) if wait_ns > 0 => Err(Spent { wait_ns }),
+            _ => Ok(even_at_ns),
+        }
+    }
+}
+
+/// A rate that all workers take from together.
+#[derive(Debug)]
+pub(crate) struct SharedRate {
+    rate: Rate,
+    even_at_ns: AtomicU64,
+}
+
+impl SharedRate {
+    /// Nothing is taken yet.
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, even_at_ns: AtomicU64::new(0) }
+    }
+
+    /// One more request at `now_ns`.
+    pub fn take(&self, now_ns: u64) -> Result<(), Spent> {
+        let mut even_at_ns = self.even_at_ns.load(Relaxed);
+        loop {
+            let next_ns = self.rate.take(even_at_ns, now_ns)?;
+            match self.even_at_ns.compare_exchange_weak(even_at_ns, next_ns, Relaxed, Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(other_ns) => even_at_ns = other_ns,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rate, SECOND_NS, SharedRate};
+
+    #[test]
+    fn workers_together_pass_a_burst_then_the_rate() {
+        let rate = SharedRate::new(Rate::new(100, 40));
+        let passed = |now_ns| {
+            let worker = || (0..100).filter(|_| rate.take(now_ns).is_ok()).count();
+            std::thread::scope(|scope| {
+                let workers = [scope.spawn(worker), scope.spawn(worker)];
+                workers.map(|worker| worker.join().expect("no panic")).iter().sum::<usize>()
+            })
+        };
+        assert_eq!(passed(0), 40);
+        assert_eq!(passed(SECOND_NS / 10), 10, "a tenth of a second brings ten back");
+        assert_eq!(rate.take(SECOND_NS / 10).expect_err("spent").retry_after_s(), 1);
+        assert_eq!(passed(60 * SECOND_NS), 40, "no more than a burst");
+    }
+}
