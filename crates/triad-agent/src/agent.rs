@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use triad_dns::Zone;
-use triad_model::{BackendSetting, DnsReport, EdgeReport, Maintenance};
+use triad_model::{BackendSetting, DnsReport, EdgeReport, Orders};
 use triad_proxy::EdgePlan;
 
 use crate::api::Handle;
@@ -14,7 +15,7 @@ use crate::database::DatabaseService;
 use crate::doors::Doors;
 use crate::heartbeats;
 use crate::logfile;
-use crate::maintenance;
+use crate::orders::{self, Known};
 use crate::renewal::{self, Renewal};
 use crate::service::Service;
 use crate::setup::{Options, Setup};
@@ -22,6 +23,9 @@ use crate::supervisor::Process;
 
 /// How often child logs are looked at.
 const LOG_LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// How often bans are looked at for those that have ended. An edge looks at their ends itself.
+const BANS_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What an agent has started.
 pub(crate) struct Running {
@@ -33,8 +37,10 @@ pub(crate) struct Running {
     pub handle: Handle,
     /// What operators said of backends.
     pub settings: Vec<BackendSetting>,
-    /// Set while users are turned away.
-    pub maintenance: Option<Maintenance>,
+    /// What was said to front servers.
+    pub orders: Orders,
+    /// The same, for the doors.
+    pub known: watch::Sender<Known>,
     /// When to read certificates again.
     pub renewal: Renewal,
 }
@@ -55,8 +61,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let firewall = setup.load_firewall().await?;
     let database = DatabaseService::start(&setup)?;
     let apps = setup.start_apps()?;
-    let maintenance = maintenance::read(&setup.state);
-    let edge = setup.start_edge(edge_sockets, database.as_ref(), maintenance.as_ref())?;
+    let orders = orders::read(&setup.state, &setup.server.name);
+    let known = watch::Sender::new(Known::new(orders.clone()));
+    let edge = setup.start_edge(edge_sockets, database.as_ref(), orders.closed())?;
     let dns = setup.start_dns(dns_sockets)?;
     tracing::info!(server = setup.server.name.as_str(), "every role is started");
 
@@ -65,18 +72,22 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let told = edge.as_ref().map(|edge| edge.left_out.clone());
         tokio::task::spawn_local(heartbeats::heed(heart.clone(), told));
     }
+    let known_now = known.subscribe();
     let (handle, mut commands) =
-        Handle::new(&setup, firewall, database.as_ref(), &apps, edge.as_ref(), dns.as_ref(), heart)?;
+        Handle::new(&setup, firewall, database.as_ref(), &apps, edge.as_ref(), dns.as_ref(), heart, known_now)?;
     let mut doors = doors.serve(handle.clone())?;
     let logs = tokio::task::spawn_local(look_after_logs(setup.logs.clone()));
+    let mut ends = tokio::time::interval(BANS_LOOK_EVERY);
     let renewal = Renewal::new(setup.secrets.looks.clone());
-    let mut running = Running { setup, database, apps, edge, dns, handle, settings: Vec::new(), maintenance, renewal };
+    let settings = Vec::new();
+    let mut running = Running { setup, database, apps, edge, dns, handle, settings, orders, known, renewal };
     let mut looks = tokio::time::interval(renewal::LOOK_EVERY);
     loop {
         tokio::select! {
             _ = terminate.recv() => break tracing::info!("SIGTERM: draining"),
             _ = interrupt.recv() => break tracing::info!("SIGINT: draining"),
             _ = hangup.recv() => running.reload().await,
+            _ = ends.tick() => running.enforce_bans(),
             _ = looks.tick() => running.look_after_certificates().await,
             Some(command) = commands.recv() => running.obey(command).await,
             error = &mut doors => bail!("a door of the agent closed: {error:?}"),

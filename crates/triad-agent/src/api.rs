@@ -5,26 +5,27 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use tokio::sync::{mpsc, oneshot, watch};
-use triad_api::{ApiError, DesignReport, HeartbeatKey, Peer, ServerAnswer, SettingAnswer, Upgraded};
+use triad_api::{ApiError, BansReport, DesignReport, HeartbeatKey, Peer, ServerAnswer, SettingAnswer, Upgraded};
 use triad_cluster::Heart;
 use triad_database::DatabasePlan;
 use triad_dns::Zone;
 use triad_model::{
-    BackendSetting, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Maintenance, ProcessReport, Rates,
-    Server, ServerName, ServerReport, State, Verdict,
+    BackendSetting, BanRequest, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, IpNet, Maintenance,
+    Orders, ProcessReport, Rates, Server, ServerName, ServerReport, State, UsageNews, Verdict,
 };
 use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
 use triad_tls::{Fault, Weight};
 
 use crate::database::DatabaseService;
-use crate::heartbeats;
 use crate::logfile;
+use crate::orders::{self, Known, now_ms};
 use crate::report::{self, Observed};
 use crate::secrets::{self, Secrets};
 use crate::service::Service;
 use crate::setup::Setup;
 use crate::supervisor::Process;
+use crate::{fronts, heartbeats};
 
 /// How often the firewall's counters are read: each reading starts a process.
 const FIREWALL_EVERY: Duration = Duration::from_secs(5);
@@ -55,6 +56,7 @@ struct Shared {
     certificate_faults: Mutex<Vec<(State, String)>>,
     peers: Vec<(Server, Option<Peer>)>,
     commands: mpsc::Sender<Command>,
+    known: watch::Receiver<Known>,
     /// Of its edge.
     access_log: std::path::PathBuf,
     authority_pem: String,
@@ -65,8 +67,8 @@ struct Shared {
 pub enum Command {
     /// What an operator says of a backend; the answer is whether this server balances, or why it is not done.
     SetBackend(BackendSetting, oneshot::Sender<Result<bool, String>>),
-    /// Maintenance, or its end; the answer is whether users' requests arrive at this server, or why it is not done.
-    SetMaintenance(Option<Maintenance>, oneshot::Sender<Result<bool, String>>),
+    /// What was said to front servers; the answer is what is known of all then, or why it is not done.
+    TakeOrders(Orders, oneshot::Sender<Result<Orders, String>>),
     /// The edge is to be replaced by what is installed now.
     Upgrade(oneshot::Sender<Result<Upgraded, String>>),
 }
@@ -84,6 +86,7 @@ impl Handle {
         edge: Option<&Service<EdgePlan, EdgeReport>>,
         dns: Option<&Service<Zone, DnsReport>>,
         heart: Option<Arc<Heart>>,
+        known: watch::Receiver<Known>,
     ) -> anyhow::Result<(Self, mpsc::Receiver<Command>)> {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let tls = triad_tls::mutual_client_config(&setup.secrets.identity)?;
@@ -109,6 +112,7 @@ impl Handle {
             certificate_faults: Mutex::new(certificate_faults(&setup.secrets, &setup.design)),
             peers,
             commands,
+            known,
             access_log: setup.access_log(),
             authority_pem: setup.secrets.identity.authority_pem.clone(),
             heart,
@@ -116,7 +120,13 @@ impl Handle {
         if let Some(edge) = edge {
             tokio::task::spawn_local(heed(shared.clone(), edge.report.clone()));
         }
-        Ok((Self { shared }, received))
+        let handle = Self { shared };
+        if handle.is_front() {
+            for (_, peer) in handle.other_fronts() {
+                tokio::task::spawn_local(fronts::keep_in_touch(peer, handle.clone()));
+            }
+        }
+        Ok((handle, received))
     }
 
     /// Reports of `design` from now on; its servers are those it was made with.
@@ -137,7 +147,7 @@ impl Handle {
     }
 
     /// Tells each of `servers` the same at the same time, this one `here` and the others `there`.
-    async fn tell_servers<H: Future<Output = Result<bool, String>>, T: Future<Output = Result<bool, ApiError>>>(
+    async fn tell_servers<A, H: Future<Output = Result<A, String>>, T: Future<Output = Result<A, ApiError>>>(
         &self,
         servers: &[ServerName],
         here: impl Fn() -> H,
@@ -153,6 +163,58 @@ impl Handle {
             SettingAnswer { server: server.name.clone(), error: outcome.err() }
         });
         futures_util::future::join_all(answers).await
+    }
+}
+
+impl Handle {
+    /// The orders that are in force here.
+    pub(crate) fn known(&self) -> Known {
+        self.shared.known.borrow().clone()
+    }
+
+    /// What there is to tell another front server.
+    pub(crate) fn news(&self) -> UsageNews {
+        UsageNews { from: self.shared.server.clone(), started_ms: 0, number: 0, used: Vec::new() }
+    }
+
+    fn fronts(&self) -> Vec<ServerName> {
+        lock(&self.shared.design).fronts().into_iter().cloned().collect()
+    }
+
+    fn is_front(&self) -> bool {
+        self.fronts().contains(&self.shared.server)
+    }
+
+    fn other_fronts(&self) -> Vec<(ServerName, Peer)> {
+        let fronts = self.fronts();
+        let others =
+            self.shared.peers.iter().filter(|(it, _)| it.name != self.shared.server && fronts.contains(&it.name));
+        others.filter_map(|(server, peer)| Some((server.name.clone(), peer.clone()?))).collect()
+    }
+
+    /// What any front server knows was said, and those that do not answer.
+    async fn known_anywhere(&self) -> (Orders, Vec<SettingAnswer>) {
+        let (mut all, mut silent) = (self.known().orders, Vec::new());
+        let others = self.other_fronts();
+        let answers = others.iter().map(|(server, peer)| async move { (server.clone(), peer.orders().await) });
+        for (server, answer) in futures_util::future::join_all(answers).await {
+            match answer {
+                Ok(orders) => all.merge(orders),
+                Err(error) => silent.push(SettingAnswer { server, error: Some(error.to_string()) }),
+            }
+        }
+        (all, silent)
+    }
+
+    /// Says to every front server the word that `say` makes of what they know, at a time, by this server.
+    async fn say<E: std::fmt::Display>(
+        &self,
+        say: impl FnOnce(&Orders, &ServerName, u64) -> Result<Orders, E>,
+    ) -> Result<Vec<SettingAnswer>, String> {
+        let (known, _) = self.known_anywhere().await;
+        let words = say(&known, &self.shared.server, now_ms()).map_err(|error| error.to_string())?;
+        let (here, there) = (|| triad_api::Agent::take_orders(self, words.clone()), &words);
+        Ok(self.tell_servers(&self.fronts(), here, |peer| async move { peer.take_orders(there).await }).await)
     }
 }
 
@@ -280,14 +342,37 @@ impl triad_api::Agent for Handle {
         self.tell_servers(&balancers, here, |peer| async move { peer.set_backend(setting).await }).await
     }
 
-    async fn set_maintenance(&self, order: Option<Maintenance>) -> Result<bool, String> {
-        self.tell(|answer| Command::SetMaintenance(order, answer)).await
+    fn orders(&self) -> Orders {
+        self.known().orders
+    }
+
+    async fn take_orders(&self, words: Orders) -> Result<Orders, String> {
+        self.tell(|answer| Command::TakeOrders(words, answer)).await
+    }
+
+    fn hear(&self, _news: UsageNews) -> u64 {
+        self.shared.known.borrow().number
     }
 
     async fn set_maintenance_everywhere(&self, order: Option<Maintenance>) -> Vec<SettingAnswer> {
-        let fronts: Vec<ServerName> = lock(&self.shared.design).fronts().into_iter().cloned().collect();
-        let (here, order) = (|| self.set_maintenance(order.clone()), &order);
-        self.tell_servers(&fronts, here, |peer| async move { peer.set_maintenance(order.as_ref()).await }).await
+        let said = self.say(|known, by, now_ms| Ok::<_, String>(known.say_maintenance(order, by, now_ms))).await;
+        said.unwrap_or_default()
+    }
+
+    async fn ban_everywhere(&self, ban: BanRequest) -> Result<Vec<SettingAnswer>, String> {
+        if let Some(why) = orders::protected(&lock(&self.shared.design), ban.network) {
+            return Err(why);
+        }
+        self.say(|known, by, now_ms| known.say_ban(ban, false, by, now_ms)).await
+    }
+
+    async fn unban_everywhere(&self, network: IpNet) -> Result<Vec<SettingAnswer>, String> {
+        self.say(|known, by, now_ms| known.say_unban(network, by, now_ms)).await
+    }
+
+    async fn bans(&self) -> BansReport {
+        let (known, silent) = self.known_anywhere().await;
+        BansReport { bans: orders::bans_in_force(&known, &lock(&self.shared.design), now_ms()), silent }
     }
 
     async fn upgrade(&self) -> Result<Upgraded, String> {

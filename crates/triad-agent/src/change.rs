@@ -9,12 +9,12 @@ use anyhow::{Context, bail};
 use triad_api::Upgraded;
 use triad_dns::Zone;
 use triad_firewall::Ruleset;
-use triad_model::{Backend, BackendSetting, Balancer, Design, Maintenance};
+use triad_model::{Backend, BackendSetting, Balancer, Design, Maintenance, Orders};
 use triad_proxy::EdgePlan;
 
 use crate::agent::Running;
 use crate::api::Command;
-use crate::maintenance;
+use crate::orders::{self, Known, now_ms};
 use crate::renewal::Renewal;
 use crate::secrets::{self, Secrets};
 use crate::service::Upgrade;
@@ -42,6 +42,7 @@ impl Running {
         self.setup.design = design;
         self.renewal = Renewal::new(secrets.looks.clone());
         self.setup.secrets = secrets;
+        self.enforce_bans();
         Ok(())
     }
 
@@ -64,7 +65,7 @@ impl Running {
         let secrets = Secrets { identity, passwords, ..read };
         secrets.check(&setup.design)?;
         if let Some(edge) = &self.edge {
-            let maintenance = self.maintenance.as_ref();
+            let maintenance = self.orders.closed();
             edge.change(self.edge_plan(&setup.design, &secrets, &self.settings, maintenance)).await?;
         }
         self.setup.secrets = secrets;
@@ -94,8 +95,8 @@ impl Running {
                 // Whoever asked may have gone.
                 let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
             }
-            Command::SetMaintenance(order, answer) => {
-                let outcome = self.set_maintenance(order).await;
+            Command::TakeOrders(words, answer) => {
+                let outcome = self.take_orders(words).await;
                 let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
             }
             Command::Upgrade(answer) => {
@@ -123,26 +124,48 @@ impl Running {
         settings.retain(|other| other.backend != setting.backend);
         tracing::info!(backend = setting.backend, mode = %setting.mode, weight = setting.weight, "an operator's word");
         settings.push(setting);
-        let maintenance = self.maintenance.as_ref();
+        let maintenance = self.orders.closed();
         edge.change(self.edge_plan(&self.setup.design, &self.setup.secrets, &settings, maintenance)).await?;
         self.settings = settings;
         Ok(true)
     }
 
     /// In force first, kept second: a full disk is a reason for maintenance, not against it.
-    async fn set_maintenance(&mut self, order: Option<Maintenance>) -> anyhow::Result<bool> {
+    async fn take_orders(&mut self, words: Orders) -> anyhow::Result<Orders> {
         let setup = &self.setup;
         let is_front = setup.design.fronts().contains(&&setup.server.name);
-        let Some(edge) = self.edge.as_ref().filter(|_| is_front) else { return Ok(false) };
-        if let Some(order) = &order {
-            Maintenance::new(order.message.clone())?;
+        let Some(edge) = self.edge.as_ref().filter(|_| is_front) else { return Ok(Orders::default()) };
+        orders::check(&words, now_ms())?;
+        let mut next = self.orders.clone();
+        next.merge(words);
+        next.purge(now_ms());
+        if next == self.orders {
+            return Ok(next);
         }
-        tracing::info!(on = order.is_some(), "an operator's word of maintenance");
-        edge.change(self.edge_plan(&setup.design, &setup.secrets, &self.settings, order.as_ref())).await?;
-        self.maintenance = order;
-        let kept = maintenance::write(&self.setup.state, self.maintenance.as_ref());
+        if next.closed() != self.orders.closed() {
+            tracing::info!(on = next.closed().is_some(), "an operator's word of maintenance");
+            edge.change(self.edge_plan(&setup.design, &setup.secrets, &self.settings, next.closed())).await?;
+        }
+        self.orders = next;
+        self.enforce_bans();
+        self.known.send_replace(Known::new(self.orders.clone()));
+        let kept = orders::write(&self.setup.state, &self.orders);
         kept.context("it is done, but a restart of the agent will not know of it")?;
-        Ok(true)
+        Ok(self.orders.clone())
+    }
+
+    /// Gives the edge the bans that are in force now, if they are others than it has.
+    pub(crate) fn enforce_bans(&self) {
+        let Some(edge) = &self.edge else { return };
+        let bans = orders::bans_in_force(&self.orders, &self.setup.design, now_ms());
+        edge.bans.send_if_modified(|before| {
+            let differ = *before != bans;
+            if differ {
+                tracing::info!(bans = bans.len(), "other clients are banned");
+                *before = bans;
+            }
+            differ
+        });
     }
 
     async fn change(&self, design: &Design, secrets: &Secrets) -> anyhow::Result<()> {
@@ -161,7 +184,7 @@ impl Running {
     }
 
     async fn change_services(&self, design: &Design, secrets: &Secrets) -> anyhow::Result<()> {
-        let edge_plan = |design, secrets| self.edge_plan(design, secrets, &self.settings, self.maintenance.as_ref());
+        let edge_plan = |design, secrets| self.edge_plan(design, secrets, &self.settings, self.orders.closed());
         if let Some(edge) = &self.edge {
             edge.change(edge_plan(design, secrets)).await?;
         }

@@ -75,6 +75,7 @@ impl Counted for EdgeReport {
             connections,
             connections_refused,
             connections_max: _,
+            bans: _,
             refusals,
             handshake_failures,
             retries,

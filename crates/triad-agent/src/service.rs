@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use triad_model::ServerName;
+use triad_model::{Ban, ServerName};
 
 use crate::binary::Binary;
 use crate::child::HOLD_TIMEOUT;
@@ -33,6 +33,8 @@ pub struct Service<P, R> {
     pub report: watch::Receiver<Option<R>>,
     /// Servers it is to leave out.
     pub left_out: watch::Sender<Vec<ServerName>>,
+    /// Whom it is to let in no more.
+    pub bans: watch::Sender<Vec<Ban>>,
 }
 
 /// What the tasks of a service share.
@@ -41,6 +43,7 @@ struct Inner<P, R> {
     /// What it is to work from: each new child gets it, and running ones when it changes.
     plan: watch::Sender<P>,
     left_out: watch::Sender<Vec<ServerName>>,
+    bans: watch::Sender<Vec<Ban>>,
     processes: watch::Sender<Vec<Process>>,
     report: watch::Sender<Option<R>>,
     state: RefCell<State<R>>,
@@ -86,12 +89,13 @@ where
 {
     /// Starts the process of `launch`, whose standard input becomes the control channel.
     pub fn start(launch: Launch, plan: P) -> Self {
-        let left_out = watch::Sender::new(Vec::new());
+        let (left_out, bans) = (watch::Sender::new(Vec::new()), watch::Sender::new(Vec::new()));
         let state =
             State { generations: Generations::new(), members: BTreeMap::new(), ledger: Ledger::new(), upgrades: 0 };
         let inner = Rc::new(Inner {
             plan: watch::Sender::new(plan),
             left_out: left_out.clone(),
+            bans: bans.clone(),
             processes: watch::Sender::new(Vec::new()),
             report: watch::Sender::new(None),
             state: RefCell::new(state),
@@ -100,7 +104,7 @@ where
         let current = inner.state.borrow().generations.current();
         inner.run(current, inner.launch.clone(), Wish::Keep);
         inner.show_processes();
-        Self { processes: inner.processes.subscribe(), report: inner.report.subscribe(), left_out, inner }
+        Self { processes: inner.processes.subscribe(), report: inner.report.subscribe(), left_out, bans, inner }
     }
 
     /// Makes the child work from `plan`. If it refuses, or does not answer in time, it is left with the plan it had.
@@ -181,6 +185,7 @@ where
                 process: process.clone(),
                 plans: self.plan.subscribe(),
                 leave_outs: self.left_out.subscribe(),
+                bans: self.bans.subscribe(),
                 retire: retire.subscribe(),
                 answer: answer.clone(),
             };
@@ -275,6 +280,7 @@ struct Conversation<P, R> {
     process: Process,
     plans: watch::Receiver<P>,
     leave_outs: watch::Receiver<Vec<ServerName>>,
+    bans: watch::Receiver<Vec<Ban>>,
     retire: watch::Receiver<bool>,
     answer: watch::Sender<Answer>,
 }
@@ -287,6 +293,10 @@ where
     async fn hold(mut self, mut channel: Channel) {
         self.plans.mark_changed();
         self.leave_outs.mark_changed();
+        // Nobody is banned at a child that was not told.
+        if !self.bans.borrow().is_empty() {
+            self.bans.mark_changed();
+        }
         while let Ok(true) = self.step(&mut channel).await {}
         self.service.state.borrow_mut().ledger.end(self.life);
         self.service.show_report();
@@ -305,6 +315,11 @@ where
                 changed?;
                 let servers = self.leave_outs.borrow_and_update().clone();
                 channel.send(&Order::<P>::LeaveOut(servers)).await?;
+            }
+            changed = self.bans.changed() => {
+                changed?;
+                let bans = self.bans.borrow_and_update().clone();
+                channel.send(&Order::<P>::Ban(bans)).await?;
             }
             changed = self.retire.changed() => {
                 changed?;

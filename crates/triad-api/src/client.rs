@@ -10,6 +10,7 @@ use http::request::Builder;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName as DnsName;
@@ -18,10 +19,13 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
-use triad_model::{AGENT, BackendSetting, Maintenance, Server, ServerName, ServerReport};
+use tokio_rustls::client::TlsStream;
+use triad_model::{
+    AGENT, BackendSetting, BanRequest, IpNet, Maintenance, Orders, Server, ServerName, ServerReport, UsageNews,
+};
 use triad_tls::internal_name;
 
-use crate::{DesignReport, HeartbeatKey, SettingAnswer, Upgraded};
+use crate::{BansReport, DesignReport, HeartbeatKey, SettingAnswer, Upgraded};
 
 /// An agent answers a question about its own server within this.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -91,6 +95,21 @@ pub async fn set_maintenance(socket: &Path, order: Option<&Maintenance>) -> Resu
     tell_local(socket, post("/v1/maintenance", &order)).await
 }
 
+/// Tells the agent behind `socket` that every front server of its design shall ban clients.
+pub async fn ban(socket: &Path, ban: &BanRequest) -> Result<Vec<SettingAnswer>, ApiError> {
+    tell_local(socket, post("/v1/ban", ban)).await
+}
+
+/// Tells it to end a ban.
+pub async fn unban(socket: &Path, network: IpNet) -> Result<Vec<SettingAnswer>, ApiError> {
+    tell_local(socket, post("/v1/unban", &network)).await
+}
+
+/// Asks it who is banned.
+pub async fn bans(socket: &Path) -> Result<BansReport, ApiError> {
+    within(&socket.display().to_string(), STATUS_TIMEOUT, ask_local(socket, "/v1/bans")).await
+}
+
 /// Tells the agent behind `socket` to replace its server's edge by one that runs the binary that is installed now.
 pub async fn upgrade(socket: &Path) -> Result<Upgraded, ApiError> {
     let place = socket.display().to_string();
@@ -148,12 +167,25 @@ impl Peer {
         self.tell(post("/v1/backend", setting)).await
     }
 
-    /// Tells it to turn users away, or to let them in again; whether they arrive there.
-    pub async fn set_maintenance(&self, order: Option<&Maintenance>) -> Result<bool, ApiError> {
-        self.tell(post("/v1/maintenance", &order)).await
+    /// Asks for what it knows was said to the front servers.
+    pub async fn orders(&self) -> Result<Orders, ApiError> {
+        let place = self.place();
+        within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/orders")).await?).await }).await
     }
 
-    async fn tell(&self, request: Request<Full<Bytes>>) -> Result<bool, ApiError> {
+    /// Tells it what was said; what it knows of all.
+    pub async fn take_orders(&self, words: &Orders) -> Result<Orders, ApiError> {
+        self.tell(post("/v1/orders", words)).await
+    }
+
+    /// A connection that is kept.
+    pub async fn link(&self) -> Result<Link, ApiError> {
+        let place = self.place();
+        let sender = within(&place, REPORT_TIMEOUT, async { open(&place, self.connect().await?).await }).await?;
+        Ok(Link { place, sender })
+    }
+
+    async fn tell<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> Result<T, ApiError> {
         let place = self.place();
         let asked = async { decode(&place, self.ask(request).await?).await };
         within(&place, SETTING_TIMEOUT / 2, asked).await
@@ -168,16 +200,51 @@ impl Peer {
 
     async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ApiError> {
         let place = self.place();
+        ask(&place, self.connect().await?, request).await
+    }
+
+    async fn connect(&self) -> Result<TlsStream<TcpStream>, ApiError> {
+        let place = self.place();
         let unreachable = |source| ApiError::Unreachable { place: place.clone(), source };
         let stream = TcpStream::connect(self.address).await.map_err(unreachable)?;
         let name = DnsName::try_from(internal_name(&self.server))
             .map_err(|error| ApiError::Broken { place: place.clone(), reason: error.to_string() })?;
-        let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await.map_err(unreachable)?;
-        ask(&place, stream, request).await
+        TlsConnector::from(self.tls.clone()).connect(name, stream).await.map_err(unreachable)
     }
 
     fn place(&self) -> String {
         format!("{} ({})", self.server, self.address)
+    }
+}
+
+/// A connection to another server's agent, for what is said often.
+pub struct Link {
+    place: String,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Link {
+    /// Tells what clients used; what it knows of orders, in a number.
+    pub async fn tell_usage(&mut self, news: &UsageNews) -> Result<u64, ApiError> {
+        self.ask(post("/v1/usage", news), REPORT_TIMEOUT).await
+    }
+
+    /// Tells it what was said; what it knows of all.
+    pub async fn take_orders(&mut self, words: &Orders) -> Result<Orders, ApiError> {
+        self.ask(post("/v1/orders", words), SETTING_TIMEOUT / 2).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        limit: Duration,
+    ) -> Result<T, ApiError> {
+        let place = &self.place;
+        let answer = async {
+            let response = self.sender.send_request(request).await.map_err(|error| broken(place, &error))?;
+            decode(place, response).await
+        };
+        within(place, limit, answer).await
     }
 }
 
@@ -224,11 +291,23 @@ async fn ask<S>(place: &str, stream: S, request: Request<Full<Bytes>>) -> Result
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let broken = |error: hyper::Error| ApiError::Broken { place: place.to_owned(), reason: error.to_string() };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // Ends with the answer, or when its receiver is dropped; its errors reach us through the answer.
+    let mut sender = open(place, stream).await?;
+    sender.send_request(request).await.map_err(|error| broken(place, &error))
+}
+
+async fn open<S>(place: &str, stream: S) -> Result<SendRequest<Full<Bytes>>, ApiError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let opened = http1::handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = opened.map_err(|error| broken(place, &error))?;
+    // Ends with the last answer, or when its receiver is dropped; its errors reach us through the answer.
     tokio::spawn(async move { drop(connection.await) });
-    sender.send_request(request).await.map_err(broken)
+    Ok(sender)
+}
+
+fn broken(place: &str, error: &hyper::Error) -> ApiError {
+    ApiError::Broken { place: place.to_owned(), reason: error.to_string() }
 }
 
 async fn accepted(place: &str, response: Response<Incoming>) -> Result<Response<Incoming>, ApiError> {

@@ -12,10 +12,14 @@ pub mod client;
 pub mod serve;
 
 use serde::{Deserialize, Serialize};
-use triad_model::{BackendSetting, Maintenance, Role, Secret, ServerName, ServerReport, State};
+use triad_model::{
+    BackendSetting, Ban, BanRequest, IpNet, Maintenance, Orders, Role, Secret, ServerName, ServerReport, State,
+    UsageNews,
+};
 
 pub use client::{
-    ApiError, Peer, access_lines, authority, local_report, local_status, set_backend, set_maintenance, upgrade,
+    ApiError, Link, Peer, access_lines, authority, ban, bans, local_report, local_status, set_backend, set_maintenance,
+    unban, upgrade,
 };
 
 /// What an agent can be asked.
@@ -35,12 +39,27 @@ pub trait Agent: Clone + Send + Sync + 'static {
     /// Says it to every server of the design that balances.
     fn set_backend_everywhere(&self, setting: BackendSetting) -> impl Future<Output = Vec<SettingAnswer>> + Send;
 
-    /// Turns users away, or lets them in again, if they arrive at its server: whether they do.
-    fn set_maintenance(&self, order: Option<Maintenance>) -> impl Future<Output = Result<bool, String>> + Send;
+    /// What was said to the front servers, as it knows it; nothing, if its server is none.
+    fn orders(&self) -> Orders;
 
-    /// Has every server of the design do so where users arrive.
+    /// Takes over what of `words` is news, if users arrive at its server; then what it knows of all.
+    fn take_orders(&self, words: Orders) -> impl Future<Output = Result<Orders, String>> + Send;
+
+    /// Hears what clients used at another front server; what it knows of orders, in a number.
+    fn hear(&self, news: UsageNews) -> u64;
+
+    /// Has every front server turn users away, or let them in again.
     fn set_maintenance_everywhere(&self, order: Option<Maintenance>)
     -> impl Future<Output = Vec<SettingAnswer>> + Send;
+
+    /// Has every front server ban clients, or says why they cannot be banned.
+    fn ban_everywhere(&self, ban: BanRequest) -> impl Future<Output = Result<Vec<SettingAnswer>, String>> + Send;
+
+    /// Ends a ban on every front server, or says why not.
+    fn unban_everywhere(&self, network: IpNet) -> impl Future<Output = Result<Vec<SettingAnswer>, String>> + Send;
+
+    /// Who is banned, as the front servers know it.
+    fn bans(&self) -> impl Future<Output = BansReport> + Send;
 
     /// Replaces its server's edge by one that runs the binary that is installed now, or says why the old one stays.
     fn upgrade(&self) -> impl Future<Output = Result<Upgraded, String>> + Send;
@@ -79,6 +98,15 @@ pub struct HeartbeatKey {
     pub sequence: u64,
     /// In hexadecimal.
     pub key: Secret,
+}
+
+/// Who is banned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BansReport {
+    /// In the order of their networks.
+    pub bans: Vec<Ban>,
+    /// Front servers that do not answer: they may know of others, and will be told of these.
+    pub silent: Vec<SettingAnswer>,
 }
 
 /// An edge was replaced.

@@ -11,11 +11,12 @@ use axum::routing::{get, post};
 use axum::serve::{IncomingStream, Listener};
 use axum::{Json, Router};
 use rustls::ServerConfig;
+use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use triad_model::{BackendSetting, Maintenance, ServerName};
+use triad_model::{BackendSetting, BanRequest, IpNet, Maintenance, Orders, ServerName, UsageNews};
 
 use crate::Agent;
 
@@ -33,6 +34,9 @@ pub async fn local<A: Agent>(listener: UnixListener, agent: A) -> std::io::Resul
             .route("/v1/status", get(status::<A>))
             .route("/v1/backend", post(set_backend_everywhere::<A>))
             .route("/v1/maintenance", post(set_maintenance_everywhere::<A>))
+            .route("/v1/ban", post(ban_everywhere::<A>))
+            .route("/v1/unban", post(unban_everywhere::<A>))
+            .route("/v1/bans", get(bans::<A>))
             .route("/v1/upgrade", post(upgrade::<A>))
             .route("/v1/access/{server}/{id}", get(access_lines_of::<A>))
             .route("/v1/authority", get(authority::<A>))
@@ -46,7 +50,8 @@ pub async fn peers<A: Agent>(listener: TcpListener, tls: Arc<ServerConfig>, agen
     let router = Router::new()
         .route("/v1/report", get(report::<A>))
         .route("/v1/backend", post(set_backend::<A>))
-        .route("/v1/maintenance", post(set_maintenance::<A>))
+        .route("/v1/orders", get(orders::<A>).post(take_orders::<A>))
+        .route("/v1/usage", post(hear::<A>))
         .route("/v1/access/{id}", get(access_lines::<A>))
         .route("/v1/heartbeat", get(heartbeat_key::<A>))
         .route("/v1/database/backup", get(backup::<A>))
@@ -72,8 +77,28 @@ async fn set_backend<A: Agent>(State(agent): State<A>, Json(setting): Json<Backe
     told(agent.set_backend(setting).await)
 }
 
-async fn set_maintenance<A: Agent>(State(agent): State<A>, Json(order): Json<Option<Maintenance>>) -> Response {
-    told(agent.set_maintenance(order).await)
+async fn orders<A: Agent>(State(agent): State<A>) -> Response {
+    Json(agent.orders()).into_response()
+}
+
+async fn take_orders<A: Agent>(State(agent): State<A>, Json(words): Json<Orders>) -> Response {
+    told(agent.take_orders(words).await)
+}
+
+async fn hear<A: Agent>(State(agent): State<A>, Json(news): Json<UsageNews>) -> Response {
+    Json(agent.hear(news)).into_response()
+}
+
+async fn ban_everywhere<A: Agent>(State(agent): State<A>, Json(ban): Json<BanRequest>) -> Response {
+    told(agent.ban_everywhere(ban).await)
+}
+
+async fn unban_everywhere<A: Agent>(State(agent): State<A>, Json(network): Json<IpNet>) -> Response {
+    told(agent.unban_everywhere(network).await)
+}
+
+async fn bans<A: Agent>(State(agent): State<A>) -> Response {
+    Json(agent.bans().await).into_response()
 }
 
 async fn set_maintenance_everywhere<A: Agent>(
@@ -83,10 +108,10 @@ async fn set_maintenance_everywhere<A: Agent>(
     Json(agent.set_maintenance_everywhere(order).await).into_response()
 }
 
-/// Whether what was said concerns this server.
-fn told(outcome: Result<bool, String>) -> Response {
+/// What came of what was said.
+fn told<T: Serialize>(outcome: Result<T, String>) -> Response {
     match outcome {
-        Ok(concerns) => Json(concerns).into_response(),
+        Ok(answer) => Json(answer).into_response(),
         Err(reason) => (StatusCode::CONFLICT, reason).into_response(),
     }
 }

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::net::UnixListener;
-use triad_api::{Agent, DesignReport, HeartbeatKey, SettingAnswer, Upgraded, serve, set_maintenance, upgrade};
-use triad_model::{BackendSetting, Maintenance, ServerName, ServerReport};
+use triad_api::{
+    Agent, BansReport, DesignReport, HeartbeatKey, SettingAnswer, Upgraded, ban, serve, set_maintenance, upgrade,
+};
+use triad_model::{BackendSetting, BanRequest, IpNet, Maintenance, Orders, ServerName, ServerReport, UsageNews};
 
 /// An agent that writes down what it is told of maintenance.
 #[derive(Clone, Default)]
@@ -31,14 +33,33 @@ impl Agent for Scribe {
         Vec::new()
     }
 
-    async fn set_maintenance(&self, order: Option<Maintenance>) -> Result<bool, String> {
-        self.0.lock().expect("no panic").push(order);
-        Ok(true)
+    fn orders(&self) -> Orders {
+        Orders::default()
+    }
+
+    async fn take_orders(&self, words: Orders) -> Result<Orders, String> {
+        Ok(words)
+    }
+
+    fn hear(&self, _: UsageNews) -> u64 {
+        0
     }
 
     async fn set_maintenance_everywhere(&self, order: Option<Maintenance>) -> Vec<SettingAnswer> {
-        let error = self.set_maintenance(order).await.err();
-        vec![SettingAnswer { server: ServerName::new("srv1").expect("a name"), error }]
+        self.0.lock().expect("no panic").push(order);
+        vec![SettingAnswer { server: ServerName::new("srv1").expect("a name"), error: None }]
+    }
+
+    async fn ban_everywhere(&self, ban: BanRequest) -> Result<Vec<SettingAnswer>, String> {
+        Err(format!("{} is a server of the design", ban.network))
+    }
+
+    async fn unban_everywhere(&self, _: IpNet) -> Result<Vec<SettingAnswer>, String> {
+        Ok(Vec::new())
+    }
+
+    async fn bans(&self) -> BansReport {
+        BansReport { bans: Vec::new(), silent: Vec::new() }
     }
 
     async fn upgrade(&self) -> Result<Upgraded, String> {
@@ -94,4 +115,18 @@ fn why_an_edge_was_not_replaced_arrives() {
     });
     let error = outcome.expect_err("it says why").to_string();
     assert!(error.ends_with("refused: the new edge did not serve"), "{error}");
+}
+
+#[test]
+fn why_nobody_was_banned_arrives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("agent.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let request = BanRequest { network: "203.0.113.11/32".parse().expect("a network"), for_s: 60, reason: None };
+    let outcome = runtime.block_on(async {
+        tokio::spawn(serve::local(UnixListener::bind(&socket).expect("a socket"), Scribe::default()));
+        ban(&socket, &request).await
+    });
+    let error = outcome.expect_err("it says why").to_string();
+    assert!(error.ends_with("refused: 203.0.113.11/32 is a server of the design"), "{error}");
 }

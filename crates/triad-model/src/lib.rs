@@ -11,6 +11,7 @@ mod finding;
 mod flow;
 mod headers;
 mod health;
+mod orders;
 mod ports;
 mod process;
 mod redirect;
@@ -18,6 +19,7 @@ mod report;
 mod secret;
 mod setting;
 mod times;
+mod usage;
 
 pub use check::{CheckKind, HealthCheck, InvalidStatuses, Statuses};
 pub use design::{
@@ -31,6 +33,10 @@ pub use headers::{
     reserved_header,
 };
 pub use health::{CHECK_USER_AGENT, Health, Reading, Verdict};
+pub use orders::{
+    BAN_REASON_BYTES_MAX, BAN_S, BAN_S_MAX, BANS_MAX, Ban, BanRequest, BanWord, InvalidBan, Orders, Said,
+    client_network,
+};
 pub use ports::*;
 pub use process::{ProcessSpec, ServiceUser};
 pub use redirect::{
@@ -38,10 +44,13 @@ pub use redirect::{
     RedirectTarget, endless_redirects, redirect_for,
 };
 pub use report::{
-    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport, LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PeerReport, PoolReport, ProcessReport, ProcessState, Rates, RequestCount, RoleReport, ServerReport, State, Refusals,
+    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport,
+    LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PeerReport, PoolReport, ProcessReport, ProcessState, Rates,
+    Refusals, RequestCount, RoleReport, ServerReport, State,
 };
 pub use secret::Secret;
 pub use setting::{BackendMode, BackendSetting, InvalidMessage, Maintenance};
 pub use times::*;
+pub use usage::{Noticed, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used, believable};
 
 pub use ipnet::IpNet;

@@ -155,7 +155,7 @@ pub struct EdgeReport {
     pub in_flight: u64,
     /// Client connections open.
     pub connections: u64,
-    /// Client connections closed at once because there were too many.
+    /// Client connections closed at once: there were too many, or their client was banned.
     pub connections_refused: u64,
     /// Client connections that it holds open at the most.
     #[serde(default)]
@@ -163,6 +163,9 @@ pub struct EdgeReport {
     /// What was refused, and why.
     #[serde(default)]
     pub refusals: Refusals,
+    /// Networks whose clients are banned.
+    #[serde(default)]
+    pub bans: u64,
     /// TLS handshakes that failed.
     pub handshake_failures: u64,
     /// Times a request was sent to another backend.
@@ -204,6 +207,12 @@ pub struct Refusals {
     pub connections_full: u64,
     /// Connections closed because their client had as many as it may.
     pub connections_client: u64,
+    /// Connections closed because their client is banned.
+    #[serde(default)]
+    pub connections_banned: u64,
+    /// Requests answered 403 because their client is banned.
+    #[serde(default)]
+    pub requests_banned: u64,
     /// Requests answered 503 because the edge had as many under way as it may.
     pub requests_full: u64,
     /// Requests answered 503 because of the rate of the site.
@@ -214,8 +223,10 @@ pub struct Refusals {
 
 impl Refusals {
     /// With what they are of, and why: `connection`, `client`.
-    pub fn rows(&self) -> [(&'static str, &'static str, u64); 5] {
+    pub fn rows(&self) -> [(&'static str, &'static str, u64); 7] {
         [
+            ("connection", "banned", self.connections_banned),
+            ("request", "banned", self.requests_banned),
             ("connection", "full", self.connections_full),
             ("connection", "client", self.connections_client),
             ("request", "full", self.requests_full),
@@ -227,6 +238,8 @@ impl Refusals {
 
 impl std::ops::AddAssign for Refusals {
     fn add_assign(&mut self, other: Self) {
+        self.connections_banned += other.connections_banned;
+        self.requests_banned += other.requests_banned;
         self.connections_full += other.connections_full;
         self.connections_client += other.connections_client;
         self.requests_full += other.requests_full;

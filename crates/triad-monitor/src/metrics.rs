@@ -139,12 +139,13 @@ fn connections(page: &mut Exposition, edge: &EdgeReport) {
     page.gauge("triad_maintenance", "Whether users are turned away for maintenance.")
         .count(&[], edge.maintenance.is_some().into());
     page.gauge("triad_http_connections", "Client connections open.").count(&[], edge.connections);
-    page.counter("triad_http_connections_refused_total", "Client connections closed because there were too many.")
+    page.counter("triad_http_connections_refused_total", "Client connections closed at once.")
         .count(&[], edge.connections_refused);
+    page.gauge("triad_bans", "Networks whose clients are banned.").count(&[], edge.bans);
     page.gauge("triad_http_connections_max", "Client connections that are held open at the most.")
         .count(&[], edge.connections_max);
     let mut family =
-        page.counter("triad_refused_total", "Connections closed, and requests answered 429 or 503, at the door.");
+        page.counter("triad_refused_total", "Connections closed, and requests answered 403, 429 or 503, at the door.");
     for (what, why, count) in edge.refusals.rows() {
         family.count(&[("what", what), ("why", why)], count);
     }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use triad_http::Peer;
 
 use crate::answer::Entrance;
+use crate::bans::Cleared;
 use crate::connection::Connection;
 use crate::counters::Ongoing;
 use crate::forwarder;
@@ -91,7 +92,7 @@ fn admit(worker: &Arc<Worker>, door: Door, stream: TcpStream, from: SocketAddr) 
         tokio::spawn(forwarded(worker.clone(), entrance, stream, from, stop, seat));
         return;
     }
-    let Ok(admitted) = limit(worker, entrance, from) else { return };
+    let Some(admitted) = limit(worker, entrance, from) else { return };
     tokio::spawn(connection(worker.clone(), entrance, stream, from, stop, (seat, admitted)));
 }
 
@@ -113,18 +114,22 @@ fn seat(worker: &Worker, entrance: Entrance, from: SocketAddr) -> Option<Seat> {
     seat
 }
 
-/// The client has as many connections as it may.
-struct TooMany;
-
-/// Counts a client's connection, where that is limited, as long as what it returns lives.
-fn limit(worker: &Worker, entrance: Entrance, client: SocketAddr) -> Result<Option<Admitted>, TooMany> {
+/// What counts a client's connection as long as it lives; `None`: the client is banned, or has as many as it may.
+fn limit(worker: &Worker, entrance: Entrance, client: SocketAddr) -> Option<Option<Admitted>> {
+    if entrance == Entrance::Hop {
+        return Some(None);
+    }
+    if worker.shared.bans.has(client.ip(), &mut Cleared::default()) {
+        worker.counters.connections_banned.fetch_add(1, Relaxed);
+        return None;
+    }
     let live = worker.shared.live.load();
-    let Some(limiter) = live.limiter.as_ref().filter(|_| entrance != Entrance::Hop) else { return Ok(None) };
+    let Some(limiter) = &live.limiter else { return Some(None) };
     let admitted = limiter.connect(client.ip(), std::time::Instant::now());
     if admitted.is_none() {
         worker.counters.connections_client.fetch_add(1, Relaxed);
     }
-    admitted.map(Some).ok_or(TooMany)
+    admitted.map(Some)
 }
 
 /// A connection that a forwarder passes on counts as its client's.
@@ -144,7 +149,7 @@ async fn forwarded(
         () = idle_ended(&mut stop) => return,
     };
     let Some(client) = client else { return };
-    let Ok(admitted) = limit(&worker, entrance, client) else { return };
+    let Some(admitted) = limit(&worker, entrance, client) else { return };
     drop(open);
     connection(worker, entrance, stream, client, stop, (seat, admitted)).await;
 }

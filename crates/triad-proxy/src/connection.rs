@@ -14,6 +14,7 @@ use triad_tls::Shown;
 
 use crate::accept::Stop;
 use crate::answer::{Entrance, Way, file, key, outgoing, passes_on, way};
+use crate::bans::Cleared;
 use crate::client::{Client, Ending, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
 use crate::exchange::{Exchange, UNTOUCHED, Unanswered};
 use crate::limit::TooMany;
@@ -54,6 +55,7 @@ pub(crate) struct Connection {
     /// What `stop` gave. Kept, or the worker would take this connection for closed.
     open: Option<Stop>,
     requests: u64,
+    cleared: Cleared,
 }
 
 /// What came of waiting for a head.
@@ -97,6 +99,7 @@ impl Connection {
             hears_stop: false,
             open: None,
             requests: 0,
+            cleared: Cleared::default(),
             worker,
         }
     }
@@ -174,11 +177,16 @@ impl Connection {
     }
 
     /// Why the request is refused at the door, if it is. Checks and other edges never are.
-    fn refusal(&self) -> Option<Fault> {
+    fn refusal(&mut self) -> Option<Fault> {
         if self.entrance == Entrance::Hop || self.record.is_check {
             return None;
         }
         let counters = &self.worker.counters;
+        if self.worker.shared.bans.has(self.peer.address, &mut self.cleared) {
+            counters.requests_banned.fetch_add(1, Relaxed);
+            self.head.keep_alive = false;
+            return Some(Fault::new(403, Whose::Client, "the client is banned"));
+        }
         if self.worker.shared.room.is_over(counters.in_flight.load(Relaxed)) {
             counters.requests_full.fetch_add(1, Relaxed);
             return Some(Fault::overload("too many requests under way", FULL_RETRY_AFTER_S));
@@ -210,6 +218,8 @@ impl Connection {
         let bytes = &self.client.input.bytes()[..length];
         self.client.min_rate = self.live.min_rate(self.entrance);
         self.record.begin(self.live.clone(), &self.peer, &self.head, bytes);
+        let refusal = self.refusal();
+        let bytes = &self.client.input.bytes()[..length];
         let way = match self.record.is_check && self.entrance == Entrance::Hop && self.live.passes_on {
             true => passes_on(self.worker.shared.local.is_up() == Some(true)),
             false => {
@@ -217,7 +227,7 @@ impl Connection {
                 way(self.entrance, &self.live, &self.head, bytes, &self.peer, shown, self.record.is_check)
             }
         };
-        let way = self.refusal().map_or(way, |fault| Way::Here(Err(fault)));
+        let way = refusal.map_or(way, |fault| Way::Here(Err(fault)));
         let has_local = self.live.has_local;
         let file = match (&way, &self.live.statics) {
             (Way::Inside { .. }, Some(statics)) => file(statics, &self.head, bytes, self.record.id).await,

@@ -30,6 +30,8 @@ pub(crate) struct Counters {
     latency_sum_us: AtomicU64,
     pub in_flight: AtomicU64,
     pub connections: AtomicU64,
+    pub connections_banned: AtomicU64,
+    pub requests_banned: AtomicU64,
     pub connections_full: AtomicU64,
     pub connections_client: AtomicU64,
     pub requests_full: AtomicU64,
@@ -71,6 +73,8 @@ impl Counters {
 
     fn refusals(&self) -> Refusals {
         Refusals {
+            connections_banned: self.connections_banned.load(Relaxed),
+            requests_banned: self.requests_banned.load(Relaxed),
             connections_full: self.connections_full.load(Relaxed),
             connections_client: self.connections_client.load(Relaxed),
             requests_full: self.requests_full.load(Relaxed),
@@ -116,7 +120,8 @@ pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Counters>) -> EdgeReport
         report.retries_refused += worker.retries_refused.load(Relaxed);
         report.proxy_headers_refused += worker.proxy_headers_refused.load(Relaxed);
     }
-    report.connections_refused = report.refusals.connections_full + report.refusals.connections_client;
+    let Refusals { connections_banned, connections_full, connections_client, .. } = report.refusals;
+    report.connections_refused = connections_banned + connections_full + connections_client;
     report.requests = rows(requests);
     report
 }

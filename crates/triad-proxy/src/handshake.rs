@@ -71,11 +71,7 @@ pub(crate) async fn with_user(worker: &Worker, site: &SiteTls, stream: TcpStream
     let Some(_under_way) = worker.handshakes.begin(limit) else {
         let refused = worker.counters.connections_full.fetch_add(1, Relaxed) + 1;
         if refused.is_power_of_two() {
-            tracing::warn!(
-                refused,
-                limit,
-                "too many handshakes under way, new connections are closed"
-            );
+            tracing::warn!(refused, limit, "too many handshakes under way, new connections are closed");
         }
         return None;
     };
@@ -124,7 +120,8 @@ mod tests {
     #[test]
     fn so_many_are_under_way_and_no_more() {
         let handshakes = Handshakes::default();
-        let mut under_way: Vec<_> = (0..HANDSHAKES_MAX).map(|_| handshakes.begin(HANDSHAKES_MAX).expect("there is room")).collect();
+        let mut under_way: Vec<_> =
+            (0..HANDSHAKES_MAX).map(|_| handshakes.begin(HANDSHAKES_MAX).expect("there is room")).collect();
         assert!(handshakes.begin(HANDSHAKES_MAX).is_none());
         assert!(handshakes.begin(HANDSHAKES_MAX).is_none(), "who was refused does not count");
         under_way.pop();

@@ -19,6 +19,7 @@ mod accept;
 mod answer;
 mod backend;
 mod balance;
+mod bans;
 mod client;
 mod clock;
 mod connection;

@@ -11,10 +11,11 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use triad_model::{EdgeReport, ServerName};
+use triad_model::{Ban, EdgeReport, ServerName};
 
 use crate::accept::{Door, accept};
 use crate::backend::Backend;
+use crate::bans::Bans;
 use crate::counters::{self, Counters};
 use crate::handshake::Handshakes;
 use crate::health;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub dialer: Dialer,
     pub relay: Arc<Relay>,
     pub room: Room,
+    pub bans: Bans,
     log_dropped: Arc<AtomicU64>,
 }
 
@@ -105,11 +107,18 @@ impl Edge {
         self.shared.balancer.heed_silence(servers);
     }
 
+    /// Clients of these networks are banned from now on, and of no others: new connections of theirs are closed, open ones
+    /// at their next request.
+    pub fn ban(&self, bans: &[Ban]) {
+        self.shared.bans.set(bans);
+    }
+
     /// What was counted since the start, and how the backends are now.
     pub fn report(&self) -> EdgeReport {
         let shared = &self.shared;
         EdgeReport {
             log_dropped: shared.log_dropped.load(Relaxed),
+            bans: shared.bans.len(),
             connections_max: shared.room.connections_max(),
             backends: shared.balancer.report_backends().into_iter().chain(shared.local.report_backends()).collect(),
             pools: [&shared.balancer, &shared.local].into_iter().filter_map(|pool| pool.report()).collect(),
@@ -197,6 +206,7 @@ impl Shared {
             local: Arc::new(Pool::new("local")),
             relay: Arc::default(),
             room: Room::default(),
+            bans: Bans::default(),
             log_dropped,
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use triad_api::SettingAnswer;
 
 const SPINNER_TICK: Duration = Duration::from_millis(100);
 
@@ -58,6 +59,23 @@ pub fn failure(error: &anyhow::Error) -> ExitCode {
         eprintln!("  because: {cause}");
     }
     ExitCode::from(FAILED)
+}
+
+/// What became of what was said to front servers, `now` where it holds; the exit code.
+pub fn answers(answers: &[SettingAnswer], now: &str) -> ExitCode {
+    for SettingAnswer { server, error } in answers {
+        match error {
+            None => out(&format!("{server}: {now}\n")),
+            Some(error) => eprintln!("{server}: {error}"),
+        }
+    }
+    let failed = answers.iter().filter(|answer| answer.error.is_some()).count();
+    match failed {
+        0 => {}
+        _ if failed == answers.len() => eprintln!("triad: it holds nowhere; say it again when they answer"),
+        _ => eprintln!("triad: not so on every server; one that is down hears of it from the others when it is back"),
+    }
+    ExitCode::from(if failed == 0 { DONE } else { FAILED })
 }
 
 /// Rows of cells with each column as wide as its longest cell; the last column is left as it is.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tokio_util::codec::{Framed, LinesCodec};
-use triad_model::ServerName;
+use triad_model::{Ban, ServerName};
 
 /// Longest line either side accepts; a plan with a chain of certificates is a few kilobytes.
 const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -25,6 +25,8 @@ pub enum Order<P> {
     Plan(P),
     /// These servers look dead, and no others: leave them out of answers, send them no requests.
     LeaveOut(Vec<ServerName>),
+    /// Let these clients in no more, and all others.
+    Ban(Vec<Ban>),
     /// Another process serves the same sockets: take nothing new, finish what runs, and end.
     Retire,
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use triad_model::{EdgeReport, ServerName};
+use triad_model::{Ban, EdgeReport, ServerName};
 use triad_proxy::{Edge, EdgePlan};
 
 use super::{Inherited, Served, serve};
@@ -37,6 +37,10 @@ impl Served for Edge {
     /// Beside what its own checks say.
     fn leave_out(&mut self, servers: Vec<ServerName>) {
         self.heed_silence(&servers);
+    }
+
+    fn ban(&mut self, bans: Vec<Ban>) {
+        Edge::ban(self, &bans);
     }
 
     fn report(&self) -> EdgeReport {

@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use listenfd::ListenFd;
 use nix::sys::prctl;
 use tokio::signal::unix::{SignalKind, signal};
-use triad_model::ServerName;
+use triad_model::{Ban, ServerName};
 
 use control::{Channel, Notice, Order};
 
@@ -81,6 +81,8 @@ trait Served: Sized {
     fn start(plan: Self::Plan, inherited: &mut Inherited) -> anyhow::Result<Self>;
     fn reload(&mut self, plan: Self::Plan) -> anyhow::Result<()>;
     fn leave_out(&mut self, servers: Vec<ServerName>);
+    /// Lets these clients in no more, and all others.
+    fn ban(&mut self, _bans: Vec<Ban>) {}
     fn report(&self) -> Self::Report;
     /// Takes nothing new, because another process serves the same sockets, and goes on with what runs.
     fn retire(&mut self);
@@ -147,6 +149,7 @@ async fn work<S: Served>(mut served: S, channel: &mut Channel) -> anyhow::Result
             order = channel.receive() => match order? {
                 None => return Ok(None),
                 Some(Order::LeaveOut(servers)) => served.leave_out(servers),
+                Some(Order::Ban(bans)) => served.ban(bans),
                 Some(Order::Retire) => {
                     served.retire();
                     retired = true;

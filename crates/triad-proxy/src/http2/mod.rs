@@ -15,6 +15,7 @@ use triad_tls::Shown;
 
 use crate::accept::Stop;
 use crate::answer::Entrance;
+use crate::bans::Cleared;
 use crate::client::{HEAD_TIMEOUT, IDLE_TIMEOUT, LINGER_TIME};
 use crate::connection::Connection;
 use crate::serve::Worker;
@@ -38,6 +39,7 @@ pub(crate) async fn serve(
     let mut look = pin!(sleep(HEAD_TIMEOUT));
     let mut stop = pin!(stop);
     let mut _open = None;
+    let (is_from_world, mut cleared) = (entrance != Entrance::Hop, Cleared::default());
     let mut state = State::Quiet;
     let desk = Arc::new(Desk::new());
     let _closes = Closes(&desk);
@@ -46,6 +48,11 @@ pub(crate) async fn serve(
             stream = server.accept() => {
                 let Some(stream) = stream else { return };
                 state = state.asked();
+                // The stream itself is answered that its client is banned, those that run are finished.
+                if is_from_world && state != State::Going && worker.shared.bans.has(peer.address, &mut cleared) {
+                    state = State::Going;
+                    server.shut_down();
+                }
                 let Some(stream) = desk.hand_in(Stream::Http2(Box::new(stream))) else { continue };
                 let (worker, peer, shown) = (worker.clone(), peer.clone(), shown.clone());
                 let connection = Connection::new(worker, entrance, peer, shown, stream, pending());

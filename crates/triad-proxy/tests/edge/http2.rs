@@ -19,6 +19,7 @@ use triad_proxy::{Edge, EdgePlan, MaintenancePlan, PoolPlan};
 use triad_tls::{ALPN_HTTP1, ALPN_HTTP2, Authority};
 
 use crate::bed::*;
+use crate::limits::ban;
 use crate::proxying::{front_plan, hop_edge};
 
 /// An edge with HTTPS in front of one application, and a client's part of it.
@@ -116,6 +117,30 @@ async fn got(response: http::Response<h2::RecvStream>) -> Result<Got, h2::Error>
     }
     let trailers = receive.trailers().await?;
     Ok(Got { status: parts.status.as_u16(), headers: parts.headers, body, trailers })
+}
+
+#[test]
+fn a_connection_of_a_banned_client_ends_with_its_next_request() {
+    let origin = Origin::start("app-1");
+    let site = Site::new(origin.address);
+    run(async {
+        let client = site.client().await;
+        let running = client.clone();
+        let running = tokio::spawn(async move { ask(&running, request("GET", "/wait")).await });
+        while origin.state.requests.load(SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        site.edge.ban(&[ban("127.0.0.1/32", 3600)]);
+        let refused = ask(&client, request("GET", "/")).await.expect("an answer");
+        assert_eq!((refused.status, origin.state.requests.load(SeqCst)), (403, 1), "{refused:?}");
+        origin.state.release.notify_waiters();
+        assert_eq!(running.await.expect("no panic").expect("what runs is finished").status, 200);
+        // GOAWAY reaches the client sooner or later; until then it is refused.
+        while let Ok(answer) = ask(&client, request("GET", "/")).await {
+            assert_eq!(answer.status, 403);
+        }
+    });
+    assert_eq!(site.edge.report().refusals.connections_banned, 0);
 }
 
 #[test]

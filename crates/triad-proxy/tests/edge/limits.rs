@@ -1,8 +1,9 @@
 //! What one client may do.
 
 use std::io::Read;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use triad_model::Limits;
+use triad_model::{Ban, Limits, ServerName};
 use triad_proxy::EdgePlan;
 
 use crate::bed::*;
@@ -53,4 +54,57 @@ fn other_edges_and_who_is_exempt_are_not_limited() {
         let (_edge, address) = of(name, limits);
         assert!((0..9).all(|_| get(address, "/").status == 200), "{name}");
     }
+}
+
+/// A ban of `network` from now on.
+pub fn ban(network: &str, for_s: u64) -> Ban {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    Ban {
+        network: network.parse().expect("a network"),
+        until_ms: now_ms + for_s * 1000,
+        since_ms: now_ms,
+        by: ServerName::new("srv1").expect("a name"),
+        reason: None,
+        automatic: false,
+    }
+}
+
+#[test]
+fn who_is_banned_is_not_let_in_and_told_at_its_next_request() {
+    let origin = Origin::start("srv2");
+    let balancer = pool(vec![backend("srv2", origin.address, 1)]);
+    let (edge, address) = edge("http", EdgePlan { balancer, ..plan() });
+    let ask = format!("GET / HTTP/1.1\nHost: {HOST}\n\n");
+    let mut open = connect(address);
+    assert_eq!(exchange(&mut open, &ask).status, 200);
+    edge.ban(&[ban("192.0.2.7/32", 3600)]);
+    assert_eq!(exchange(&mut open, &ask).status, 200, "somebody else is banned");
+    edge.ban(&[ban("127.0.0.0/8", 3600)]);
+    let refused = exchange(&mut open, &ask);
+    assert_eq!((refused.status, refused.header("connection")), (403, Some("close")), "{refused:?}");
+    assert_eq!(open.read(&mut [0]).expect("closed in order"), 0);
+    assert_eq!(connect(address).read(&mut [0]).expect("closed in order"), 0);
+    let report = edge.report();
+    assert_eq!((report.bans, report.refusals.connections_banned, report.refusals.requests_banned), (1, 1, 1));
+    edge.ban(&[]);
+    assert_eq!(get(address, "/").status, 200);
+    edge.ban(&[ban("127.0.0.1/32", 0)]);
+    assert_eq!(get(address, "/").status, 200, "one that has ended");
+}
+
+#[test]
+fn other_edges_are_never_banned_and_forwarded_clients_are_by_their_own_address() {
+    let origin = Origin::start("srv2");
+    let local = pool(vec![backend("app-1", origin.address, 1)]);
+    let (inner, address) = edge("hop", EdgePlan { local: local.clone(), ..plan() });
+    inner.ban(&[ban("127.0.0.1/32", 3600)]);
+    assert_eq!(get(address, "/").status, 200);
+    let proxy_protocol_from = vec!["127.0.0.1/32".parse().expect("a network")];
+    let (front, address) = edge("http", EdgePlan { local, proxy_protocol_from, ..plan() });
+    front.ban(&[ban("192.0.2.7/32", 3600), ban("127.0.0.1/32", 3600)]);
+    let ask = |client: &str| format!("PROXY TCP4 {client} 203.0.113.1 5000 80\nGET / HTTP/1.1\nHost: {HOST}\n\n");
+    assert_eq!(exchange(&mut connect(address), &ask("192.0.2.8")).status, 200);
+    let mut banned = connect(address);
+    std::io::Write::write_all(&mut banned, b"PROXY TCP4 192.0.2.7 203.0.113.1 5000 80\r\n").expect("sent");
+    assert_eq!(banned.read(&mut [0]).expect("closed in order"), 0);
 }

@@ -1,7 +1,6 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use triad_api::SettingAnswer;
 use triad_model::Maintenance as Order;
 
 use super::AgentSocket;
@@ -11,7 +10,8 @@ use crate::print;
 ///
 /// Every server that users' requests arrive at answers them with 503, Retry-After and a page: site.maintenance_page, or
 /// one of ours. Networks of site.maintenance_allow reach the site all the same; requests under way are finished. It
-/// holds through restarts and reboots, until `triad maintenance off`. Exit code 0 when it is so everywhere, 1 when not.
+/// holds through restarts and reboots, until `triad maintenance off`; a server that is down hears of it from the others
+/// when it is back. Exit code 0 when it is so everywhere, 1 when not.
 #[derive(Args)]
 pub struct Maintenance {
     #[command(subcommand)]
@@ -52,15 +52,5 @@ fn set(order: Option<&Order>, agent: &AgentSocket) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answers = runtime.block_on(triad_api::set_maintenance(&agent.path()?, order))?;
     let now = if order.is_some() { "maintenance is on: users get 503" } else { "maintenance is off" };
-    for SettingAnswer { server, error } in &answers {
-        match error {
-            None => print::out(&format!("{server}: {now}\n")),
-            Some(error) => eprintln!("{server}: {error}"),
-        }
-    }
-    let everywhere = answers.iter().all(|answer| answer.error.is_none());
-    if !everywhere {
-        eprintln!("triad: not so on every server; say it again when they all answer");
-    }
-    Ok(ExitCode::from(if everywhere { print::DONE } else { print::FAILED }))
+    Ok(print::answers(&answers, now))
 }

@@ -2,6 +2,8 @@
 
 mod agent;
 mod backend;
+mod ban;
+mod bans;
 mod check;
 mod draw;
 mod drill;
@@ -12,15 +14,18 @@ mod live;
 mod maintenance;
 mod secrets;
 mod status;
+mod unban;
 mod upgrade;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use triad_config::{LoadError, Loaded, NotFound};
+use triad_model::IpNet;
 
 use crate::print;
 
@@ -54,6 +59,12 @@ enum Command {
     Backend(backend::Backend),
     /// Turn users away for a while, or let them in again
     Maintenance(maintenance::Maintenance),
+    /// Let clients in no more, on every front server at once
+    Ban(ban::Ban),
+    /// End a ban, on every front server at once
+    Unban(unban::Unban),
+    /// Show who is banned, and until when
+    Bans(bans::Bans),
     /// Replace this server's edge by the binary that is installed now, without touching a connection
     Upgrade(upgrade::Upgrade),
     /// Make the keys and passwords of the design, a folder for each server
@@ -137,6 +148,15 @@ impl AgentSocket {
     }
 }
 
+/// Clients as they are written: a network, or an address of one.
+fn clients(text: &str) -> Result<IpNet, String> {
+    let network = text.parse::<IpNet>().ok().map(|network| network.trunc());
+    let address = || text.parse::<IpAddr>().ok().map(triad_model::client_network);
+    network
+        .or_else(address)
+        .ok_or_else(|| format!("{text:?} is no address or network: write 192.0.2.7 or 192.0.2.0/24"))
+}
+
 /// Reads the design that `file` names, or prints what is wrong with it.
 fn load(file: Option<&Path>) -> Result<Loaded, ExitCode> {
     read(file).map_err(|failure| {
@@ -181,6 +201,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Backend(backend) => backend.run(),
         Command::Maintenance(maintenance) => maintenance.run(),
+        Command::Ban(ban) => ban.run(),
+        Command::Unban(unban) => unban.run(),
+        Command::Bans(bans) => bans.run(),
         Command::Upgrade(upgrade) => upgrade.run(),
         Command::Secrets(secrets) => secrets.run(),
         Command::Completions { shell } => {
