@@ -4,14 +4,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use triad_api::{ApiError, BansReport, DesignReport, HeartbeatKey, Peer, ServerAnswer, SettingAnswer, Upgraded};
 use triad_cluster::Heart;
 use triad_database::DatabasePlan;
 use triad_dns::Zone;
 use triad_model::{
-    BackendSetting, BanRequest, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, IpNet, Maintenance,
-    Orders, ProcessReport, Rates, Server, ServerName, ServerReport, State, UsageNews, Verdict,
+    BackendSetting, BanRequest, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Heard, IpNet,
+    Maintenance, Orders, ProcessReport, Rates, Server, ServerName, ServerReport, State, UsageNews, Used, Verdict,
+    believable,
 };
 use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
@@ -57,6 +58,10 @@ struct Shared {
     peers: Vec<(Server, Option<Peer>)>,
     commands: mpsc::Sender<Command>,
     known: watch::Receiver<Known>,
+    /// News of other front servers that were heard.
+    heard: Mutex<Heard>,
+    /// What clients used there, for the edge.
+    debits: Option<broadcast::Sender<Vec<Used>>>,
     /// Of its edge.
     access_log: std::path::PathBuf,
     authority_pem: String,
@@ -113,6 +118,8 @@ impl Handle {
             peers,
             commands,
             known,
+            heard: Mutex::default(),
+            debits: edge.map(|edge| edge.debits.clone()),
             access_log: setup.access_log(),
             authority_pem: setup.secrets.identity.authority_pem.clone(),
             heart,
@@ -121,10 +128,8 @@ impl Handle {
             tokio::task::spawn_local(heed(shared.clone(), edge.report.clone()));
         }
         let handle = Self { shared };
-        if handle.is_front() {
-            for (_, peer) in handle.other_fronts() {
-                tokio::task::spawn_local(fronts::keep_in_touch(peer, handle.clone()));
-            }
+        if let Some(edge) = edge.filter(|_| handle.is_front()) {
+            fronts::start(&handle, handle.other_fronts().into_iter().map(|(_, peer)| peer), edge.noticed.subscribe());
         }
         Ok((handle, received))
     }
@@ -172,9 +177,25 @@ impl Handle {
         self.shared.known.borrow().clone()
     }
 
-    /// What there is to tell another front server.
-    pub(crate) fn news(&self) -> UsageNews {
-        UsageNews { from: self.shared.server.clone(), started_ms: 0, number: 0, used: Vec::new() }
+    /// The same whenever they change.
+    pub(crate) fn watch_known(&self) -> watch::Receiver<Known> {
+        self.shared.known.clone()
+    }
+
+    /// The server.
+    pub(crate) fn server(&self) -> &ServerName {
+        &self.shared.server
+    }
+
+    /// Bans those of `offenders` that the design says shall be.
+    pub(crate) async fn ban_offenders(&self, offenders: &[IpNet]) {
+        let known = self.known().orders;
+        let words = orders::ban_offenders(&known, &lock(&self.shared.design), offenders, self.server(), now_ms());
+        if let Some(words) = words
+            && let Err(why) = triad_api::Agent::take_orders(self, words).await
+        {
+            tracing::warn!(why, "clients that were refused too often are not banned");
+        }
     }
 
     fn fronts(&self) -> Vec<ServerName> {
@@ -350,7 +371,13 @@ impl triad_api::Agent for Handle {
         self.tell(|answer| Command::TakeOrders(words, answer)).await
     }
 
-    fn hear(&self, _news: UsageNews) -> u64 {
+    fn hear(&self, news: UsageNews) -> u64 {
+        let is_other_front = self.fronts().contains(&news.from) && news.from != self.shared.server;
+        if is_other_front && !news.used.is_empty() && lock(&self.shared.heard).is_new(&news) {
+            let used = believable(news.used);
+            // Without an edge there is nobody to tell.
+            drop(self.shared.debits.as_ref().map(|debits| debits.send(used)));
+        }
         self.shared.known.borrow().number
     }
 

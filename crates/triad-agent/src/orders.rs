@@ -8,7 +8,9 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
-use triad_model::{Ban, Design, IpNet, Maintenance, Orders, Said, ServerName};
+use triad_model::{
+    Ban, BanRequest, Design, IpNet, Maintenance, Orders, Said, ServerName, USAGE_CLIENTS_MAX, is_client,
+};
 
 /// The file's name.
 const FILE: &str = "orders.json";
@@ -80,6 +82,30 @@ pub(crate) fn bans_in_force(orders: &Orders, design: &Design, now_ms: u64) -> Ve
     orders.banned(now_ms).filter(|ban| protected(design, ban.network).is_none()).collect()
 }
 
+/// The words that ban `offenders`, who are not banned yet, as the design says, at the agent of `by`.
+pub(crate) fn ban_offenders(
+    known: &Orders,
+    design: &Design,
+    offenders: &[IpNet],
+    by: &ServerName,
+    now_ms: u64,
+) -> Option<Orders> {
+    let limits = design.limits.as_ref().filter(|limits| limits.ban_after.is_some())?;
+    let (mut known, mut words) = (known.clone(), Orders::default());
+    for network in offenders.iter().take(USAGE_CLIENTS_MAX).filter(|network| is_client(**network)) {
+        let is_banned = known.banned(now_ms).any(|ban| ban.network.contains(network));
+        if is_banned || protected(design, *network).is_some() {
+            continue;
+        }
+        let ban = BanRequest { network: *network, for_s: limits.ban_s.into(), reason: None };
+        // If the table is full, operators' words stay.
+        let Ok(said) = known.say_ban(ban, true, by, now_ms) else { continue };
+        known.merge(said.clone());
+        words.merge(said);
+    }
+    (!words.bans.is_empty()).then_some(words)
+}
+
 /// Why clients of `network` cannot be banned, if they cannot.
 pub(crate) fn protected(design: &Design, network: IpNet) -> Option<String> {
     let overlaps = |other: &&IpNet| other.contains(&network) || network.contains(*other);
@@ -103,7 +129,7 @@ pub(crate) fn protected(design: &Design, network: IpNet) -> Option<String> {
 mod tests {
     use triad_model::{BanRequest, Limits, Maintenance, Orders, Server, ServerName};
 
-    use super::{AHEAD_MAX_MS, FILE, Known, bans_in_force, check, protected, read, write};
+    use super::{AHEAD_MAX_MS, FILE, Known, ban_offenders, bans_in_force, check, protected, read, write};
 
     fn name(text: &str) -> ServerName {
         ServerName::new(text).expect("a name")
@@ -164,5 +190,24 @@ mod tests {
         assert_eq!(bans_in_force(&said(), &design, 1_000).len(), 1);
         design.limits = Some(Limits { exempt: vec!["192.0.2.7/32".parse().expect("a network")], ..Limits::default() });
         assert!(bans_in_force(&said(), &design, 1_000).is_empty(), "the file has the last word");
+    }
+
+    #[test]
+    fn offenders_are_banned_once_where_the_design_says_so() {
+        let mut design = crate::report::tests::design();
+        let ban = |design: &_, known: &Orders, offenders: &[&str]| {
+            let offenders: Vec<_> = offenders.iter().map(|network| network.parse().expect("a network")).collect();
+            ban_offenders(known, design, &offenders, &name("srv1"), 2_000)
+        };
+        let offenders = ["192.0.2.7/32", "203.0.113.7/32", "203.0.113.7/32", "0.0.0.0/0", "2001:db8::/64"];
+        assert_eq!(ban(&design, &Orders::default(), &offenders), None);
+        design.limits = Some(Limits { ban_after: Some(9), ban_s: 60, ..Limits::default() });
+        let words = ban(&design, &said(), &offenders).expect("words");
+        let banned: Vec<_> = words.banned(2_000).map(|ban| (ban.network.to_string(), ban.automatic)).collect();
+        let expected = [("203.0.113.7/32", true), ("2001:db8::/64", true)];
+        assert_eq!(banned, expected.map(|(network, automatic)| (network.to_owned(), automatic)), "192.0.2.0/24 is");
+        let mut known = said();
+        known.merge(words);
+        assert_eq!(ban(&design, &known, &offenders), None);
     }
 }

@@ -13,9 +13,10 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
-use triad_model::{Ban, ServerName};
+use triad_model::{Ban, Noticed, ServerName, Used};
 
 use crate::binary::Binary;
 use crate::child::HOLD_TIMEOUT;
@@ -35,6 +36,10 @@ pub struct Service<P, R> {
     pub left_out: watch::Sender<Vec<ServerName>>,
     /// Whom it is to let in no more.
     pub bans: watch::Sender<Vec<Ban>>,
+    /// What clients used elsewhere.
+    pub debits: broadcast::Sender<Vec<Used>>,
+    /// What its processes noticed of clients.
+    pub noticed: broadcast::Sender<Noticed>,
 }
 
 /// What the tasks of a service share.
@@ -44,6 +49,8 @@ struct Inner<P, R> {
     plan: watch::Sender<P>,
     left_out: watch::Sender<Vec<ServerName>>,
     bans: watch::Sender<Vec<Ban>>,
+    debits: broadcast::Sender<Vec<Used>>,
+    noticed: broadcast::Sender<Noticed>,
     processes: watch::Sender<Vec<Process>>,
     report: watch::Sender<Option<R>>,
     state: RefCell<State<R>>,
@@ -79,6 +86,9 @@ pub struct Upgrade {
 /// Time a child has to work from a new plan. An edge lets new backends be checked first.
 const CHANGE_LIMIT: Duration = Duration::from_secs(5);
 
+/// Messages about clients that wait for a reader; whoever is slower loses the oldest.
+const LATELY_MAX: usize = 8;
+
 /// Time beyond its own bound that a replaced process has to end. It bounds itself; this is for one that hangs.
 const OVERDUE_AFTER: Duration = HOLD_TIMEOUT.saturating_add(Duration::from_secs(15));
 
@@ -90,12 +100,15 @@ where
     /// Starts the process of `launch`, whose standard input becomes the control channel.
     pub fn start(launch: Launch, plan: P) -> Self {
         let (left_out, bans) = (watch::Sender::new(Vec::new()), watch::Sender::new(Vec::new()));
+        let (debits, noticed) = (broadcast::Sender::new(LATELY_MAX), broadcast::Sender::new(LATELY_MAX));
         let state =
             State { generations: Generations::new(), members: BTreeMap::new(), ledger: Ledger::new(), upgrades: 0 };
         let inner = Rc::new(Inner {
             plan: watch::Sender::new(plan),
             left_out: left_out.clone(),
             bans: bans.clone(),
+            debits: debits.clone(),
+            noticed: noticed.clone(),
             processes: watch::Sender::new(Vec::new()),
             report: watch::Sender::new(None),
             state: RefCell::new(state),
@@ -104,7 +117,8 @@ where
         let current = inner.state.borrow().generations.current();
         inner.run(current, inner.launch.clone(), Wish::Keep);
         inner.show_processes();
-        Self { processes: inner.processes.subscribe(), report: inner.report.subscribe(), left_out, bans, inner }
+        let (processes, report) = (inner.processes.subscribe(), inner.report.subscribe());
+        Self { processes, report, left_out, bans, debits, noticed, inner }
     }
 
     /// Makes the child work from `plan`. If it refuses, or does not answer in time, it is left with the plan it had.
@@ -186,6 +200,7 @@ where
                 plans: self.plan.subscribe(),
                 leave_outs: self.left_out.subscribe(),
                 bans: self.bans.subscribe(),
+                debits: self.debits.subscribe(),
                 retire: retire.subscribe(),
                 answer: answer.clone(),
             };
@@ -281,6 +296,7 @@ struct Conversation<P, R> {
     plans: watch::Receiver<P>,
     leave_outs: watch::Receiver<Vec<ServerName>>,
     bans: watch::Receiver<Vec<Ban>>,
+    debits: broadcast::Receiver<Vec<Used>>,
     retire: watch::Receiver<bool>,
     answer: watch::Sender<Answer>,
 }
@@ -321,6 +337,12 @@ where
                 let bans = self.bans.borrow_and_update().clone();
                 channel.send(&Order::<P>::Ban(bans)).await?;
             }
+            used = self.debits.recv() => match used {
+                Ok(used) => channel.send(&Order::<P>::Debit(used)).await?,
+                // A child that is slow to listen is spared what is old.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Ok(false),
+            },
             changed = self.retire.changed() => {
                 changed?;
                 channel.send(&Order::<P>::Retire).await?;
@@ -332,6 +354,8 @@ where
                     self.answer.send_replace(Some(Ok(())));
                 }
                 Some(Notice::Refused(reason)) => { self.answer.send_replace(Some(Err(reason))); }
+                // Nobody has to listen.
+                Some(Notice::Noticed(noticed)) => _ = self.service.noticed.send(noticed),
                 Some(Notice::Report(report)) => {
                     self.service.state.borrow_mut().ledger.take(self.life, report);
                     self.service.show_report();

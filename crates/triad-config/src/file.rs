@@ -172,6 +172,8 @@ pub(crate) struct Limits {
     pub(crate) site_requests_per_s: u32,
     pub(crate) site_burst: u32,
     pub(crate) site_connections: u32,
+    pub(crate) ban_after: u32,
+    pub(crate) ban_s: u32,
     pub(crate) exempt: Field<Vec<Spanned<String>>>,
 }
 
@@ -390,6 +392,8 @@ impl Limits {
             site_requests_per_s: table.integer("site_requests_per_s"),
             site_burst: table.integer("site_burst"),
             site_connections: table.integer("site_connections"),
+            ban_after: table.integer("ban_after"),
+            ban_s: table.integer("ban_s"),
             exempt: table.list("exempt"),
         }
     }

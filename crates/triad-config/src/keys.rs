@@ -1,7 +1,7 @@
 //! The sections and keys of the file, in one table: what the reader accepts, the schema describes and the reference
 //! documents is this and nothing else.
 
-use triad_model::{Backend, Balancer, Code, INSTANCES_MAX, REDIRECT_STATUS, REDIRECT_STATUSES};
+use triad_model::{BAN_S, BAN_S_MAX, Backend, Balancer, Code, INSTANCES_MAX, REDIRECT_STATUS, REDIRECT_STATUSES};
 
 use crate::format::Format;
 
@@ -681,7 +681,8 @@ static LIMITS: &[Key] = &[
         "requests_per_s",
         Kind::Integer { min: 1, max: 1_000_000 },
         "50",
-        "Requests a second in the long run. A page with its pictures is many requests.",
+        "Requests a second in the long run, at all front servers together: they tell each other four times a second who \
+         used much. A page with its pictures is many requests.",
     ),
     default(
         "burst",
@@ -726,6 +727,20 @@ static LIMITS: &[Key] = &[
         "5000",
         "Connections of all clients together that one front server holds open, never more than half of the files \
          that its edge may have open. New ones beyond it are closed; those that are open are served.",
+    ),
+    optional(
+        "ban_after",
+        Kind::Integer { min: 1, max: 1_000_000 },
+        "100",
+        "Refusals of one client within a minute, 429 or 400, after which all front servers ban it as `triad ban` does. \
+         Many users of one network may share an address. Without it, nobody is banned by itself.",
+    ),
+    default(
+        "ban_s",
+        Kind::Integer { min: 1, max: BAN_S_MAX as i64 },
+        Presence::Integer(BAN_S as i64),
+        "600",
+        "For how long, in seconds.",
     ),
 ];
 

@@ -226,6 +226,8 @@ fn limits(limits: &file::Limits) -> Option<Limits> {
         site_requests_per_s,
         site_burst: given(limits.site_burst).or(site_requests_per_s).unwrap_or(1),
         site_connections: given(limits.site_connections),
+        ban_after: given(limits.ban_after),
+        ban_s: limits.ban_s,
     })
 }
 

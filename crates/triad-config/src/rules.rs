@@ -302,8 +302,8 @@ fn check_forwarders(file: &File, mistakes: &mut Mistakes<'_>) {
 
 fn check_limits(file: &File, mistakes: &mut Mistakes<'_>) {
     let Some(limits) = &file.limits else { return };
-    let limiting = [limits.requests_per_s, limits.connections, limits.site_requests_per_s, limits.site_connections];
-    if limiting == [0; 4] {
+    let of_clients = limits.requests_per_s | limits.connections | limits.ban_after;
+    if of_clients | limits.site_requests_per_s | limits.site_connections == 0 {
         let help = "write requests_per_s = 50, or connections = 100, or remove the section";
         mistakes.add(limits.at.clone(), "limits", "[limits] limits nothing", help);
     }

@@ -489,6 +489,12 @@ pub struct Limits {
     /// Connections of all clients open at once, on each front server.
     #[serde(default)]
     pub site_connections: Option<u32>,
+    /// Refusals within a minute after which a client is banned; `None`: nobody is by itself.
+    #[serde(default)]
+    pub ban_after: Option<u32>,
+    /// For how long, in seconds.
+    #[serde(default)]
+    pub ban_s: u32,
 }
 
 /// What the firewalls admit beside what the design itself needs.

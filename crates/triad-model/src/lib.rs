@@ -51,6 +51,6 @@ pub use report::{
 pub use secret::Secret;
 pub use setting::{BackendMode, BackendSetting, InvalidMessage, Maintenance};
 pub use times::*;
-pub use usage::{Noticed, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used, believable};
+pub use usage::{Heard, Noticed, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used, believable, is_client};
 
 pub use ipnet::IpNet;

@@ -1,8 +1,10 @@
 //! What clients used of their allowance at one front server, as it tells the others.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{IpNet, ServerName};
+use crate::{IpNet, ServerName, client_network};
 
 /// Clients named at one time, those that used the most first.
 pub const USAGE_CLIENTS_MAX: usize = 256;
@@ -47,9 +49,77 @@ impl Noticed {
     }
 }
 
-/// `used` as far as it can be: nobody says more than the bounds.
+/// What of `used` can be: it is about single clients, and nobody says more than the bounds.
 pub fn believable(mut used: Vec<Used>) -> Vec<Used> {
+    used.retain(|one| is_client(one.client));
     used.truncate(USAGE_CLIENTS_MAX);
     used.iter_mut().for_each(|one| one.requests = one.requests.min(USAGE_REQUESTS_MAX));
     used
+}
+
+/// Whether `network` is one client's.
+pub fn is_client(network: IpNet) -> bool {
+    client_network(network.addr()) == network
+}
+
+/// Which news of each server was heard last, so that what is repeated, or comes after what is newer, counts for nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Heard(BTreeMap<ServerName, (u64, u64)>);
+
+impl Heard {
+    /// Whether `news` is news; only the first time it is.
+    pub fn is_new(&mut self, news: &UsageNews) -> bool {
+        let this = (news.started_ms, news.number);
+        let last = self.0.entry(news.from.clone()).or_default();
+        let is_new = this > *last;
+        if is_new {
+            *last = this;
+        }
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Heard, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used, believable};
+    use crate::ServerName;
+
+    fn news(from: u8, started_ms: u64, number: u64) -> UsageNews {
+        let from = ServerName::new(format!("lb{from}")).expect("a name");
+        UsageNews { from, started_ms, number, used: Vec::new() }
+    }
+
+    #[test]
+    fn what_cannot_be_is_not_believed() {
+        let used = |client: &str| Used { client: client.parse().expect("a network"), requests: u32::MAX };
+        let claimed = [vec![used("0.0.0.0/0"), used("2001:db8::/32")], vec![used("192.0.2.7/32"); 1000]].concat();
+        let believed = believable(claimed);
+        assert_eq!(believed.len(), USAGE_CLIENTS_MAX);
+        let first = Used { requests: USAGE_REQUESTS_MAX, ..used("192.0.2.7/32") };
+        assert!(believed.iter().all(|used| *used == first));
+    }
+
+    #[test]
+    fn a_new_life_of_a_sender_is_heard_from_its_beginning() {
+        let mut heard = Heard::default();
+        assert!(heard.is_new(&news(1, 100, 7)) && heard.is_new(&news(1, 200, 1)));
+        assert!(!heard.is_new(&news(1, 100, 8)), "of a life before");
+    }
+
+    proptest! {
+        /// Whatever is lost, repeated or late: nothing is heard twice, and what comes in order is heard.
+        #[test]
+        fn nothing_is_heard_twice(come in prop::collection::vec((1..3u8, 1..3u64, 1..9u64), 0..60)) {
+            let mut heard = Heard::default();
+            let mut before = std::collections::BTreeSet::<(u8, u64, u64)>::new();
+            for (from, started_ms, number) in come {
+                let is_new = heard.is_new(&news(from, started_ms, number));
+                let newest = before.iter().filter(|(other, ..)| *other == from).map(|(_, life, number)| (*life, *number)).max();
+                prop_assert_eq!(is_new, newest.is_none_or(|newest| (started_ms, number) > newest));
+                before.insert((from, started_ms, number));
+            }
+        }
+    }
 }

@@ -258,6 +258,12 @@ impl Connection {
         self.refresh();
         self.record.begin(self.live.clone(), &self.peer, &self.head, self.client.input.bytes());
         self.head.keep_alive = false;
+        if refusal.status == 400
+            && self.entrance != Entrance::Hop
+            && let Some(limiter) = &self.live.limiter
+        {
+            limiter.malformed(self.peer.address, self.record.started);
+        }
         let fault = Fault::new(refusal.status, Whose::Client, refusal.clause);
         let _ = self.fail(fault, BodyReader::new(Framing::None), None).await;
         ControlFlow::Break(Ending::Unread)

@@ -5,17 +5,24 @@
 //! goes, then anybody without connections.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use triad_model::{IpNet, Limits};
+use triad_model::{IpNet, Limits, Noticed, USAGE_CLIENTS_MAX, Used, client_network};
 
 use crate::rate::{Rate, SharedRate, Spent};
 
 const SHARDS: usize = 16;
 /// Clients known at one time in a shard.
 const CLIENTS_PER_SHARD_MAX: usize = 4_096;
+/// Clients of a shard that are noticed, for one reason, until somebody asks.
+const NOTICED_PER_SHARD_MAX: usize = 64;
+/// Part of what the rate gives in a second from which on it is noticed that a client used it: an eighth of what it gives
+/// between two questions of the agent.
+const NOTICEABLE_PART: u32 = 32;
+/// Time within which refusals are counted together.
+const REFUSALS_TIME_NS: u64 = 60_000_000_000;
 
 /// The limits of a site and who has used how much of them.
 #[derive(Debug)]
@@ -26,7 +33,16 @@ pub(crate) struct Limiter {
     /// Of all.
     site: Option<SharedRate>,
     began: Instant,
-    shards: [Mutex<HashMap<u64, Client>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    clients: HashMap<u64, Client>,
+    /// Who has used noticeably much.
+    heavy: Vec<u64>,
+    /// Who was refused too often.
+    offenders: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +50,12 @@ struct Client {
     /// When it has nothing to its debit, in nanoseconds since the limiter began.
     even_at_ns: u64,
     connections: u32,
+    /// Requests that passed since it was noticed.
+    used: u32,
+    is_heavy: bool,
+    refusals: u32,
+    /// When the first of them was.
+    refused_since_ns: u64,
 }
 
 /// Whose allowance is spent.
@@ -71,9 +93,18 @@ impl Limiter {
         }
         let now_ns = self.since_ns(now);
         if let Some(rate) = self.rate {
-            let mut clients = self.shard(key(address));
-            let client = entry(&mut clients, key(address), now_ns);
-            client.even_at_ns = rate.take(client.even_at_ns, now_ns).map_err(TooMany::OfClient)?;
+            let mut shard = self.shard(key(address));
+            let client = shard.client(key(address), now_ns);
+            match rate.take(client.even_at_ns, now_ns) {
+                Ok(even_at_ns) => {
+                    client.even_at_ns = even_at_ns;
+                    shard.note_use(key(address), self.limits.requests_per_s.unwrap_or(0) / NOTICEABLE_PART);
+                }
+                Err(spent) => {
+                    shard.note_refusal(key(address), now_ns, self.limits.ban_after);
+                    return Err(TooMany::OfClient(spent));
+                }
+            }
         }
         self.site.as_ref().map_or(Ok(()), |site| site.take(now_ns)).map_err(TooMany::OfSite)
     }
@@ -83,13 +114,56 @@ impl Limiter {
         let Some(max) = self.limits.connections.filter(|_| !self.is_exempt(address)) else {
             return Some(Admitted(None));
         };
-        let mut clients = self.shard(key(address));
-        let client = entry(&mut clients, key(address), self.since_ns(now));
+        let mut shard = self.shard(key(address));
+        let client = shard.client(key(address), self.since_ns(now));
         if client.connections >= max {
             return None;
         }
         client.connections += 1;
         Some(Admitted(Some((self.clone(), key(address)))))
+    }
+
+    /// Counts a request of `address` that was refused for what it was.
+    pub fn malformed(&self, address: IpAddr, now: Instant) {
+        if self.limits.ban_after.is_some() && !self.is_exempt(address) {
+            let now_ns = self.since_ns(now);
+            let mut shard = self.shard(key(address));
+            shard.client(key(address), now_ns);
+            shard.note_refusal(key(address), now_ns, self.limits.ban_after);
+        }
+    }
+
+    /// Who used noticeably much, and who was refused too often, since this was asked last.
+    pub fn noticed(&self) -> Noticed {
+        let mut noticed = Noticed::default();
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let Shard { clients, heavy, offenders } = &mut *shard;
+            for key in heavy.drain(..) {
+                let Some(client) = clients.get_mut(&key) else { continue };
+                client.is_heavy = false;
+                noticed.used.push(Used { client: network(key), requests: std::mem::take(&mut client.used) });
+            }
+            noticed.offenders.extend(offenders.drain(..).map(network));
+        }
+        noticed.used.sort_by_key(|used| std::cmp::Reverse(used.requests));
+        noticed.used.truncate(USAGE_CLIENTS_MAX);
+        noticed.offenders.truncate(USAGE_CLIENTS_MAX);
+        noticed
+    }
+
+    /// Puts to clients' debit what they used at other edges.
+    pub fn debit(&self, used: &[Used], now: Instant) {
+        let Some(rate) = self.rate else { return };
+        let now_ns = self.since_ns(now);
+        for Used { client, requests } in used.iter().take(USAGE_CLIENTS_MAX) {
+            let address = client.addr();
+            if !self.is_exempt(address) {
+                let mut shard = self.shard(key(address));
+                let client = shard.client(key(address), now_ns);
+                client.even_at_ns = rate.debit(client.even_at_ns, now_ns, *requests);
+            }
+        }
     }
 
     fn is_exempt(&self, address: IpAddr) -> bool {
@@ -101,7 +175,7 @@ impl Limiter {
         now.saturating_duration_since(self.began).as_nanos() as u64
     }
 
-    fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Client>> {
+    fn shard(&self, key: u64) -> MutexGuard<'_, Shard> {
         // The low bits of an IPv4 address, those of the network of an IPv6 one: both differ between neighbours.
         let shard = &self.shards[(key ^ key >> 16) as usize % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -111,7 +185,7 @@ impl Limiter {
 impl Drop for Admitted {
     fn drop(&mut self) {
         let Some((limiter, key)) = self.0.take() else { return };
-        if let Some(client) = limiter.shard(key).get_mut(&key) {
+        if let Some(client) = limiter.shard(key).clients.get_mut(&key) {
             client.connections = client.connections.saturating_sub(1);
         }
     }
@@ -125,17 +199,55 @@ fn key(address: IpAddr) -> u64 {
     }
 }
 
-fn entry(clients: &mut HashMap<u64, Client>, key: u64, now_ns: u64) -> &mut Client {
-    if clients.len() >= CLIENTS_PER_SHARD_MAX && !clients.contains_key(&key) {
-        clients.retain(|_, client| client.connections > 0 || client.even_at_ns > now_ns);
-        let idle = clients.iter().find(|(_, client)| client.connections == 0).map(|(key, _)| *key);
-        if clients.len() >= CLIENTS_PER_SHARD_MAX
-            && let Some(idle) = idle
-        {
-            clients.remove(&idle);
+/// The client with this number.
+fn network(key: u64) -> IpNet {
+    match u32::try_from(key) {
+        Ok(bits) => client_network(Ipv4Addr::from_bits(bits).into()),
+        Err(_) => client_network(Ipv6Addr::from_bits(u128::from(key) << 64).into()),
+    }
+}
+
+impl Shard {
+    fn client(&mut self, key: u64, now_ns: u64) -> &mut Client {
+        if self.clients.len() >= CLIENTS_PER_SHARD_MAX && !self.clients.contains_key(&key) {
+            self.make_room(now_ns);
+        }
+        self.clients.entry(key).or_default()
+    }
+
+    /// Looking through all of them is worth it for room for many.
+    fn make_room(&mut self, now_ns: u64) {
+        self.clients.retain(|_, client| client.connections > 0 || client.even_at_ns > now_ns);
+        let mut surplus = self.clients.len().saturating_sub(CLIENTS_PER_SHARD_MAX / 8 * 7);
+        self.clients.retain(|_, client| {
+            let goes = surplus > 0 && client.connections == 0;
+            surplus -= usize::from(goes);
+            !goes
+        });
+    }
+
+    /// A request of the client passed.
+    fn note_use(&mut self, key: u64, noticeable: u32) {
+        let Some(client) = self.clients.get_mut(&key) else { return };
+        client.used = client.used.saturating_add(1);
+        if client.used >= noticeable && !client.is_heavy && self.heavy.len() < NOTICED_PER_SHARD_MAX {
+            client.is_heavy = true;
+            self.heavy.push(key);
         }
     }
-    clients.entry(key).or_default()
+
+    /// A request of the client was refused.
+    fn note_refusal(&mut self, key: u64, now_ns: u64, ban_after: Option<u32>) {
+        let (Some(max), Some(client)) = (ban_after, self.clients.get_mut(&key)) else { return };
+        if client.refusals == 0 || now_ns.saturating_sub(client.refused_since_ns) > REFUSALS_TIME_NS {
+            (client.refusals, client.refused_since_ns) = (0, now_ns);
+        }
+        client.refusals += 1;
+        if client.refusals >= max && self.offenders.len() < NOTICED_PER_SHARD_MAX {
+            client.refusals = 0;
+            self.offenders.push(key);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -145,9 +257,9 @@ mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
-    use triad_model::Limits;
+    use triad_model::{Limits, USAGE_CLIENTS_MAX};
 
-    use super::{CLIENTS_PER_SHARD_MAX, Limiter, SHARDS, TooMany};
+    use super::{CLIENTS_PER_SHARD_MAX, Limiter, NOTICED_PER_SHARD_MAX, SHARDS, TooMany};
 
     fn limiter(requests_per_s: u32, burst: u32, connections: u32) -> Arc<Limiter> {
         Arc::new(Limiter::new(Limits {
@@ -220,7 +332,7 @@ mod tests {
         for number in 0..4 * (SHARDS * CLIENTS_PER_SHARD_MAX) as u32 {
             let _ = limiter.request(Ipv4Addr::from_bits(0x0a00_0000 + number).into(), limiter.began);
         }
-        let known: usize = limiter.shards.iter().map(|shard| shard.lock().expect("free").len()).sum();
+        let known: usize = limiter.shards.iter().map(|shard| shard.lock().expect("free").clients.len()).sum();
         assert!(known <= SHARDS * CLIENTS_PER_SHARD_MAX, "{known}");
         assert!(limiter.connect(client(1), limiter.began).is_none());
     }
@@ -235,6 +347,72 @@ mod tests {
         assert!((0..9).all(|_| matches!(pass(1), Err(TooMany::OfClient(_)))));
         assert!(pass(2).is_ok());
         assert!(matches!(pass(3), Err(TooMany::OfSite(_))));
+    }
+
+    #[test]
+    fn who_uses_much_is_noticed_once_and_who_uses_little_only_when_it_adds_up() {
+        let limiter = limiter(320, 1_000, 1);
+        let ask = |last, times| (0..times).for_each(|_| assert!(limiter.request(client(last), limiter.began).is_ok()));
+        let noticed = || -> Vec<(String, u32)> {
+            limiter.noticed().used.iter().map(|used| (used.client.to_string(), used.requests)).collect()
+        };
+        [(1, 9), (2, 10), (3, 30)].into_iter().for_each(|(last, times)| ask(last, times));
+        assert_eq!(noticed(), [("192.0.2.3/32".to_owned(), 30), ("192.0.2.2/32".to_owned(), 10)]);
+        ask(1, 1);
+        assert_eq!(noticed(), [("192.0.2.1/32".to_owned(), 10)]);
+        assert!(noticed().is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_heavy_clients_is_named_up_to_the_bound() {
+        let limiter = limiter(1, 1, 1);
+        for number in 0..4 * (SHARDS * NOTICED_PER_SHARD_MAX) as u32 {
+            let _ = limiter.request(Ipv4Addr::from_bits(0x0a00_0000 + number).into(), limiter.began);
+        }
+        assert_eq!(limiter.noticed().used.len(), USAGE_CLIENTS_MAX);
+        let ipv6 = "2001:db8:0:1::9".parse().expect("an address");
+        let _ = limiter.request(ipv6, limiter.began);
+        let named: Vec<_> = limiter.noticed().used.iter().map(|used| used.client.to_string()).collect();
+        assert_eq!(named, ["2001:db8:0:1::/64"]);
+    }
+
+    #[test]
+    fn refusals_within_a_minute_make_an_offender() {
+        let limits = Limits { requests_per_s: Some(1), burst: 1, ban_after: Some(3), ..Limits::default() };
+        let limiter = Limiter::new(limits);
+        let at = |s| limiter.began + Duration::from_secs(s);
+        let offenders = || limiter.noticed().offenders.len();
+        assert_eq!((0..3).filter(|_| limiter.request(client(1), at(0)).is_ok()).count(), 1);
+        assert_eq!(offenders(), 0, "one passed, two were refused");
+        limiter.malformed(client(1), at(59));
+        assert_eq!((offenders(), offenders()), (1, 0));
+        [0, 50, 100, 150].into_iter().for_each(|s| limiter.malformed(client(2), at(s)));
+        assert_eq!(offenders(), 0, "not within a minute");
+    }
+
+    /// Requests of one client that pass in ten seconds at two edges, of which each hears what the other saw.
+    fn pass_at_two(share: bool) -> usize {
+        let edges = [limiter(20, 10, 1), limiter(20, 10, 1)];
+        let mut passed = 0;
+        for ms in 0..10_000u64 {
+            let at = |edge: &Limiter| edge.began + Duration::from_millis(ms);
+            passed += edges.iter().filter(|edge| edge.request(client(1), at(edge)).is_ok()).count();
+            if share && ms % 250 == 0 {
+                let [first, second] = [edges[0].noticed(), edges[1].noticed()];
+                edges[0].debit(&second.used, at(&edges[0]));
+                edges[1].debit(&first.used, at(&edges[1]));
+            }
+        }
+        passed
+    }
+
+    #[test]
+    fn two_edges_that_tell_each_other_pass_what_one_would() {
+        let one = 10 + 20 * 10;
+        assert!(pass_at_two(false) >= 2 * one - 10, "alone each passes the whole rate: {}", pass_at_two(false));
+        // Both pass a burst before they hear of each other; that is paid back.
+        let passed = pass_at_two(true);
+        assert!((one - 20..=one + 20).contains(&passed), "{passed} for {one}");
     }
 
     proptest! {

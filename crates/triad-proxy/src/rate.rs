@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const SECOND_NS: u64 = 1_000_000_000;
+/// Longest time that a client pays for what it used elsewhere beyond its credit.
+const DEBT_NS_MAX: u64 = 10 * SECOND_NS;
 
 /// So many requests a second in the long run, and so many at once.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,13 @@ impl Rate {
             Some(wait_ns) if wait_ns > 0 => Err(Spent { wait_ns }),
             _ => Ok(even_at_ns),
         }
+    }
+
+    /// What `requests` that passed elsewhere by `now_ns` come to. They may go beyond the credit, else who asks at two
+    /// places at once would have twice the rate; by how far is bounded.
+    pub fn debit(self, even_at_ns: u64, now_ns: u64, requests: u32) -> u64 {
+        let even_at_next_ns = even_at_ns.max(now_ns).saturating_add(self.interval_ns.saturating_mul(requests.into()));
+        even_at_next_ns.min(now_ns + self.credit_ns + DEBT_NS_MAX).max(even_at_ns)
     }
 }
 

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use triad_model::{Ban, EdgeReport, ServerName};
+use triad_model::{Ban, EdgeReport, Noticed, ServerName, Used};
 
 use crate::accept::{Door, accept};
 use crate::backend::Backend;
@@ -111,6 +111,19 @@ impl Edge {
     /// at their next request.
     pub fn ban(&self, bans: &[Ban]) {
         self.shared.bans.set(bans);
+    }
+
+    /// Which clients used noticeably much of their allowance, and which were refused too often, since this was asked last;
+    /// `None`: they are not limited.
+    pub fn noticed(&self) -> Option<Noticed> {
+        self.shared.live.load().limiter.as_ref().map(|limiter| limiter.noticed())
+    }
+
+    /// Puts to clients' debit what they used at other front servers.
+    pub fn debit(&self, used: &[Used]) {
+        if let Some(limiter) = &self.shared.live.load().limiter {
+            limiter.debit(used, std::time::Instant::now());
+        }
     }
 
     /// What was counted since the start, and how the backends are now.

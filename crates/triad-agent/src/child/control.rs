@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tokio_util::codec::{Framed, LinesCodec};
-use triad_model::{Ban, ServerName};
+use triad_model::{Ban, Noticed, ServerName, Used};
 
 /// Longest line either side accepts; a plan with a chain of certificates is a few kilobytes.
 const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -27,6 +27,8 @@ pub enum Order<P> {
     LeaveOut(Vec<ServerName>),
     /// Let these clients in no more, and all others.
     Ban(Vec<Ban>),
+    /// Put to these clients' debit what they used elsewhere.
+    Debit(Vec<Used>),
     /// Another process serves the same sockets: take nothing new, finish what runs, and end.
     Retire,
 }
@@ -39,6 +41,8 @@ pub enum Notice<R> {
     InForce,
     /// The plan cannot be used; the one before stays.
     Refused(String),
+    /// What clients did lately.
+    Noticed(Noticed),
     /// What was counted so far; about once a second.
     Report(R),
 }

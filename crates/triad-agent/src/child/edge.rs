@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use triad_model::{Ban, EdgeReport, ServerName};
+use triad_model::{Ban, EdgeReport, Noticed, ServerName, Used};
 use triad_proxy::{Edge, EdgePlan};
 
 use super::{Inherited, Served, serve};
@@ -41,6 +41,14 @@ impl Served for Edge {
 
     fn ban(&mut self, bans: Vec<Ban>) {
         Edge::ban(self, &bans);
+    }
+
+    fn debit(&mut self, used: Vec<Used>) {
+        Edge::debit(self, &used);
+    }
+
+    fn noticed(&self) -> Option<Noticed> {
+        Edge::noticed(self).filter(|noticed| !noticed.is_empty())
     }
 
     fn report(&self) -> EdgeReport {

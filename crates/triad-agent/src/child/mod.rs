@@ -17,12 +17,14 @@ use anyhow::{Context, bail};
 use listenfd::ListenFd;
 use nix::sys::prctl;
 use tokio::signal::unix::{SignalKind, signal};
-use triad_model::{Ban, ServerName};
+use triad_model::{Ban, Noticed, ServerName, Used};
 
 use control::{Channel, Notice, Order};
 
 /// How often a child tells the agent what it counted.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// How often a child tells the agent what clients did: what they use at several servers adds up within this.
+const NOTICE_EVERY: Duration = Duration::from_millis(250);
 
 /// The inherited sockets by name, in order.
 struct Inherited {
@@ -83,6 +85,12 @@ trait Served: Sized {
     fn leave_out(&mut self, servers: Vec<ServerName>);
     /// Lets these clients in no more, and all others.
     fn ban(&mut self, _bans: Vec<Ban>) {}
+    /// Puts to clients' debit what they used elsewhere.
+    fn debit(&mut self, _used: Vec<Used>) {}
+    /// What clients did since this was asked last, if there is anything to say.
+    fn noticed(&self) -> Option<Noticed> {
+        None
+    }
     fn report(&self) -> Self::Report;
     /// Takes nothing new, because another process serves the same sockets, and goes on with what runs.
     fn retire(&mut self);
@@ -133,6 +141,7 @@ async fn start<S: Served>(plan: S::Plan, inherited: &mut Inherited, channel: &mu
 async fn work<S: Served>(mut served: S, channel: &mut Channel) -> anyhow::Result<Option<S>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut second = tokio::time::interval(REPORT_EVERY);
+    let mut quarter = tokio::time::interval(NOTICE_EVERY);
     let mut retired = false;
     loop {
         tokio::select! {
@@ -146,10 +155,14 @@ async fn work<S: Served>(mut served: S, channel: &mut Channel) -> anyhow::Result
                     break;
                 }
             }
+            _ = quarter.tick() => if let Some(noticed) = served.noticed() {
+                channel.send(&Notice::<S::Report>::Noticed(noticed)).await?;
+            },
             order = channel.receive() => match order? {
                 None => return Ok(None),
                 Some(Order::LeaveOut(servers)) => served.leave_out(servers),
                 Some(Order::Ban(bans)) => served.ban(bans),
+                Some(Order::Debit(used)) => served.debit(used),
                 Some(Order::Retire) => {
                     served.retire();
                     retired = true;

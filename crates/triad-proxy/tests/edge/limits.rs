@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use triad_model::{Ban, Limits, ServerName};
+use triad_model::{Ban, Limits, ServerName, Used};
 use triad_proxy::EdgePlan;
 
 use crate::bed::*;
@@ -107,4 +107,35 @@ fn other_edges_are_never_banned_and_forwarded_clients_are_by_their_own_address()
     let mut banned = connect(address);
     std::io::Write::write_all(&mut banned, b"PROXY TCP4 192.0.2.7 203.0.113.1 5000 80\r\n").expect("sent");
     assert_eq!(banned.read(&mut [0]).expect("closed in order"), 0);
+}
+
+#[test]
+fn what_a_client_used_at_one_edge_is_missing_at_the_other() {
+    let origin = Origin::start("srv2");
+    let balancer = pool(vec![backend("srv2", origin.address, 1)]);
+    let plan = EdgePlan { balancer, limits: limits(Some(1), None), ..plan() };
+    let [(first, at_first), (second, at_second)] = [edge("http", plan.clone()), edge("http", plan)];
+    assert!((0..3).all(|_| get(at_first, "/").status == 200), "a burst");
+    let noticed = first.noticed().expect("limits");
+    assert_eq!(noticed.used, [Used { client: "127.0.0.1/32".parse().expect("a network"), requests: 3 }]);
+    second.debit(&noticed.used);
+    assert_eq!(get(at_second, "/").status, 429);
+    assert!(first.noticed().expect("limits").used.is_empty(), "it is told once");
+    assert!(second.noticed().expect("limits").used.is_empty(), "what is heard is not told again");
+}
+
+#[test]
+fn who_is_refused_too_often_is_named_whether_for_asking_too_much_or_wrong() {
+    let limits = Limits { ban_after: Some(3), ..limits(Some(1), None).expect("limits") };
+    let exempt = Limits { exempt: vec!["127.0.0.0/8".parse().expect("a network")], ..limits.clone() };
+    let offenders = |name: &str, limits: Limits| {
+        let (edge, address) = edge(name, EdgePlan { limits: Some(limits), ..plan() });
+        for _ in 0..3 {
+            let wrong = exchange(&mut connect(address), "GET / HTTP/1.1\nHost: a\nHost: b\n\n");
+            assert_eq!(wrong.status, 400);
+        }
+        edge.noticed().expect("limits").offenders.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(offenders("http", limits.clone()), ["127.0.0.1/32"]);
+    assert!(offenders("http", exempt).is_empty() && offenders("hop", limits).is_empty());
 }
