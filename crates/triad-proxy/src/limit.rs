@@ -1,8 +1,9 @@
-//! What clients may do: requests a second, of one and of all together, and connections at once of one. A client is an IPv4
-//! address, or an IPv6 network of 64 bits, which is what one customer gets (RFC 6177).
+//! What clients may do: requests a second, of one and of all together, and connections at once of one. A client is an
+//! IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets (RFC 6177).
 //!
-//! All workers share the table of clients, since a client's connections go to any of them; it is cut into shards whose locks are held for a look-up. Its size is bounded: when a shard is full, who has nothing to its debit
-//! goes, then anybody without connections.
+//! All workers share the table of clients, since a client's connections go to any of them; it is cut into shards whose
+//! locks are held for a look-up. Its size is bounded: when a shard is full, who has nothing to its debit goes, then
+//! anybody without connections. Clients that the other front servers should know of are noted in short lists.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -229,10 +229,24 @@ fn traffic(report: &ServerReport) -> String {
     let meets = |role: &str| role == Role::Balancer.as_str() || role == Role::Web.as_str();
     match report.rates {
         Some(rates) if report.roles.iter().any(|role| meets(&role.role)) => {
-            format!("{:.1} QPS now, {:.1} over 1 min", rates.now, rates.one_minute)
+            let refused = report.edge.as_ref().map(refused).unwrap_or_default();
+            format!("{:.1} QPS now, {:.1} over 1 min{refused}", rates.now, rates.one_minute)
         }
         _ => String::new(),
     }
+}
+
+/// Who is banned, and what was refused at the door since the agent started, if anybody or anything.
+fn refused(edge: &EdgeReport) -> String {
+    let mut text = String::new();
+    if edge.bans > 0 {
+        text += &format!("; {} banned", edge.bans);
+    }
+    let count = |what: &str| edge.refusals.rows().iter().filter(|row| row.0 == what).map(|row| row.2).sum::<u64>();
+    for what in ["connection", "request"].into_iter().filter(|what| count(what) > 0) {
+        text += &format!("; {} {what}s refused", count(what));
+    }
+    text
 }
 
 fn life(process: &ProcessReport) -> String {

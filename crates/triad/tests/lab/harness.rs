@@ -100,8 +100,13 @@ impl LabUnderTest {
 
     /// Brings up the example `design` as a lab called `name`.
     pub fn up_as(design: &str, name: &str) -> Result<Self, Failure> {
+        Self::up_from(&examples().join(design), name)
+    }
+
+    /// Brings up the design in `folder` as a lab called `name`.
+    pub fn up_from(folder: &Path, name: &str) -> Result<Self, Failure> {
         let lab = Self { name: name.to_owned() };
-        succeed(triad().args(["lab", "up", "--yes", "--name", name]).arg(examples().join(design)))?;
+        succeed(triad().args(["lab", "up", "--yes", "--name", name]).arg(folder))?;
         Ok(lab)
     }
 

@@ -6,6 +6,7 @@
 mod designs;
 mod harness;
 mod lifecycle;
+mod limits;
 mod secured;
 mod standalone;
 mod upgrade;
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
             Ok(case(lab)?)
         }));
     }
-    for (name, case) in designs::CASES.iter().chain(lifecycle::CASES).chain(standalone::CASES) {
+    for (name, case) in designs::CASES.iter().chain(lifecycle::CASES).chain(limits::CASES).chain(standalone::CASES) {
         trials.push(Trial::test(*name, move || Ok(case()?)));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
