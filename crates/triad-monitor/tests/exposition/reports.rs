@@ -2,8 +2,8 @@
 
 use triad_model::{
     BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport,
-    LatencyHistogram, PeerPresence, PeerReport, PoolReport, ProcessReport, ProcessState, Rates, RequestCount, Role,
-    RoleReport, ServerName, ServerReport, State, Verdict,
+    LatencyHistogram, PeerPresence, PeerReport, PoolReport, ProcessReport, ProcessState, Rates, Refusals, RequestCount,
+    Role, RoleReport, ServerName, ServerReport, State, Verdict,
 };
 use triad_monitor::{Conntrack, Filesystem, HostReading, Interface, Memory, PacketCounts};
 
@@ -105,6 +105,9 @@ fn edge() -> EdgeReport {
         requests: vec![request(200, "GET", 140), request(502, "POST", 2)],
         in_flight: 3,
         connections: 17,
+        connections_max: 16_384,
+        bans: 2,
+        refusals: Refusals { connections_full: 1, requests_client: 3, requests_banned: 4, ..Refusals::default() },
         handshake_failures: 5,
         retries: 7,
         retries_refused: 1,

@@ -200,7 +200,7 @@ fn maintenance(report: &DesignReport) -> Option<String> {
         names(&closed)
     );
     if !open.is_empty() {
-        text += &format!("*** NOT on {}, where users reach the site: say it again\n", names(&open));
+        text += &format!("*** NOT on {}, where users reach the site; it hears of it from the others\n", names(&open));
     }
     Some(text)
 }
