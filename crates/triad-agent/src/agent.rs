@@ -10,7 +10,7 @@ use triad_dns::Zone;
 use triad_model::{BackendSetting, DnsReport, EdgeReport, Orders};
 use triad_proxy::EdgePlan;
 
-use crate::api::Handle;
+use crate::api::{Handle, Started};
 use crate::database::DatabaseService;
 use crate::doors::Doors;
 use crate::heartbeats;
@@ -72,9 +72,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let told = edge.as_ref().map(|edge| edge.left_out.clone());
         tokio::task::spawn_local(heartbeats::heed(heart.clone(), told));
     }
-    let known_now = known.subscribe();
-    let (handle, mut commands) =
-        Handle::new(&setup, firewall, database.as_ref(), &apps, edge.as_ref(), dns.as_ref(), heart, known_now)?;
+    let started = Started {
+        firewall,
+        database: database.as_ref(),
+        apps: &apps,
+        edge: edge.as_ref(),
+        dns: dns.as_ref(),
+        heart,
+        known: known.subscribe(),
+    };
+    let (handle, mut commands) = Handle::new(&setup, started)?;
     let mut doors = doors.serve(handle.clone())?;
     let logs = tokio::task::spawn_local(look_after_logs(setup.logs.clone()));
     let mut ends = tokio::time::interval(BANS_LOOK_EVERY);

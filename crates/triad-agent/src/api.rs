@@ -78,21 +78,31 @@ pub enum Command {
     Upgrade(oneshot::Sender<Result<Upgraded, String>>),
 }
 
+/// What was started, as far as the doors tell of it.
+pub struct Started<'a> {
+    /// Whether there is a firewall.
+    pub firewall: bool,
+    /// The database.
+    pub database: Option<&'a DatabaseService>,
+    /// Instances of the application.
+    pub apps: &'a [Process],
+    /// The edge.
+    pub edge: Option<&'a Service<EdgePlan, EdgeReport>>,
+    /// The name server.
+    pub dns: Option<&'a Service<Zone, DnsReport>>,
+    /// Heartbeats, where there are other servers.
+    pub heart: Option<Arc<Heart>>,
+    /// What was said to front servers.
+    pub known: watch::Receiver<Known>,
+}
+
 /// Commands that wait to be obeyed; whoever has one more waits.
 const COMMANDS_MAX: usize = 16;
 
 impl Handle {
     /// Ties everything that was started together.
-    pub fn new(
-        setup: &Setup,
-        has_firewall: bool,
-        database: Option<&DatabaseService>,
-        apps: &[Process],
-        edge: Option<&Service<EdgePlan, EdgeReport>>,
-        dns: Option<&Service<Zone, DnsReport>>,
-        heart: Option<Arc<Heart>>,
-        known: watch::Receiver<Known>,
-    ) -> anyhow::Result<(Self, mpsc::Receiver<Command>)> {
+    pub fn new(setup: &Setup, started: Started<'_>) -> anyhow::Result<(Self, mpsc::Receiver<Command>)> {
+        let Started { firewall, database, apps, edge, dns, heart, known } = started;
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let tls = triad_tls::mutual_client_config(&setup.secrets.identity)?;
         let others = setup.design.servers.iter();
@@ -111,7 +121,7 @@ impl Handle {
             dns: dns.map(|dns| dns.report.clone()),
             database: database.map(|database| database.report.clone()),
             database_plan: database.map(|database| database.plan.clone()),
-            firewall: has_firewall.then(watch_firewall),
+            firewall: firewall.then(watch_firewall),
             rates: Mutex::new(RateMeter::default()),
             certificate_pems: Mutex::new(certificate_pems(&setup.secrets)),
             certificate_faults: Mutex::new(certificate_faults(&setup.secrets, &setup.design)),
