@@ -325,6 +325,17 @@ static BALANCER: &[Key] = &[
          requests go to all active ones, but for those that are drained, in maintenance or of weight 0, and to passive \
          ones only when they have failed there. Envoy's panic threshold. 0: checks are always believed.",
     ),
+    optional(
+        "sticky_cookie",
+        Kind::Text(Format::Token),
+        "\"stay\"",
+        "Name of a cookie that keeps a user at the server, and there at the instance of the application, that answered \
+         first, for applications that keep sessions in memory. It is set with the first answer, and set anew by whoever \
+         answers when that one is down, in maintenance or gone; a drained one and one of weight 0 keep the users they \
+         have, and so does a passive one when an active one is back. While it has all it may (`max_connections`), they \
+         wait for it. It ends with the browser's session, tells no names, cannot be forged, and no application sees it. \
+         With `[tls]` only. Without this key, none.",
+    ),
     default(
         "proxy_protocol_from",
         Kind::List { of: Format::Network, min: 0 },

@@ -98,6 +98,7 @@ fn resolve_balancer(balancer: &file::Balancer, file: &File) -> Option<Balancer> 
         queue_timeout_ms: balancer.queue_timeout_ms,
         queue_max: balancer.queue_max,
         panic_percent: *balancer.panic_percent.get_ref(),
+        sticky_cookie: balancer.sticky_cookie.value().cloned(),
         proxy_protocol_from: networks(&balancer.proxy_protocol_from)?,
     })
 }

@@ -38,6 +38,7 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
     check_panic(file, mistakes);
     check_health(file, mistakes);
     check_slow(file, mistakes);
+    check_sticky_cookie(file, mistakes);
     check_forwarders(file, mistakes);
     check_limits(file, mistakes);
     requests::check(file, mistakes);
@@ -306,6 +307,22 @@ fn check_limits(file: &File, mistakes: &mut Mistakes<'_>) {
     if of_clients | limits.site_requests_per_s | limits.site_connections == 0 {
         let help = "write requests_per_s = 50, or connections = 100, or remove the section";
         mistakes.add(limits.at.clone(), "limits", "[limits] limits nothing", help);
+    }
+}
+
+/// Whoever could read or make the cookie could choose where others are sent: its key follows from the site's.
+fn check_sticky_cookie(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(balancer) = &file.balancer else { return };
+    let Some(name) = balancer.sticky_cookie.given() else { return };
+    if file.tls.is_none() && file.has_all_sections {
+        let what = "`sticky_cookie` needs [tls]: what signs it follows from the site's private key";
+        let help = "write a section [tls] with certificate = \"internal\", or algorithm = \"source\" instead";
+        mistakes.add(name.span(), "balancer.sticky_cookie", what, help);
+    }
+    let is_cookie = balancer.algorithm.value().is_some_and(|algorithm| *algorithm == Algorithm::Cookie);
+    if is_cookie && balancer.hash_on.value() == Some(name.get_ref()) {
+        let what = format!("{:?} is the application's own cookie, by `hash_on`", name.get_ref());
+        mistakes.add(name.span(), "balancer.sticky_cookie", what, "write another name: \"stay\"");
     }
 }
 

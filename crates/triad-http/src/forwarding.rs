@@ -111,9 +111,10 @@ fn find<'a>(fields: &Fields, bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
     fields.find(bytes, name).map(|value| value.of_bytes(bytes))
 }
 
-/// The fields that [`forward`] writes.
+/// The fields that [`forward`] writes, and what edges say to each other, which each says anew.
 fn is_ours(name: &[u8]) -> bool {
-    [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_REQUEST_ID].iter().any(|ours| is_like(name, ours))
+    let written = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_REQUEST_ID];
+    written.iter().any(|ours| is_like(name, ours)) || starts_like(name, "triad-")
 }
 
 /// Fields that applications take as a proxy's word. Underscores count as hyphens, because CGI-style environments

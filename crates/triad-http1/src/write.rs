@@ -69,6 +69,11 @@ impl<'a> HeadWriter<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// A field that is a line already, with its end. It is not checked.
+    pub fn line(&mut self, line: &[u8]) {
+        self.out.extend_from_slice(line);
+    }
+
     /// `Content-Length` of a number of bytes.
     pub fn content_length(&mut self, length: u64) {
         self.out.extend_from_slice(b"content-length: ");

@@ -166,6 +166,9 @@ pub struct Balancer {
     /// While fewer than so many per cent of the active backends are up, requests go to all of them; 0: never.
     #[serde(default)]
     pub panic_percent: u8,
+    /// The cookie that keeps users at the backend that answered them first; `None`: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky_cookie: Option<String>,
     /// Networks of forwarders, whose connections begin with a PROXY header that says who the client is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proxy_protocol_from: Vec<IpNet>,
@@ -192,6 +195,7 @@ impl Balancer {
             queue_timeout_ms: Self::QUEUE_TIMEOUT_MS,
             queue_max: Self::QUEUE_MAX,
             panic_percent: 0,
+            sticky_cookie: None,
             proxy_protocol_from: Vec::new(),
             backends,
             health,

@@ -61,6 +61,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         root: None,
         balancer: None,
         local: Some(PoolPlan::new(backends.collect(), check)),
+        sticky: None,
         limits: None,
         files_max: None,
         min_rate: MinRate::default(),

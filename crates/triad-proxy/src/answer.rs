@@ -12,6 +12,7 @@ use crate::exchange::Request;
 use crate::header_rules::HeaderRules;
 use crate::live::Live;
 use crate::redirect::{Asked, moved};
+use crate::sticky::Sticky;
 
 /// Which door a connection came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,16 +146,24 @@ pub(crate) fn outgoing(
     peer: &Peer,
     id: &RequestId,
     rules: Option<&HeaderRules>,
+    sticky: Option<&Sticky>,
 ) -> Request {
     out.clear();
     let (slash, path) = head.path(bytes);
     let mut writer = HeadWriter::request(out, head.method_text.of_bytes(bytes), &[slash, path]);
-    match rules {
-        None => forwarding::forward(&mut writer, &head.fields, bytes, peer, id, |_| true),
-        Some(rules) => {
-            forwarding::forward(&mut writer, &head.fields, bytes, peer, id, |name| rules.passes(name));
-            rules.write(&mut writer);
+    let passes = |name: &[u8]| rules.is_none_or(|rules| rules.passes(name));
+    match sticky.filter(|sticky| sticky.is_in(&head.fields, bytes)) {
+        None => forwarding::forward(&mut writer, &head.fields, bytes, peer, id, passes),
+        Some(sticky) => {
+            let is_cookie = |name: &[u8]| name.eq_ignore_ascii_case(b"cookie");
+            forwarding::forward(&mut writer, &head.fields, bytes, peer, id, |name| !is_cookie(name) && passes(name));
+            if passes(b"cookie") {
+                sticky.write_others(&mut writer, &head.fields, bytes);
+            }
         }
+    }
+    if let Some(rules) = rules {
+        rules.write(&mut writer);
     }
     match (head.framing, head.content_length) {
         (Framing::None, Some(0)) => writer.content_length(0),

@@ -250,6 +250,13 @@ impl Backend {
         is_candidate && self.passes_checks()
     }
 
+    /// Whether users whose cookie names it still get there though it is not wanted for others: unless it is in
+    /// maintenance or not well.
+    pub fn keeps_its_users(&self, now: Instant) -> bool {
+        let told = lock(&self.told);
+        told.mode != BackendMode::Maintenance && self.is_up() && !told.is_left_out(now)
+    }
+
     /// Takes it in again.
     pub fn take_in(&self) {
         lock(&self.told).left_out_until = None;

@@ -23,6 +23,7 @@ use crate::record::Record;
 use crate::reply::{Relayed, relay};
 use crate::respond::respond;
 use crate::serve::Worker;
+use crate::sticky::Sticking;
 use crate::stream::Stream;
 use crate::switch;
 
@@ -297,7 +298,9 @@ impl Connection {
         let key = hash_on.and_then(|on| key(on, &self.head, bytes, &self.peer));
         let announced = self.live.announces.then(|| forwarding::client_end(&self.head.fields, bytes, &self.peer));
         let rules = self.live.request_rules(self.entrance);
-        let request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, &self.record.id, rules);
+        let sticky = self.live.sticky(self.entrance).filter(|_| through_balancer);
+        let request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, &self.record.id, rules, sticky);
+        let sticking = Sticking::of(sticky, self.entrance == Entrance::Hop, &self.head.fields, bytes);
         self.client.input.consume(length);
         let memory = std::mem::take(&mut self.pending);
         let mut exchange = Exchange::new(
@@ -312,6 +315,7 @@ impl Connection {
         exchange.through_balancer = through_balancer;
         exchange.key = key;
         exchange.announced = announced;
+        exchange.sticking = sticking;
         exchange.upload.rules = rules;
         exchange.answer_rules = self.live.answer_rules(self.entrance);
         let outcome = match exchange.run().await {

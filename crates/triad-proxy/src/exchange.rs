@@ -25,6 +25,7 @@ use crate::pool::Pool;
 use crate::record::Record;
 use crate::serve::Worker;
 use crate::slots::Slot;
+use crate::sticky::Sticking;
 use crate::stream::{Buffer, Stream};
 use crate::transfer::{Upload, UploadError};
 use crate::upstream::preface;
@@ -76,6 +77,8 @@ pub(crate) struct Exchange<'a> {
     pub announced: Option<SocketAddr>,
     /// What happens to the fields of its answer.
     pub answer_rules: Option<&'a HeaderRules>,
+    /// `None` where users belong nowhere.
+    pub sticking: Option<Sticking<'a>>,
     pub upload: Upload<'a>,
     tried: Tried,
     /// Time spent waiting for a slot.
@@ -92,6 +95,8 @@ pub(crate) struct Reply {
     pub stream: Stream,
     pub bytes: Buffer,
     pub head_length: usize,
+    /// The balancer's entry for this server if the way led over it.
+    pub over: Option<Arc<Backend>>,
     pub backend: Arc<Backend>,
     pub attempts: u32,
     pub slots: Slots,
@@ -175,6 +180,7 @@ impl<'a> Exchange<'a> {
             key: None,
             announced: None,
             answer_rules: None,
+            sticking: None,
             upload: Upload::new(request.framing, request.expects_continue, memory),
             tried: Tried::default(),
             waited: Duration::ZERO,
@@ -208,7 +214,7 @@ impl<'a> Exchange<'a> {
                 Ok(reply) => {
                     let slow = slow_from.is_some_and(|from| from < Instant::now());
                     self.observe(&route, matches!(self.answer_head.status, 502..=504), slow);
-                    return Ok(Reply { slots: route.slots, ..reply });
+                    return Ok(Reply { over: route.over, slots: route.slots, ..reply });
                 }
                 Err(Failure::Gone) => return Err(Unanswered::Gone),
                 Err(failure) => failure,
@@ -266,18 +272,18 @@ impl<'a> Exchange<'a> {
         let shared = &self.worker.shared;
         let (balancer, local) = (&*shared.balancer, &*shared.local);
         if !self.through_balancer {
-            return Ok(Route::to(self.place(local, None).await?, local));
+            return Ok(Route::to(self.place(local, None, None).await?, local));
         }
         let mut busy = false;
         loop {
-            let entry = match self.place(balancer, self.key).await {
+            let entry = match self.place(balancer, self.key, None).await {
                 Err(Unplaced::Nobody) if busy => return Err(Unplaced::Busy),
                 entry => entry?,
             };
             if entry.backend.plan.target != Target::ThisServer {
                 return Ok(Route::to(entry, balancer));
             }
-            match self.place(local, None).await {
+            match self.place(local, None, Some(&entry.backend.name)).await {
                 Ok(instance) => return Ok(Route::to(instance, local).over(entry)),
                 Err(Unplaced::Gone) => return Err(Unplaced::Gone),
                 Err(why) => {
@@ -288,7 +294,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn place(&mut self, pool: &'a Pool, key: Option<u64>) -> Result<Place, Unplaced> {
+    /// A slot in `pool`, to which the way leads over the entry `over`.
+    async fn place(&mut self, pool: &'a Pool, key: Option<u64>, over: Option<&Arc<str>>) -> Result<Place, Unplaced> {
+        if let Some(sticking) = &self.sticking {
+            self.tried.home = sticking.next(over.into_iter()).cloned();
+        }
         match pool.pick(&self.tried, key) {
             Choice::Place(place) => Ok(place),
             Choice::Nobody => Err(Unplaced::Nobody),
@@ -361,13 +371,17 @@ impl<'a> Exchange<'a> {
             stream,
             bytes: Buffer::default(),
             head_length: 0,
+            over: None,
             backend: route.backend.clone(),
             attempts: self.attempts,
             slots: Slots::default(),
         };
         self.sent = false;
         *self.answer_head = ResponseHead::reusing(self.answer_head);
-        self.upload.begin(&preface(&route.backend.plan, self.announced), self.head, &self.client.input);
+        let preface = preface(&route.backend.plan, self.announced);
+        let sticking = self.sticking.as_ref().filter(|_| route.backend.plan.target.is_edge());
+        let lines = sticking.map(|it| it.tell(route.backends().map(|backend| &backend.name))).unwrap_or_default();
+        self.upload.begin(&preface, self.head, &lines, &self.client.input);
         let now = self.now();
         let mut wait = Wait { pool: route.pool, stall: Stall::new(now, HEAD_TIMEOUT), tick: now + TICK };
         let answered = poll_fn(|context| self.poll_reply(context, &mut reply, &mut wait)).await;

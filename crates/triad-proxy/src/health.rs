@@ -130,6 +130,7 @@ mod tests {
             root: None,
             balancer: None,
             local: None,
+            sticky: None,
             limits: None,
             files_max: None,
             headers: Default::default(),

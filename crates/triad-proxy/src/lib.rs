@@ -55,6 +55,7 @@ mod room;
 mod serve;
 mod silence;
 mod slots;
+mod sticky;
 mod stream;
 mod switch;
 mod transfer;
@@ -63,6 +64,7 @@ mod upstream;
 pub use live::EdgeError;
 pub use min_rate::MinRate;
 pub use plan::{
-    BackendPlan, EdgeInputs, EdgePlan, ListenerSpec, MaintenancePlan, PoolPlan, RelayTarget, Target, listeners,
+    BackendPlan, EdgeInputs, EdgePlan, ListenerSpec, MaintenancePlan, PoolPlan, RelayTarget, StickyPlan, Target,
+    listeners,
 };
 pub use serve::Edge;

@@ -22,6 +22,7 @@ use crate::maintenance::Closed;
 use crate::min_rate::MinRate;
 use crate::plan::EdgePlan;
 use crate::redirect::Redirects;
+use crate::sticky::Sticky;
 
 /// Why a plan cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,7 @@ pub(crate) struct Live {
     /// How we speak to other edges.
     pub hop_client: Option<Arc<ClientConfig>>,
     pub log: Option<Arc<Log>>,
+    sticky: Option<Sticky>,
     /// What clients may do.
     pub limiter: Option<Arc<Limiter>>,
     /// How slow they may be.
@@ -144,6 +146,7 @@ impl Live {
                 None => Hop::Plain(plan.hop_from.clone()),
             },
             hop_client: plan.identity.as_ref().map(triad_tls::mutual_client_config).transpose()?,
+            sticky: plan.sticky.as_ref().map(|it| Sticky::of(it, plan.site_certificate.as_ref())).transpose()?,
             limiter: plan.limits.as_ref().map(|limits| limiter(limits, before)),
             min_rate: plan.min_rate,
             closed: Closed::of(&plan.maintenance),
@@ -165,6 +168,11 @@ impl Live {
     /// judges itself.
     pub fn min_rate(&self, entrance: Entrance) -> Option<MinRate> {
         (entrance != Entrance::Hop).then_some(self.min_rate)
+    }
+
+    /// How users stay that came in through `entrance`.
+    pub fn sticky(&self, entrance: Entrance) -> Option<&Sticky> {
+        self.sticky.as_ref().filter(|_| entrance != Entrance::Hop)
     }
 
     /// What happens to the fields of a request that came in through `entrance`.

@@ -51,9 +51,13 @@ pub(crate) struct Members {
     chooser: Chooser,
 }
 
-/// Backends that a request does not go to again.
+/// Backends that a request does not go to again, and the one that its user belongs to.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tried(Vec<Arc<Backend>>);
+pub(crate) struct Tried {
+    backends: Vec<Arc<Backend>>,
+    /// By name: it need not be there any more.
+    pub home: Option<Arc<str>>,
+}
 
 /// A backend, and a slot in it.
 #[derive(Debug)]
@@ -75,17 +79,19 @@ pub(crate) enum Choice {
 impl Tried {
     /// One more.
     pub fn push(&mut self, backend: Arc<Backend>) {
-        self.0.push(backend);
+        self.backends.push(backend);
     }
 
     fn contains(&self, backend: &Arc<Backend>) -> bool {
-        self.0.iter().any(|tried| Arc::ptr_eq(tried, backend))
+        self.backends.iter().any(|tried| Arc::ptr_eq(tried, backend))
     }
 }
 
 impl PartialEq for Tried {
     fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(a, b)| Arc::ptr_eq(a, b))
+        let is_same = |(a, b): (&Arc<Backend>, &Arc<Backend>)| Arc::ptr_eq(a, b);
+        let pairs = self.backends.iter().zip(&other.backends);
+        self.home == other.home && self.backends.len() == other.backends.len() && pairs.into_iter().all(is_same)
     }
 }
 
@@ -107,8 +113,13 @@ impl Members {
         Self { chooser, shares, backends, policy, up, panic, bounded }
     }
 
-    /// A slot of the backend whose turn it is, passing over those that were `tried` and those that are full.
+    /// A slot of the backend that the user belongs to, or else of the one whose turn it is, passing over those that were
+    /// `tried` and those that are full.
     pub fn take(&self, pick: Pick, tried: &Tried) -> Choice {
+        if let Some(home) = self.home(tried) {
+            let place = |slot| Choice::Place(Place { backend: home.clone(), slot });
+            return home.slots.take().map_or(Choice::Busy, place);
+        }
         let candidates = if self.bounded { self.candidates(tried) } else { Vec::new() };
         // Others were quicker there. One more each time around, so that this ends.
         let mut lost = Vec::new();
@@ -120,6 +131,14 @@ impl Members {
             }
         }
         if candidates.is_empty() && lost.is_empty() { Choice::Nobody } else { Choice::Busy }
+    }
+
+    /// The backend that the user belongs to, if it keeps its users and was not tried.
+    fn home(&self, tried: &Tried) -> Option<&Arc<Backend>> {
+        let name = tried.home.as_ref()?;
+        let (backend, share) = self.backends.iter().zip(&self.shares).find(|(backend, _)| backend.name == *name)?;
+        let is_open = share.up || backend.keeps_its_users(Instant::now());
+        (is_open && !tried.contains(backend)).then_some(backend)
     }
 
     /// Who could take a request if nobody were full.

@@ -80,6 +80,9 @@ pub struct EdgePlan {
     pub balancer: Option<PoolPlan>,
     /// Where all other requests go.
     pub local: Option<PoolPlan>,
+    /// How users stay where they were answered first, on front servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<StickyPlan>,
     /// What clients may do, on front servers.
     pub limits: Option<Limits>,
     /// Files it may have open, where that is not what the system says.
@@ -104,6 +107,15 @@ pub struct EdgePlan {
     pub relay: Option<RelayTarget>,
     /// Where the access log goes.
     pub access_log: Option<PathBuf>,
+}
+
+/// A cookie that says where a user was answered. What signs it follows from [`EdgePlan::site_certificate`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StickyPlan {
+    /// Its name.
+    pub cookie: String,
+    /// What it can name: every server, and instances as each server calls its own.
+    pub stations: Vec<String>,
 }
 
 /// Maintenance.
@@ -280,6 +292,7 @@ impl EdgePlan {
             root: root.map(|root| inputs.folder.join(root)),
             balancer: balancer_pool(design, server),
             local: local_pool(design, server),
+            sticky: sticky(design, server),
             limits: design.limits.clone().filter(|_| is_front),
             files_max: None,
             min_rate: MinRate::default(),
@@ -313,6 +326,18 @@ fn forwarders(design: &Design, server: &ServerName) -> Vec<IpNet> {
 fn checkers(design: &Design) -> Vec<IpAddr> {
     let name_servers = design.carriers(Role::Dns).into_iter().filter_map(|name| design.server(name));
     name_servers.flat_map(|server| server.public.iter().copied()).collect()
+}
+
+fn sticky(design: &Design, server: &ServerName) -> Option<StickyPlan> {
+    let balancer = design.balancer.as_ref().filter(|balancer| balancer.servers.contains(server))?;
+    let servers = design.servers.iter().map(|server| server.name.to_string());
+    let instances = design.app.iter().flat_map(|app| 1..=app.instances).map(instance_name);
+    let stations = || servers.chain(instances).collect();
+    balancer.sticky_cookie.clone().map(|cookie| StickyPlan { cookie, stations: stations() })
+}
+
+fn instance_name(number: u16) -> String {
+    format!("app-{number}")
 }
 
 /// While nobody says otherwise, the site is open.
@@ -366,7 +391,7 @@ fn local_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
         let instance = |number: u16| {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, INSTANCE_FIRST + number - 1));
             let max_connections = app.max_connections;
-            let instance = BackendPlan::new(format!("app-{number}"), Target::Instance(address));
+            let instance = BackendPlan::new(instance_name(number), Target::Instance(address));
             BackendPlan { max_connections, proxy_protocol: app.proxy_protocol, ..instance }
         };
         return Some(pool((1..=app.instances).map(instance).collect()));

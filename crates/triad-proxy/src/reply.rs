@@ -12,6 +12,7 @@ use crate::client::{Ending, IDLE_TIMEOUT};
 use crate::clock::Stall;
 use crate::exchange::{Exchange, Reply, Slots, UNTOUCHED};
 use crate::respond::{write_connection, write_date};
+use crate::sticky::STICKY;
 use crate::stream::{Buffer, Stream};
 use crate::transfer::{Download, DownloadError, Mode, UploadError};
 
@@ -114,12 +115,27 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
     };
     let mut writer = HeadWriter::response(&mut exchange.client.output, head.status, reason);
     let rules = exchange.answer_rules;
+    let sticking = exchange.sticking.as_ref();
+    let is_in_the_way =
+        |(_, name, value): (Name, &[u8], &[u8])| sticking.is_some_and(|it| it.is_in_the_way(name, value));
+    let hides_cookies = sticking.is_some() && head.fields.iter(bytes).any(is_in_the_way);
     let mut has_date = false;
     writer.pass(&head.fields, bytes, |kind, name| {
         has_date |= kind == Name::Date;
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        !is(forwarding::X_REQUEST_ID) && !is(UNTOUCHED) && rules.is_none_or(|rules| rules.passes(name))
+        let is_ours = [forwarding::X_REQUEST_ID, UNTOUCHED, STICKY].into_iter().any(is);
+        let is_stuck = hides_cookies && is("set-cookie");
+        !is_ours && !is_stuck && rules.is_none_or(|rules| rules.passes(name))
     });
+    if let Some(sticking) = &exchange.sticking {
+        let others = head.fields.iter(bytes).filter(|(_, name, value)| {
+            hides_cookies && name.eq_ignore_ascii_case(b"set-cookie") && !sticking.is_in_the_way(name, value)
+        });
+        others.for_each(|(_, _, value)| writer.field("set-cookie", &[value]));
+        let told = head.fields.find(bytes, STICKY).filter(|_| reply.backend.plan.target.is_edge());
+        let gone = reply.over.iter().chain([&reply.backend]).map(|backend| &backend.name);
+        sticking.write(&mut writer, gone, told.map(|told| told.of_bytes(bytes)));
+    }
     if let Some(rules) = rules {
         rules.write(&mut writer);
     }

@@ -73,11 +73,11 @@ impl Upload<'_> {
     }
 
     /// At the start again, behind what its connection begins with, for another backend: possible while none has taken any
-    /// of the body.
-    pub fn begin(&mut self, preface: &[u8], head: &[u8], input: &Buffer) {
+    /// of the body. `lines` are more fields of the head.
+    pub fn begin(&mut self, preface: &[u8], head: &[u8], lines: &[u8], input: &Buffer) {
         self.pending.clear();
-        self.pending.extend_from_slice(preface);
-        self.pending.extend_from_slice(head);
+        let (head, end) = head.split_at(head.len().saturating_sub(b"\r\n".len()));
+        [preface, head, lines, end].into_iter().for_each(|part| self.pending.extend_from_slice(part));
         self.pace = None;
         (self.written, self.moved, self.beside_head) = (0, 0, 0);
         (self.stopped, self.ended) = (false, self.framing == Framing::None);

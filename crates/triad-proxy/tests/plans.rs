@@ -118,6 +118,7 @@ fn designs() -> Vec<(&'static str, Design)> {
     if let Some(balancer) = &mut bounded.balancer {
         (balancer.queue_timeout_ms, balancer.queue_max, balancer.panic_percent) = (1000, 64, 51);
         balancer.backends[1].max_connections = 100;
+        balancer.sticky_cookie = Some("stay".to_owned());
     }
     vec![("bounded", bounded), ("simple", simple), ("weighted", weighted), ("secured", secured), ("apart", apart)]
 }

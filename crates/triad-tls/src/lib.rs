@@ -14,6 +14,7 @@ mod clients;
 mod inspect;
 mod names;
 mod ocsp;
+mod pseudonyms;
 mod settings;
 mod site;
 mod tickets;
@@ -23,6 +24,7 @@ pub use clients::{CLIENT_CERTIFICATE_BYTES_MAX, ClientAuthority, ClientRefused, 
 pub use inspect::{Fault, Part, Weight, inspect};
 pub use names::{CertificateNames, certificate_names, peer_server};
 pub use ocsp::OCSP_BYTES_MAX;
+pub use pseudonyms::{PSEUDONYM_BYTES, Pseudonym, Pseudonyms};
 pub use settings::{ALPN_HTTP1, ALPN_HTTP2, mutual_client_config, mutual_server_config, public_client_config};
 pub use site::{NamedPair, Shown, SiteExtras, SiteTls};
 

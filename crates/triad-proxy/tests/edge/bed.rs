@@ -67,6 +67,7 @@ pub fn plan() -> EdgePlan {
         root: None,
         balancer: None,
         local: None,
+        sticky: None,
         limits: None,
         files_max: None,
         min_rate: MinRate::default(),

@@ -20,4 +20,5 @@ mod resumption;
 mod rules;
 mod silence;
 mod slow_clients;
+mod sticky;
 mod strictness;
