@@ -182,6 +182,8 @@ pub(crate) struct Limits {
 pub(crate) struct Headers {
     pub(crate) request: HeaderRules,
     pub(crate) response: HeaderRules,
+    pub(crate) forwarded: Field<String>,
+    pub(crate) trace: Field<String>,
 }
 
 /// `request = { … }` and `response = { … }` of `[headers]`
@@ -404,7 +406,8 @@ impl Limits {
 impl Headers {
     fn read(table: &Table<'_>) -> Self {
         let rules = |name| HeaderRules::read(&table.section_or_defaults(name));
-        Self { request: rules("request"), response: rules("response") }
+        let (forwarded, trace) = (table.parsed("forwarded"), table.parsed("trace"));
+        Self { request: rules("request"), response: rules("response"), forwarded, trace }
     }
 }
 

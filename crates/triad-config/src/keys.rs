@@ -770,6 +770,24 @@ static HEADERS: &[Key] = &[
         "{ set = { X-Frame-Options = \"DENY\" }, remove = [\"X-Powered-By\"] }",
         "Fields of answers, as a user gets them.",
     ),
+    default(
+        "forwarded",
+        Kind::Choice { now: &["x", "both"], later: &["rfc7239"] },
+        Presence::Text("x"),
+        "\"both\"",
+        "How the application is told who the client is, what came from strangers being dropped. `x`: \
+         `X-Forwarded-For`, `-Proto` and `-Host`; `both`: the same in `Forwarded` as well (RFC 7239).",
+    ),
+    default(
+        "trace",
+        Kind::Choice { now: &["pass", "unsampled", "sampled"], later: &[] },
+        Presence::Text("pass"),
+        "\"sampled\"",
+        "What becomes of traces (W3C Trace Context). One that a user's request is part of is passed on with its \
+         `tracestate`, and a `traceparent` that cannot be understood is dropped; the access log has the `trace_id`. \
+         `sampled` and `unsampled` begin one for requests without, under the request's id, and ask the application to \
+         record it or not to: by default, OpenTelemetry's libraries record nothing of what is unsampled.",
+    ),
 ];
 
 static HEADER_RULES: &[Key] = &[

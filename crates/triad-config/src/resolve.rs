@@ -4,7 +4,7 @@ use toml::Spanned;
 use triad_model::{
     Allowed, App, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall, HeaderRules,
     Headers, HealthCheck, Hsts, IpNet, Limits, Monitor, NamedCertificate, Redirect, Server, ServerName, Site, Statuses,
-    Tls, Web,
+    Tls, Trace, Web,
 };
 
 use crate::file;
@@ -233,7 +233,16 @@ fn limits(limits: &file::Limits) -> Option<Limits> {
 }
 
 fn headers(headers: &file::Headers) -> Option<Headers> {
-    Some(Headers { request: header_rules(&headers.request)?, response: header_rules(&headers.response)? })
+    Some(Headers {
+        request: header_rules(&headers.request)?,
+        response: header_rules(&headers.response)?,
+        forwarded: headers.forwarded.value()? == "both",
+        trace: match headers.trace.value()?.as_str() {
+            "unsampled" => Some(Trace::Unsampled),
+            "sampled" => Some(Trace::Sampled),
+            _ => None,
+        },
+    })
 }
 
 fn header_rules(rules: &file::HeaderRules) -> Option<HeaderRules> {

@@ -19,6 +19,8 @@ pub const X_FORWARDED_FOR: &str = "x-forwarded-for";
 pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// `X-Forwarded-Host`.
 pub const X_FORWARDED_HOST: &str = "x-forwarded-host";
+/// `Forwarded` (RFC 7239).
+pub const FORWARDED: &str = "forwarded";
 
 /// `Client-Cert` (RFC 9440).
 pub const CLIENT_CERT: &str = "client-cert";
@@ -100,6 +102,32 @@ pub fn forward(
     if let Some(certificate) = &peer.certificate {
         writer.field(CLIENT_CERT, &[certificate.as_bytes()]);
     }
+    if let Some(before) = told(FORWARDED).filter(text) {
+        let (open, close) = node_quotes(peer.address);
+        writer.field(FORWARDED, &[before, b", for=", open, peer.address_text.as_bytes(), close]);
+    }
+}
+
+/// Writes what a front says of a stranger's request in the words of RFC 7239 as well; edges behind it add themselves.
+/// `by` is left out: it would tell of our own network.
+pub fn write_forwarded(writer: &mut HeadWriter<'_>, fields: &Fields, bytes: &[u8], peer: &Peer) {
+    let (open, close) = node_quotes(peer.address);
+    let scheme: &[u8] = if peer.secure { b";proto=https" } else { b";proto=http" };
+    let host =
+        fields.iter(bytes).find(|(kind, _, _)| *kind == Name::Host).map_or(b"".as_slice(), |(_, _, value)| value);
+    // A host of ours has nothing that would end the quotes.
+    let is_plain = !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.:[]".contains(byte));
+    let mut parts = vec![b"for=".as_slice(), open, peer.address_text.as_bytes(), close];
+    if is_plain {
+        parts.extend([b";host=\"".as_slice(), host, b"\""]);
+    }
+    parts.push(scheme);
+    writer.field(FORWARDED, &parts);
+}
+
+/// What stands around an address in `for=`: one of IPv6 needs brackets and quotes (RFC 7239 section 6).
+fn node_quotes(address: IpAddr) -> (&'static [u8], &'static [u8]) {
+    if address.is_ipv6() { (b"\"[", b"]\"") } else { (b"", b"") }
 }
 
 /// Whether a field behind a body may pass: those that are read like fields of a head must not contradict it.
@@ -113,14 +141,14 @@ fn find<'a>(fields: &Fields, bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// The fields that [`forward`] writes, and what edges say to each other, which each says anew.
 fn is_ours(name: &[u8]) -> bool {
-    let written = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_REQUEST_ID];
+    let written = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_REQUEST_ID, FORWARDED];
     written.iter().any(|ours| is_like(name, ours)) || starts_like(name, "triad-")
 }
 
 /// Fields that applications take as a proxy's word. Underscores count as hyphens, because CGI-style environments
 /// cannot tell them apart; `Proxy` becomes `HTTP_PROXY` there.
 fn is_claim(name: &[u8]) -> bool {
-    const NAMES: [&str; 6] = ["forwarded", "proxy", "x-real-ip", "x-request-id", "x-client-ip", "true-client-ip"];
+    const NAMES: [&str; 6] = [FORWARDED, "proxy", "x-real-ip", "x-request-id", "x-client-ip", "true-client-ip"];
     NAMES.iter().any(|claim| is_like(name, claim)) || starts_like(name, "x-forwarded") || starts_like(name, CLIENT_CERT)
 }
 
@@ -139,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
     use triad_http1::{HeadWriter, RequestHead};
 
-    use super::{Peer, client, client_end, forward, is_claim, request_id};
+    use super::{Peer, client, client_end, forward, is_claim, request_id, write_forwarded};
     use crate::RequestId;
 
     /// A request with `fields`, parsed.
@@ -231,6 +259,37 @@ mod tests {
         assert_eq!(told(&user), ["client-cert: :bwu=:"]);
         assert_eq!(told(&peer(false)), [""; 0]);
         assert_eq!(told(&peer(true)), ["client-cert: :b3rozxi=:"]);
+    }
+
+    #[test]
+    fn forwarded_is_written_anew_for_strangers_and_appended_to_behind_a_front() {
+        let written = |address: &str, secure, host: &str| {
+            let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let mut head = RequestHead::default();
+            head.parse(text.as_bytes()).expect("a request").expect("whole");
+            let peer = Peer::new(address.parse().expect("an address"), secure, false);
+            let mut out = Vec::new();
+            write_forwarded(&mut HeadWriter::request(&mut out, b"GET", &[b"/"]), &head.fields, text.as_bytes(), &peer);
+            let text = String::from_utf8(out).expect("text");
+            text.trim_end().split_once("forwarded: ").expect("the field").1.to_owned()
+        };
+        let v4 = "for=192.0.2.7;host=\"www.foobar.com:8080\";proto=https";
+        assert_eq!(written("192.0.2.7:5000", true, "www.foobar.com:8080"), v4);
+        let v6 = "for=\"[2001:db8::7]\";host=\"www.foobar.com\";proto=http";
+        assert_eq!(written("[2001:db8::7]:5000", false, "www.foobar.com"), v6);
+        assert_eq!(written("[::ffff:192.0.2.7]:5000", false, "a"), "for=192.0.2.7;host=\"a\";proto=http");
+
+        let given = [("Forwarded", "for=203.0.113.99")];
+        let of = |peer: &Peer| {
+            let lines = lines(&given, peer, &RequestId::new());
+            lines.into_iter().filter(|line| line.starts_with("forwarded")).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&peer(true)), ["forwarded: for=203.0.113.99, for=192.0.2.7"]);
+        assert_eq!(
+            of(&Peer::new("[2001:db8::1]:1".parse().expect("an address"), true, true)),
+            ["forwarded: for=203.0.113.99, for=\"[2001:db8::1]\""]
+        );
+        assert!(of(&peer(false)).is_empty(), "a stranger's goes");
     }
 
     #[test]

@@ -9,9 +9,11 @@ mod fault;
 pub mod forwarding;
 mod page;
 mod request_id;
+mod trace_context;
 
 pub use body::{Body, BodyError};
 pub use fault::{Fault, Whose};
 pub use forwarding::Peer;
 pub use page::maintenance_page;
 pub use request_id::RequestId;
+pub use trace_context::{TraceContext, TraceId};

@@ -17,6 +17,22 @@ pub struct Headers {
     pub request: HeaderRules,
     /// For every answer.
     pub response: HeaderRules,
+    /// The client is named in `Forwarded` (RFC 7239) beside `X-Forwarded-*`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forwarded: bool,
+    /// What requests without a trace (W3C Trace Context) get; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
+}
+
+/// A trace that begins at a front server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trace {
+    /// Nobody is asked to record it.
+    Unsampled,
+    /// Whoever comes behind is.
+    Sampled,
 }
 
 /// What happens to the header fields of a message: first `remove`, then `set`, then `add`.
@@ -33,7 +49,7 @@ pub struct HeaderRules {
 impl Headers {
     /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {
-        self.request.is_empty() && self.response.is_empty()
+        *self == Self::default()
     }
 }
 

@@ -29,7 +29,7 @@ pub use design::{
 pub use finding::{Allowed, Code, Finding, Severity, UnknownCode};
 pub use flow::{Flow, Origin, Protocol, flows};
 pub use headers::{
-    HEADER_RULES_BYTES_MAX, HEADER_RULES_MAX, HEADER_VALUE_BYTES_MAX, HeaderRules, Headers, is_header_value,
+    HEADER_RULES_BYTES_MAX, HEADER_RULES_MAX, HEADER_VALUE_BYTES_MAX, HeaderRules, Headers, Trace, is_header_value,
     reserved_header,
 };
 pub use health::{CHECK_USER_AGENT, Health, Reading, Verdict};

@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
-use triad_http::{Body, Fault, Peer, RequestId, Whose, body, forwarding};
+use triad_http::{Body, Fault, Peer, RequestId, TraceContext, Whose, body, forwarding};
 use triad_http1::{Framing, HeadWriter, Method, Name, RequestHead, Version};
 use triad_tls::Shown;
 use triad_web::StaticFiles;
@@ -138,20 +138,36 @@ fn parts(head: &RequestHead, bytes: &[u8], id: RequestId) -> Option<Parts> {
     Some(parts)
 }
 
+/// What a front does to the fields of users' requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Changes<'a> {
+    pub rules: Option<&'a HeaderRules>,
+    pub sticky: Option<&'a Sticky>,
+    /// Whether the client is named in RFC 7239's words, too.
+    pub says_forwarded: bool,
+}
+
+/// A request's id and its trace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity<'a> {
+    pub id: &'a RequestId,
+    pub trace: &'a TraceContext,
+}
+
 /// Writes the request's head to `out` as a backend shall see it; returns what is needed of it after its bytes are gone.
 pub(crate) fn outgoing(
     out: &mut Vec<u8>,
     head: &RequestHead,
     bytes: &[u8],
     peer: &Peer,
-    id: &RequestId,
-    rules: Option<&HeaderRules>,
-    sticky: Option<&Sticky>,
+    Identity { id, trace }: Identity<'_>,
+    changes: Changes<'_>,
 ) -> Request {
     out.clear();
     let (slash, path) = head.path(bytes);
     let mut writer = HeadWriter::request(out, head.method_text.of_bytes(bytes), &[slash, path]);
-    let passes = |name: &[u8]| rules.is_none_or(|rules| rules.passes(name));
+    let Changes { rules, sticky, says_forwarded } = changes;
+    let passes = |name: &[u8]| trace.passes(name) && rules.is_none_or(|rules| rules.passes(name));
     match sticky.filter(|sticky| sticky.is_in(&head.fields, bytes)) {
         None => forwarding::forward(&mut writer, &head.fields, bytes, peer, id, passes),
         Some(sticky) => {
@@ -162,6 +178,10 @@ pub(crate) fn outgoing(
             }
         }
     }
+    if says_forwarded {
+        forwarding::write_forwarded(&mut writer, &head.fields, bytes, peer);
+    }
+    trace.write(&mut writer, id);
     if let Some(rules) = rules {
         rules.write(&mut writer);
     }

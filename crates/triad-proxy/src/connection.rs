@@ -13,7 +13,7 @@ use triad_http1::{BodyReader, Framing, Refusal, RequestHead, ResponseHead};
 use triad_tls::Shown;
 
 use crate::accept::Stop;
-use crate::answer::{Entrance, Way, file, key, outgoing, passes_on, way};
+use crate::answer::{Entrance, Identity, Way, file, key, outgoing, passes_on, way};
 use crate::bans::Cleared;
 use crate::client::{Client, Ending, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
 use crate::exchange::{Exchange, UNTOUCHED, Unanswered};
@@ -297,10 +297,10 @@ impl Connection {
         let hash_on = self.live.hash_on.as_ref().filter(|_| through_balancer);
         let key = hash_on.and_then(|on| key(on, &self.head, bytes, &self.peer));
         let announced = self.live.announces.then(|| forwarding::client_end(&self.head.fields, bytes, &self.peer));
-        let rules = self.live.request_rules(self.entrance);
-        let sticky = self.live.sticky(self.entrance).filter(|_| through_balancer);
-        let request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, &self.record.id, rules, sticky);
-        let sticking = Sticking::of(sticky, self.entrance == Entrance::Hop, &self.head.fields, bytes);
+        let changes = self.live.changes(self.entrance, through_balancer);
+        let identity = Identity { id: &self.record.id, trace: &self.record.trace };
+        let request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, identity, changes);
+        let sticking = Sticking::of(changes.sticky, self.entrance == Entrance::Hop, &self.head.fields, bytes);
         self.client.input.consume(length);
         let memory = std::mem::take(&mut self.pending);
         let mut exchange = Exchange::new(
@@ -316,7 +316,7 @@ impl Connection {
         exchange.key = key;
         exchange.announced = announced;
         exchange.sticking = sticking;
-        exchange.upload.rules = rules;
+        exchange.upload.rules = changes.rules;
         exchange.answer_rules = self.live.answer_rules(self.entrance);
         let outcome = match exchange.run().await {
             Ok(reply) => Ok(relay(&mut exchange, reply).await),

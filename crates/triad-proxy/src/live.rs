@@ -8,11 +8,13 @@ use std::sync::atomic::AtomicU64;
 
 use rustls::ClientConfig;
 use tokio_rustls::TlsAcceptor;
-use triad_model::{IpNet, Limits};
+use triad_http::{Peer, TraceContext};
+use triad_http1::RequestHead;
+use triad_model::{IpNet, Limits, Trace};
 use triad_tls::{SiteTls, TlsError};
 use triad_web::StaticFiles;
 
-use crate::answer::Entrance;
+use crate::answer::{Changes, Entrance};
 use crate::balance::HashOn;
 use crate::counters::OTHER_SITE;
 use crate::header_rules::HeaderRules;
@@ -103,6 +105,10 @@ pub(crate) struct Live {
     request_rules: Option<HeaderRules>,
     http_rules: Option<HeaderRules>,
     https_rules: Option<HeaderRules>,
+    /// Whether a front tells of its clients in RFC 7239's words, too.
+    says_forwarded: bool,
+    /// What a front gives requests without a trace.
+    trace: Option<Trace>,
 }
 
 /// Whom the hop is open to.
@@ -154,6 +160,8 @@ impl Live {
             request_rules: HeaderRules::of(&plan.headers.request, None).map_err(EdgeError::Header)?,
             http_rules: HeaderRules::of(&plan.headers.response, None).map_err(EdgeError::Header)?,
             https_rules: HeaderRules::of(&plan.headers.response, plan.hsts).map_err(EdgeError::Header)?,
+            says_forwarded: plan.headers.forwarded,
+            trace: plan.headers.trace,
             log: open_log(plan.access_log.as_deref(), workers, before, log_dropped)?,
         })
     }
@@ -170,14 +178,26 @@ impl Live {
         (entrance != Entrance::Hop).then_some(self.min_rate)
     }
 
-    /// How users stay that came in through `entrance`.
-    pub fn sticky(&self, entrance: Entrance) -> Option<&Sticky> {
-        self.sticky.as_ref().filter(|_| entrance != Entrance::Hop)
+    /// What happens to the fields of a request that came in through `entrance`.
+    pub fn changes(&self, entrance: Entrance, through_balancer: bool) -> Changes<'_> {
+        match entrance {
+            Entrance::Hop => Changes::default(),
+            Entrance::Http | Entrance::Https => Changes {
+                rules: self.request_rules.as_ref(),
+                sticky: self.sticky.as_ref().filter(|_| through_balancer),
+                says_forwarded: self.says_forwarded,
+            },
+        }
     }
 
-    /// What happens to the fields of a request that came in through `entrance`.
-    pub fn request_rules(&self, entrance: Entrance) -> Option<&HeaderRules> {
-        self.request_rules.as_ref().filter(|_| entrance != Entrance::Hop)
+    /// The trace of a request of `peer`. What the file's rules take away is not put back.
+    pub fn trace(&self, peer: &Peer, head: &RequestHead, bytes: &[u8]) -> TraceContext {
+        let rules = self.request_rules.as_ref().filter(|_| !peer.trusted);
+        if rules.is_some_and(|rules| !rules.passes(b"traceparent")) {
+            return TraceContext::Absent;
+        }
+        let start = self.trace.filter(|_| !peer.trusted).map(|trace| trace == Trace::Sampled);
+        TraceContext::of(&head.fields, bytes, start)
     }
 
     /// What happens to the fields of an answer that goes out through `entrance`. Strict transport security is for HTTPS

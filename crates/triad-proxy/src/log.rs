@@ -244,6 +244,7 @@ fn rotate(path: &Path) -> io::Result<()> {
 pub(crate) struct Asked<'a> {
     pub at: SystemTime,
     pub id: &'a RequestId,
+    pub trace_id: Option<&'a str>,
     pub client: &'a str,
     pub host: &'a [u8],
     pub method: &'a [u8],
@@ -276,6 +277,10 @@ impl Asked<'_> {
         write_time(front, self.at);
         front.extend_from_slice(b"\",\"request_id\":\"");
         front.extend_from_slice(self.id.as_str().as_bytes());
+        if let Some(trace_id) = self.trace_id {
+            front.extend_from_slice(b"\",\"trace_id\":\"");
+            front.extend_from_slice(trace_id.as_bytes());
+        }
         front.extend_from_slice(b"\",\"client\":\"");
         front.extend_from_slice(self.client.as_bytes());
         front.push(b'"');
@@ -393,6 +398,7 @@ mod tests {
         let asked = Asked {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             id: &id,
+            trace_id: None,
             client: "2001:db8::7",
             host: b"www.foobar.com",
             method: b"GET",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
-use triad_http::{Fault, Peer, RequestId, Whose, forwarding};
+use triad_http::{Fault, Peer, RequestId, TraceContext, Whose, forwarding};
 use triad_http1::{Method, RequestHead, Version};
 use triad_model::CHECK_USER_AGENT;
 
@@ -31,6 +31,8 @@ pub(crate) struct Record {
     live: Option<Arc<Live>>,
     /// The request's id.
     pub id: RequestId,
+    /// The trace it is part of.
+    pub trace: TraceContext,
     /// A check of another edge: nobody's traffic.
     pub is_check: bool,
     /// Bytes sent of the answer's body.
@@ -59,6 +61,7 @@ impl Record {
             protocol,
             live: None,
             id: RequestId::default(),
+            trace: TraceContext::default(),
             is_check: false,
             bytes: 0,
             site: None,
@@ -80,6 +83,7 @@ impl Record {
     pub fn begin(&mut self, live: Arc<Live>, peer: &Peer, head: &RequestHead, bytes: &[u8]) {
         self.started = Instant::now();
         self.id = forwarding::request_id(&head.fields, bytes, peer);
+        self.trace = live.trace(peer, head, bytes);
         let host = head.host.map(|host| host.of_bytes(bytes));
         self.site = Some(host.and_then(|host| live.site(host)).unwrap_or(&live.other_site).clone());
         self.method = head.method;
@@ -159,6 +163,7 @@ impl Record {
         let asked = Asked {
             at: time_of(self.started),
             id: &self.id,
+            trace_id: self.trace.id(&self.id),
             client: client.as_deref().unwrap_or(&peer.address_text),
             host: text("host").unwrap_or_default(),
             method: head.method_text.of_bytes(bytes),

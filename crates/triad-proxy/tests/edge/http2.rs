@@ -180,7 +180,7 @@ fn the_designs_rules_hold_as_for_any_other() {
         |from: &str, to: &str| Redirect { from: from.parse().expect(from), to: to.parse().expect(to), status: 301 };
     let open = EdgePlan {
         local: pool(vec![backend("app-1", origin.address, 1)]),
-        headers: Headers { request: set("X-Asked"), response: set("X-Answered") },
+        headers: Headers { request: set("X-Asked"), response: set("X-Answered"), ..Headers::default() },
         redirects: vec![redirect("/old/*", "/new/*")],
         hsts: Some(Hsts { max_age_s: 300, include_subdomains: false }),
         ..plan()

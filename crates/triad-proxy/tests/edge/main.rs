@@ -22,3 +22,4 @@ mod silence;
 mod slow_clients;
 mod sticky;
 mod strictness;
+mod telling;

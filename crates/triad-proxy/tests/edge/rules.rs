@@ -122,7 +122,7 @@ fn what_a_request_may_not_say_it_does_not_say_behind_its_body() {
 fn between_edges_no_rule_holds() {
     let origin = Origin::start("app-1");
     let both = || rules(&[("X-Site", "foobar")], &[], &[]);
-    let headers = Headers { request: both(), response: both() };
+    let headers = Headers { request: both(), response: both(), ..Headers::default() };
     let redirects = redirects(&[("/*", "/elsewhere", 308)]);
     let local = pool(vec![backend("app-1", origin.address, 1)]);
     let (_edge, address) = edge("hop", EdgePlan { local, headers, redirects, ..plan() });
