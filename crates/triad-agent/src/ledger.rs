@@ -4,7 +4,7 @@
 //! A process reports once a second; what it counted between its last report and a violent death is lost. One that
 //! drains reports until its end, and once more then.
 
-use triad_model::{BackendReport, DnsReport, EdgeReport, LatencyHistogram, PoolReport, RequestCount};
+use triad_model::{BackendReport, DnsReport, EdgeReport, LatencyHistogram, PoolReport, RequestCount, SiteLatency};
 
 use crate::generations::Number;
 
@@ -71,6 +71,7 @@ impl Counted for EdgeReport {
         let Self {
             requests,
             latency,
+            site_latency,
             in_flight,
             connections,
             connections_refused,
@@ -90,6 +91,7 @@ impl Counted for EdgeReport {
         } = other;
         requests.iter().for_each(|request| add_request(&mut self.requests, request));
         add_latency(&mut self.latency, latency);
+        site_latency.iter().for_each(|site| add_site(&mut self.site_latency, site));
         self.in_flight += in_flight;
         self.connections += connections;
         self.connections_refused += connections_refused;
@@ -132,12 +134,21 @@ fn add_latency(latency: &mut LatencyHistogram, other: &LatencyHistogram) {
     latency.sum_s += other.sum_s;
 }
 
+fn add_site(sites: &mut Vec<SiteLatency>, other: &SiteLatency) {
+    match sites.iter_mut().find(|it| it.site == other.site) {
+        Some(site) => add_latency(&mut site.latency, &other.latency),
+        None => sites.push(other.clone()),
+    }
+}
+
 /// A backend that the file has no more is forgotten, so the account cannot grow without bound.
 fn add_backend(backends: &mut [BackendReport], other: &BackendReport) {
     let same = |it: &&mut BackendReport| it.pool == other.pool && it.name == other.name;
     if let Some(backend) = backends.iter_mut().find(same) {
         backend.requests += other.requests;
         backend.failures += other.failures;
+        backend.retries += other.retries;
+        add_latency(&mut backend.first_byte, &other.first_byte);
         backend.in_flight += other.in_flight;
     }
 }
@@ -172,7 +183,7 @@ impl Counted for DnsReport {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use triad_model::{DnsReport, EdgeReport, LatencyHistogram, RequestCount};
+    use triad_model::{DnsReport, EdgeReport, LatencyHistogram, RequestCount, SiteLatency};
 
     use super::{Counted, Ledger};
 
@@ -181,6 +192,10 @@ mod tests {
         EdgeReport {
             requests: vec![RequestCount { site, code, method, cache, count }],
             latency: LatencyHistogram { buckets: vec![count, 1], sum_s: 0.5 },
+            site_latency: vec![SiteLatency {
+                site: format!("{code}.foobar.com"),
+                latency: LatencyHistogram { buckets: vec![count], sum_s: 0.5 },
+            }],
             in_flight: open,
             connections: open,
             ..EdgeReport::default()
@@ -197,6 +212,8 @@ mod tests {
         let both = ledger.total(1).expect("it reported");
         assert_eq!((both.requests_total(), both.in_flight, both.requests.len()), (15, 4, 2));
         assert_eq!(both.latency, LatencyHistogram { buckets: vec![15, 2], sum_s: 1.0 });
+        let sites: Vec<_> = both.site_latency.iter().map(|it| (it.site.as_str(), it.latency.buckets[0])).collect();
+        assert_eq!(sites, [("404.foobar.com", 5), ("200.foobar.com", 10)]);
         ledger.take((0, 1), edge(200, 11, 1));
         ledger.end((0, 1));
         let after = ledger.total(1).expect("it reported");

@@ -257,6 +257,10 @@ pub(crate) mod tests {
             backup: false,
             requests: 0,
             failures: 0,
+            retries: 0,
+            first_byte: Default::default(),
+            first_byte_p50_ms: None,
+            first_byte_p99_ms: None,
             in_flight: 0,
             max_connections: 0,
         }

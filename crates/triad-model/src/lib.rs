@@ -46,7 +46,7 @@ pub use redirect::{
 pub use report::{
     BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport,
     LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PeerReport, PoolReport, ProcessReport, ProcessState, Rates,
-    Refusals, RequestCount, RoleReport, ServerReport, State,
+    Refusals, RequestCount, RoleReport, ServerReport, SiteLatency, State,
 };
 pub use secret::Secret;
 pub use setting::{BackendMode, BackendSetting, InvalidMessage, Maintenance};

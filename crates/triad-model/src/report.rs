@@ -151,6 +151,9 @@ pub struct EdgeReport {
     pub requests: Vec<RequestCount>,
     /// Time from a request's head to the last byte of its answer.
     pub latency: LatencyHistogram,
+    /// The same by site.
+    #[serde(default)]
+    pub site_latency: Vec<SiteLatency>,
     /// Requests being answered.
     pub in_flight: u64,
     /// Client connections open.
@@ -275,6 +278,15 @@ pub struct LatencyHistogram {
     pub sum_s: f64,
 }
 
+/// Request durations of one site.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SiteLatency {
+    /// The site's host, or `other`.
+    pub site: String,
+    /// Its durations.
+    pub latency: LatencyHistogram,
+}
+
 /// Backends that do the same job, and who waits for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolReport {
@@ -315,6 +327,18 @@ pub struct BackendReport {
     pub requests: u64,
     /// Requests it failed.
     pub failures: u64,
+    /// Requests it got because another one had failed them.
+    #[serde(default)]
+    pub retries: u64,
+    /// Times until its answers began, since the edge started or the backend was changed.
+    #[serde(default)]
+    pub first_byte: LatencyHistogram,
+    /// Half of its answers began within so many milliseconds, in the last half to whole minute; `None` without answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_p50_ms: Option<f64>,
+    /// The same of 99 in 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_p99_ms: Option<f64>,
     /// Requests it is answering.
     pub in_flight: u64,
     /// How many that may be; 0: any number.

@@ -80,18 +80,19 @@ impl Family<'_> {
         self.sample("", labels, &number(value));
     }
 
-    /// A histogram. `counts` holds one bucket for each of `bounds`, not cumulative, and one for what is above the
+    /// A histogram under `labels`. `counts` holds one bucket for each of `bounds`, not cumulative, and one for what is above the
     /// last; missing ones are zero.
-    pub(crate) fn histogram(&mut self, bounds: &[f64], counts: &[u64], sum: f64) {
+    pub(crate) fn histogram(&mut self, labels: Labels<'_>, bounds: &[f64], counts: &[u64], sum: f64) {
         let bounds = bounds.iter().copied().chain([f64::INFINITY]);
         let counts = counts.iter().copied().chain(std::iter::repeat(0));
         let mut total = 0;
         for (bound, count) in bounds.zip(counts) {
             total += count;
-            self.sample("_bucket", &[("le", &number(bound))], &total.to_string());
+            let bound = number(bound);
+            self.sample("_bucket", &[labels, &[("le", &*bound)]].concat(), &total.to_string());
         }
-        self.sample("_sum", &[], &number(sum));
-        self.sample("_count", &[], &total.to_string());
+        self.sample("_sum", labels, &number(sum));
+        self.sample("_count", labels, &total.to_string());
     }
 
     fn sample(&mut self, suffix: &str, labels: Labels<'_>, value: &str) {

@@ -2,7 +2,8 @@
 
 use triad_model::{
     BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport,
-    LATENCY_BOUNDS_S, PeerPresence, PoolReport, ProcessReport, ProcessState, RoleReport, ServerReport, State, Verdict,
+    LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PoolReport, ProcessReport, ProcessState, RoleReport,
+    ServerReport, SiteLatency, State, Verdict,
 };
 
 use crate::exposition::{Exposition, Kind};
@@ -127,11 +128,14 @@ fn requests(page: &mut Exposition, edge: &EdgeReport) {
         family.count(&labels, request.count);
     }
     let help = "Time from a request's head to the last byte of its answer.";
-    page.family("triad_http_request_duration_seconds", Kind::Histogram, help).histogram(
-        &LATENCY_BOUNDS_S,
-        &edge.latency.buckets,
-        edge.latency.sum_s,
-    );
+    let mut family = page.family("triad_http_request_duration_seconds", Kind::Histogram, help);
+    for SiteLatency { site, latency } in &edge.site_latency {
+        family.histogram(&[("site", site)], &LATENCY_BOUNDS_S, &latency.buckets, latency.sum_s);
+    }
+    if edge.site_latency.is_empty() {
+        // An edge without requests, or one of before.
+        family.histogram(&[], &LATENCY_BOUNDS_S, &edge.latency.buckets, edge.latency.sum_s);
+    }
     page.gauge("triad_http_requests_in_flight", "Requests being answered.").count(&[], edge.in_flight);
 }
 
@@ -179,6 +183,16 @@ fn backends(page: &mut Exposition, backends: &[BackendReport]) {
     let mut family = page.counter("triad_backend_failures_total", "Requests the backend failed.");
     for backend in backends {
         family.count(&backend_labels(backend), backend.failures);
+    }
+    let mut family = page.counter("triad_backend_retries_total", "Requests it got because another one failed them.");
+    for backend in backends {
+        family.count(&backend_labels(backend), backend.retries);
+    }
+    let help = "Time until the backend's answers began.";
+    let mut family = page.family("triad_backend_first_byte_seconds", Kind::Histogram, help);
+    for backend in backends {
+        let LatencyHistogram { buckets, sum_s } = &backend.first_byte;
+        family.histogram(&backend_labels(backend), &LATENCY_BOUNDS_S, buckets, *sum_s);
     }
     let mut family = page.gauge("triad_backend_in_flight", "Requests the backend is answering.");
     for backend in backends {

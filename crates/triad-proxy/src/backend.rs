@@ -16,6 +16,7 @@ use crate::plan::{BackendPlan, PoolPlan};
 use crate::silence::Silence;
 use crate::slots::Slots;
 use crate::stream::Stream;
+use crate::times::{Counts, Recent, Times};
 
 /// Idle connections kept per backend and worker: more than the streams of one connection of HTTP/2, whose answers come
 /// in batches, or each batch would close what the next one needs.
@@ -33,6 +34,11 @@ pub(crate) struct Backend {
     pub name: Arc<str>,
     pub requests: AtomicU64,
     pub failures: AtomicU64,
+    /// Requests it got because another one failed them.
+    pub retries: AtomicU64,
+    /// Until its answers begin; one for each worker.
+    times: Vec<Times>,
+    recent: Mutex<Recent>,
     /// Shared with whoever stood for the same place before it, and is asked its last requests still.
     pub slots: Arc<Slots>,
     /// Two for each request that failed, one less for each that was answered, from 0: five failures in a row count ten,
@@ -121,6 +127,9 @@ impl Backend {
             name: plan.name.as_str().into(),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            times: (0..workers).map(|_| Times::default()).collect(),
+            recent: Mutex::new(Recent::new(Instant::now())),
             slots,
             failing: AtomicU32::new(0),
             max_fails: AtomicU32::new(0),
@@ -182,6 +191,13 @@ impl Backend {
         match self.slow_after_ms.load(Relaxed) {
             0 => None,
             after_ms => Some(Duration::from_millis(after_ms.into())),
+        }
+    }
+
+    /// Notes that an answer of it began so long after `worker` had begun to send the request.
+    pub fn answered(&self, worker: usize, time: Duration) {
+        if let Some(times) = self.times.get(worker) {
+            times.note(time);
         }
     }
 
@@ -409,10 +425,13 @@ impl Backend {
             (told.mode, told.grounds)
         };
         let share = self.share();
-        let left_out = self.is_left_out(Instant::now());
+        let now = Instant::now();
+        let left_out = self.is_left_out(now);
+        let times = Counts::of(&self.times);
+        let recent = lock(&self.recent).take(&times, now);
         let (mut why, mut verdict) = (lock(&self.opinion).why.clone(), *self.verdict.borrow());
         if let Some(silence) = lock(&self.told).silence.filter(|it| it.takes_out()) {
-            why = silence.why(&self.plan.name, Instant::now());
+            why = silence.why(&self.plan.name, now);
             verdict = Verdict::Down;
         }
         if let Some(grounds) = grounds.filter(|_| left_out) {
@@ -429,6 +448,10 @@ impl Backend {
             backup: self.plan.backup,
             requests: self.requests.load(Relaxed),
             failures: self.failures.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+            first_byte: times.histogram(),
+            first_byte_p50_ms: recent.percentile_ms(50),
+            first_byte_p99_ms: recent.percentile_ms(99),
             in_flight: self.slots.in_flight(),
             max_connections: self.slots.max(),
         }

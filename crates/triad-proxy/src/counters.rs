@@ -1,16 +1,18 @@
 //! What a worker counts. Each worker has its own, so that counting never waits for another core; a report adds them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use triad_http1::Method;
-use triad_model::{EdgeReport, LATENCY_BOUNDS_S, LatencyHistogram, Refusals, RequestCount};
+use triad_model::{EdgeReport, LATENCY_BOUNDS_S, LatencyHistogram, Refusals, RequestCount, SiteLatency};
 
 /// Rows of the table of requests. Hosts, methods and codes are closed sets; the bound holds for reloads that bring
 /// ever new hosts.
 const ROWS_MAX: usize = 4096;
+/// Sites whose durations are told apart, for the same reason; further ones count as [`OTHER_SITE`].
+const SITES_MAX: usize = 256;
 /// The label of requests that name no host of the site.
 pub(crate) const OTHER_SITE: &str = "other";
 
@@ -26,8 +28,8 @@ struct Labels {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     requests: Mutex<HashMap<Labels, Row>>,
-    latency: [AtomicU64; LATENCY_BOUNDS_S.len() + 1],
-    latency_sum_us: AtomicU64,
+    /// By site.
+    latency: Mutex<HashMap<Arc<str>, Arc<Latency>>>,
     pub in_flight: AtomicU64,
     pub connections: AtomicU64,
     pub connections_banned: AtomicU64,
@@ -46,9 +48,16 @@ pub(crate) struct Counters {
 /// A row's count, which only its worker adds to.
 type Row = Arc<AtomicU64>;
 
-/// The row a connection counted in last: most requests of a connection have the same labels.
+/// How long requests of a site took, to which only its worker adds.
 #[derive(Debug, Default)]
-pub(crate) struct LastRow(Option<(Labels, Row)>);
+struct Latency {
+    buckets: [AtomicU64; LATENCY_BOUNDS_S.len() + 1],
+    sum_us: AtomicU64,
+}
+
+/// Where a connection counted last: most requests of a connection have the same labels.
+#[derive(Debug, Default)]
+pub(crate) struct LastRow(Option<(Labels, Row, Arc<Latency>)>);
 
 impl Counters {
     /// Counts an answered request. Takes a lock only when the labels differ from those in `last`.
@@ -56,19 +65,23 @@ impl Counters {
         let method = method_label(method);
         let is_same =
             |labels: &Labels| Arc::ptr_eq(&labels.site, site) && (labels.method, labels.code) == (method, status);
-        match &last.0 {
-            Some((labels, row)) if is_same(labels) => add(row, 1),
-            _ => {
-                let labels = Labels { site: site.clone(), method, code: status };
-                let row = self.row(labels.clone());
-                add(&row, 1);
-                last.0 = Some((labels, row));
-            }
+        if !last.0.as_ref().is_some_and(|(labels, ..)| is_same(labels)) {
+            let labels = Labels { site: site.clone(), method, code: status };
+            last.0 = Some((labels.clone(), self.row(labels), self.latency(site)));
         }
+        let Some((_, row, latency)) = &last.0 else { return };
+        add(row, 1);
         let seconds = duration.as_secs_f64();
         let bucket = LATENCY_BOUNDS_S.partition_point(|bound| *bound < seconds);
-        add(&self.latency[bucket], 1);
-        add(&self.latency_sum_us, duration.as_micros() as u64);
+        add(&latency.buckets[bucket], 1);
+        add(&latency.sum_us, duration.as_micros() as u64);
+    }
+
+    fn latency(&self, site: &Arc<str>) -> Arc<Latency> {
+        let mut all = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !all.contains_key(site);
+        let site = if is_new && all.len() >= SITES_MAX { OTHER_SITE.into() } else { site.clone() };
+        all.entry(site).or_default().clone()
     }
 
     fn refusals(&self) -> Refusals {
@@ -92,26 +105,34 @@ impl Counters {
     }
 }
 
+impl Latency {
+    fn add_to(&self, total: &mut LatencyHistogram) {
+        for (total, bucket) in total.buckets.iter_mut().zip(&self.buckets) {
+            *total += bucket.load(Relaxed);
+        }
+        total.sum_s += self.sum_us.load(Relaxed) as f64 / 1e6;
+    }
+}
+
 /// Adds to a number that no other thread changes: cheaper than an atomic addition.
-fn add(number: &AtomicU64, more: u64) {
+pub(crate) fn add(number: &AtomicU64, more: u64) {
     number.store(number.load(Relaxed).wrapping_add(more), Relaxed);
 }
 
 /// The sum over all workers; what workers do not count is left at zero.
 pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Counters>) -> EdgeReport {
-    let mut report = EdgeReport {
-        latency: LatencyHistogram { buckets: vec![0; LATENCY_BOUNDS_S.len() + 1], sum_s: 0.0 },
-        ..EdgeReport::default()
-    };
+    let nothing = || LatencyHistogram { buckets: vec![0; LATENCY_BOUNDS_S.len() + 1], sum_s: 0.0 };
+    let mut report = EdgeReport { latency: nothing(), ..EdgeReport::default() };
+    let mut sites: BTreeMap<Arc<str>, LatencyHistogram> = BTreeMap::new();
     let mut requests: HashMap<Labels, u64> = HashMap::new();
     for worker in workers {
         for (labels, count) in worker.requests.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             *requests.entry(labels.clone()).or_default() += count.load(Relaxed);
         }
-        for (total, bucket) in report.latency.buckets.iter_mut().zip(&worker.latency) {
-            *total += bucket.load(Relaxed);
+        for (site, latency) in worker.latency.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let of_site = sites.entry(site.clone()).or_insert_with(nothing);
+            [&mut report.latency, of_site].into_iter().for_each(|total| latency.add_to(total));
         }
-        report.latency.sum_s += worker.latency_sum_us.load(Relaxed) as f64 / 1e6;
         report.in_flight += worker.in_flight.load(Relaxed);
         report.connections += worker.connections.load(Relaxed);
         report.refusals += worker.refusals();
@@ -123,6 +144,8 @@ pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Counters>) -> EdgeReport
     let Refusals { connections_banned, connections_full, connections_client, .. } = report.refusals;
     report.connections_refused = connections_banned + connections_full + connections_client;
     report.requests = rows(requests);
+    let of_site = |(site, latency): (Arc<str>, _)| SiteLatency { site: site.to_string(), latency };
+    report.site_latency = sites.into_iter().map(of_site).collect();
     report
 }
 
@@ -180,7 +203,7 @@ mod tests {
 
     use triad_http1::Method;
 
-    use super::{Counters, LastRow, ROWS_MAX, sum};
+    use super::{Counters, LastRow, ROWS_MAX, SITES_MAX, sum};
 
     #[test]
     fn workers_are_added_up_by_label() {
@@ -189,12 +212,14 @@ mod tests {
         let mut last = [LastRow::default(), LastRow::default()];
         workers[0].count(&mut last[0], &site, Method::Get, 200, Duration::from_micros(900));
         workers[1].count(&mut last[1], &site, Method::Get, 200, Duration::from_secs(11));
-        workers[1].count(&mut last[1], &site, Method::Other, 418, Duration::from_millis(1));
+        workers[1].count(&mut last[1], &"foobar.com".into(), Method::Other, 418, Duration::from_millis(1));
         let report = sum(workers.iter());
         let rows: Vec<_> = report.requests.iter().map(|row| (row.method.as_str(), row.code, row.count)).collect();
-        assert_eq!(rows, [("GET", 200, 2), ("OTHER", 418, 1)]);
+        assert_eq!(rows, [("OTHER", 418, 1), ("GET", 200, 2)]);
         assert_eq!(report.latency.buckets, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(report.latency.sum_s, 11.0019);
+        assert!((report.latency.sum_s - 11.0019).abs() < 1e-9);
+        let sites: Vec<_> = report.site_latency.iter().map(|it| (it.site.as_str(), it.latency.buckets[0])).collect();
+        assert_eq!(sites, [("foobar.com", 1), ("www.foobar.com", 1)]);
     }
 
     #[test]
@@ -207,5 +232,7 @@ mod tests {
         let report = sum(std::iter::once(&counters));
         assert_eq!(report.requests.len(), ROWS_MAX + 1);
         assert_eq!(report.requests_total(), 2 * ROWS_MAX as u64);
+        assert_eq!(report.site_latency.len(), SITES_MAX + 1);
+        assert_eq!(report.latency.buckets[0], 2 * ROWS_MAX as u64);
     }
 }

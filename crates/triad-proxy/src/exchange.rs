@@ -99,7 +99,16 @@ pub(crate) struct Reply {
     pub over: Option<Arc<Backend>>,
     pub backend: Arc<Backend>,
     pub attempts: u32,
+    /// When the attempt that it answers began.
+    pub asked: Instant,
     pub slots: Slots,
+}
+
+impl Reply {
+    /// Every entry that the request was sent over.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.over.iter().chain([&self.backend])
+    }
 }
 
 /// A request counts as in flight at each backend it was balanced over.
@@ -352,6 +361,7 @@ impl<'a> Exchange<'a> {
         self.attempts += 1;
         if self.attempts > 1 {
             self.worker.counters.retries.fetch_add(1, Relaxed);
+            route.backends().for_each(|backend| _ = backend.retries.fetch_add(1, Relaxed));
         }
         route.backends().for_each(|backend| _ = backend.requests.fetch_add(1, Relaxed));
         if let Some(stream) = route.backend.check_out(self.worker.number, self.now().into_std()) {
@@ -374,6 +384,7 @@ impl<'a> Exchange<'a> {
             over: None,
             backend: route.backend.clone(),
             attempts: self.attempts,
+            asked: self.now(),
             slots: Slots::default(),
         };
         self.sent = false;
@@ -382,8 +393,8 @@ impl<'a> Exchange<'a> {
         let sticking = self.sticking.as_ref().filter(|_| route.backend.plan.target.is_edge());
         let lines = sticking.map(|it| it.tell(route.backends().map(|backend| &backend.name))).unwrap_or_default();
         self.upload.begin(&preface, self.head, &lines, &self.client.input);
-        let now = self.now();
-        let mut wait = Wait { pool: route.pool, stall: Stall::new(now, HEAD_TIMEOUT), tick: now + TICK };
+        let asked = reply.asked;
+        let mut wait = Wait { pool: route.pool, stall: Stall::new(asked, HEAD_TIMEOUT), tick: asked + TICK };
         let answered = poll_fn(|context| self.poll_reply(context, &mut reply, &mut wait)).await;
         self.sent |= self.upload.moved > 0;
         reply.head_length = answered?;

@@ -58,6 +58,7 @@ mod slots;
 mod sticky;
 mod stream;
 mod switch;
+mod times;
 mod transfer;
 mod upstream;
 

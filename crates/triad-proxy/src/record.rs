@@ -107,9 +107,11 @@ impl Record {
         (self.backend, self.attempts, self.queued) = (backend, attempts, queued);
     }
 
-    /// Notes that a backend's answer begins.
-    pub fn begun(&mut self) {
-        self.first_byte = Some(self.started.elapsed());
+    /// Notes that a backend's answer begins, which is now.
+    pub fn begun(&mut self) -> Instant {
+        let now = Instant::now();
+        self.first_byte = Some(now.saturating_duration_since(self.started));
+        now
     }
 
     /// Notes what went wrong; what went wrong first counts.

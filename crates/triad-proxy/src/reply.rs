@@ -44,7 +44,11 @@ pub(crate) async fn relay(exchange: &mut Exchange<'_>, mut reply: Reply) -> Rela
     let shape = write_head(exchange, &reply);
     let status = exchange.answer_head.status;
     exchange.record.sent(Some(reply.backend.name.clone()), reply.attempts, exchange.waited);
-    exchange.record.begun();
+    let began = exchange.record.begun();
+    if !exchange.record.is_check {
+        let time = began.saturating_duration_since(reply.asked.into_std());
+        reply.backends().for_each(|backend| backend.answered(exchange.worker.number, time));
+    }
     exchange.record.answered(status);
     exchange.upload.forget_continue();
     reply.bytes.consume(reply.head_length);
@@ -133,7 +137,7 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
         });
         others.for_each(|(_, _, value)| writer.field("set-cookie", &[value]));
         let told = head.fields.find(bytes, STICKY).filter(|_| reply.backend.plan.target.is_edge());
-        let gone = reply.over.iter().chain([&reply.backend]).map(|backend| &backend.name);
+        let gone = reply.backends().map(|backend| &backend.name);
         sticking.write(&mut writer, gone, told.map(|told| told.of_bytes(bytes)));
     }
     if let Some(rules) = rules {

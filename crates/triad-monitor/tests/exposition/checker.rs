@@ -127,11 +127,21 @@ fn check(family: &Family) -> Result<(), String> {
     }
 }
 
-/// Ours have no labels but `le`.
+/// Each series of a family, which are told apart by their labels but `le`, is a histogram.
 fn histogram(family: &Family) -> Result<(), String> {
+    let mut series: BTreeMap<BTreeMap<String, String>, Vec<&Sample>> = BTreeMap::new();
+    for sample in &family.samples {
+        let mut labels = sample.labels.clone();
+        labels.remove("le");
+        series.entry(labels).or_default().push(sample);
+    }
+    series.values().try_for_each(|samples| one_histogram(family, samples))
+}
+
+fn one_histogram(family: &Family, samples: &[&Sample]) -> Result<(), String> {
     let named = |suffix: &str| {
         let name = format!("{}{suffix}", family.name);
-        family.samples.iter().filter(move |sample| sample.name == name)
+        samples.iter().filter(move |sample| sample.name == name)
     };
     let buckets: Vec<(f64, f64)> = named("_bucket")
         .map(|sample| sample.labels.get("le").and_then(|le| number(le)).zip(Some(sample.value)))
@@ -141,7 +151,7 @@ fn histogram(family: &Family) -> Result<(), String> {
     let count = named("_count").map(|sample| sample.value).collect::<Vec<_>>();
     let complete = buckets.last().is_some_and(|last| last.0 == f64::INFINITY && count == [last.1]);
     let members = buckets.len() + count.len() + named("_sum").count();
-    if rises && complete && named("_sum").count() == 1 && members == family.samples.len() {
+    if rises && complete && named("_sum").count() == 1 && members == samples.len() {
         Ok(())
     } else {
         Err(format!("{}: buckets do not rise to +Inf, or _sum or _count is wrong", family.name))

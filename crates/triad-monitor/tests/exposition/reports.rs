@@ -117,6 +117,10 @@ fn edge() -> EdgeReport {
         pools: vec![pool()],
         relay_connections: 4,
         relay_failures: 1,
+        site_latency: vec![triad_model::SiteLatency {
+            site: "www.foobar.com".to_owned(),
+            latency: triad_model::LatencyHistogram { buckets: vec![4, 0, 1], sum_s: 0.25 },
+        }],
         ..edge_with_latency(vec![10, 20, 30, 40, 20, 10, 5, 3, 2, 1, 0, 0, 0, 1], 3.25)
     }
 }
@@ -137,6 +141,13 @@ fn backend(server: &str, verdict: Verdict) -> BackendReport {
         backup: false,
         requests: 71,
         failures: 2,
+        retries: 0,
+        first_byte: triad_model::LatencyHistogram {
+            buckets: vec![3, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+            sum_s: 12.5,
+        },
+        first_byte_p50_ms: None,
+        first_byte_p99_ms: None,
         in_flight: 1,
         max_connections: 0,
     }

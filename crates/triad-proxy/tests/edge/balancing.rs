@@ -272,3 +272,33 @@ fn one_that_is_left_out_has_what_nobody_else_takes() {
     until_backend(&edge, "srv3", Down);
     assert_eq!(get(address, "/").name(), "srv2");
 }
+
+#[test]
+fn how_long_backends_take_is_known_for_each_and_so_is_who_was_asked_again() {
+    let (instance, gone) = (Origin::start("app-1"), Origin::start("srv3"));
+    let backends = vec![BackendPlan::new("srv2", Target::ThisServer), backend("srv3", gone.address, 1)];
+    // Nothing but requests tells that it is gone.
+    let slow = |mut pool: PoolPlan| {
+        (pool.check.interval_ms, pool.max_fails) = (60_000, 0);
+        pool
+    };
+    let balancer = pool(backends).map(slow);
+    let local = pool(vec![backend("app-1", instance.address, 1)]);
+    let (edge, address) = edge("http", EdgePlan { balancer, local, ..plan() });
+    until_backend(&edge, "srv2", Up);
+    until_backend(&edge, "srv3", Up);
+    gone.kill();
+    for _ in 0..4 {
+        assert_eq!(get(address, "/nap").name(), "app-1");
+    }
+    let [this, other, app] = &edge.report().backends[..] else { panic!("three backends") };
+    for backend in [this, app] {
+        assert_eq!((backend.requests, backend.retries), (4, other.failures), "{backend:?}");
+        assert_eq!(backend.first_byte.buckets.iter().sum::<u64>(), 4);
+        assert_eq!(backend.first_byte.buckets[..2], [0, 0], "it takes 3 ms: {backend:?}");
+        assert!(backend.first_byte_p99_ms >= backend.first_byte_p50_ms && backend.first_byte_p50_ms > Some(2.5));
+    }
+    assert!(other.failures > 0 && other.requests == other.failures, "{other:?}");
+    assert_eq!((other.retries, other.first_byte_p50_ms), (0, None));
+    assert_eq!(other.first_byte.buckets.iter().sum::<u64>(), 0);
+}

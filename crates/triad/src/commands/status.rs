@@ -30,7 +30,8 @@ pub struct Status {
 /// What can be shown alone.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Part {
-    /// The balancers' backends, with requests a second
+    /// The balancers' backends: requests a second, times until answers begin (P50 and P99 of the last half to whole
+    /// minute), what they failed (FAILED) and what they got because another one had (RETRIED)
     Balancer,
 }
 
@@ -52,8 +53,8 @@ fn not_running(error: &ApiError) -> ExitCode {
     ExitCode::from(print::NOT_RUNNING)
 }
 
-/// The pool that is shown.
-const BALANCER: &str = "balancer";
+/// The pool that is not shown: what a server's edge itself passes requests to.
+const LOCAL: &str = "local";
 /// Rates are taken over this.
 const RATE_TIME: Duration = Duration::from_secs(1);
 
@@ -98,9 +99,9 @@ struct Row {
 fn backends(first: &DesignReport, second: &DesignReport) -> Vec<Row> {
     let mut rows = Vec::new();
     for (balancer, edge) in balancers(second) {
-        let queue = edge.pools.iter().find(|pool| pool.pool == BALANCER);
-        for backend in edge.backends.iter().filter(|backend| backend.pool == BALANCER) {
-            let since = requests(first, balancer, &backend.name).unwrap_or(backend.requests);
+        for backend in edge.backends.iter().filter(|backend| backend.pool != LOCAL) {
+            let queue = edge.pools.iter().find(|pool| pool.pool == backend.pool);
+            let since = requests(first, balancer, backend).unwrap_or(backend.requests);
             let qps = backend.requests.saturating_sub(since) as f64 / RATE_TIME.as_secs_f64();
             rows.push(Row { balancer: balancer.clone(), backend: backend.clone(), qps, queue: queue.cloned() });
         }
@@ -109,9 +110,9 @@ fn backends(first: &DesignReport, second: &DesignReport) -> Vec<Row> {
 }
 
 /// Requests that `balancer` had sent to `backend` at the time of `report`.
-fn requests(report: &DesignReport, balancer: &ServerName, backend: &str) -> Option<u64> {
+fn requests(report: &DesignReport, balancer: &ServerName, backend: &BackendReport) -> Option<u64> {
     let (_, edge) = balancers(report).find(|(server, _)| *server == balancer)?;
-    edge.backends.iter().find(|it| it.pool == BALANCER && it.name == backend).map(|it| it.requests)
+    edge.backends.iter().find(|it| it.pool == backend.pool && it.name == backend.name).map(|it| it.requests)
 }
 
 /// The edges of `report`, with their servers.
@@ -123,7 +124,7 @@ fn balancers(report: &DesignReport) -> impl Iterator<Item = (&ServerName, &EdgeR
 fn notes(rows: &[Row]) -> String {
     let mut pools: Vec<(&ServerName, &PoolReport)> =
         rows.iter().filter_map(|row| Some((&row.balancer, row.queue.as_ref()?))).collect();
-    pools.dedup_by_key(|(balancer, _)| *balancer);
+    pools.dedup_by_key(|(balancer, pool)| (*balancer, &pool.pool));
     let mut text = String::new();
     for (balancer, pool) in pools {
         if pool.panic {
@@ -140,9 +141,27 @@ fn notes(rows: &[Row]) -> String {
     text
 }
 
+/// Times are until the answer begins, in the last half to whole minute.
+const HEADING: [&str; 14] = [
+    "BALANCER",
+    "POOL",
+    "BACKEND",
+    "STATE",
+    "MODE",
+    "WEIGHT",
+    "IN FLIGHT",
+    "QPS",
+    "P50 MS",
+    "P99 MS",
+    "REQUESTS",
+    "FAILED",
+    "RETRIED",
+    "WHY",
+];
+
 fn backend_table(rows: &[Row]) -> String {
-    let heading = ["BALANCER", "BACKEND", "STATE", "MODE", "WEIGHT", "IN FLIGHT", "QPS", "REQUESTS", "FAILED", "WHY"];
-    let mut table = vec![heading.map(str::to_owned).to_vec()];
+    let mut table = vec![HEADING.map(str::to_owned).to_vec()];
+    let time = |time_ms: Option<f64>| time_ms.map_or_else(|| "-".to_owned(), |time_ms| format!("{time_ms:.1}"));
     table.extend(rows.iter().map(|Row { balancer, backend, qps, .. }| {
         let state = match (backend.verdict, backend.left_out) {
             (Verdict::Down, _) => "down",
@@ -156,14 +175,18 @@ fn backend_table(rows: &[Row]) -> String {
         let weight = if backend.backup { format!("{} (passive)", backend.weight) } else { backend.weight.to_string() };
         vec![
             balancer.to_string(),
+            backend.pool.clone(),
             backend.name.clone(),
             state.to_owned(),
             backend.mode.to_string(),
             weight,
             in_flight,
             format!("{qps:.1}"),
+            time(backend.first_byte_p50_ms),
+            time(backend.first_byte_p99_ms),
             backend.requests.to_string(),
             backend.failures.to_string(),
+            backend.retries.to_string(),
             backend.why.clone(),
         ]
     }));
