@@ -241,6 +241,7 @@ pub(crate) mod tests {
             limits: None,
             headers: Default::default(),
             redirects: Vec::new(),
+            log: Default::default(),
             check: Vec::new(),
         }
     }

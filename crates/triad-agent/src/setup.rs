@@ -11,7 +11,8 @@ use anyhow::{Context, bail};
 use triad_dns::Zone;
 use triad_firewall::Ruleset;
 use triad_model::{
-    DATABASE, Design, DnsReport, EdgeReport, Maintenance, ProcessSpec, Role, Secret, Server, ServerName, ServiceUser,
+    DATABASE, Design, DnsReport, EdgeReport, LogFormat, Maintenance, ProcessSpec, Role, Secret, Server, ServerName,
+    ServiceUser,
 };
 use triad_proxy::{EdgeInputs, EdgePlan};
 
@@ -172,9 +173,16 @@ impl Setup {
         self.logs.join("edge")
     }
 
-    /// Where the edge writes what it answered.
+    /// Where the edge writes what it answered, in lines of JSON.
     pub(crate) fn access_log(&self) -> PathBuf {
         self.edge_logs().join("access.jsonl")
+    }
+
+    fn access_log_of(&self, design: &Design) -> PathBuf {
+        match design.log.format {
+            LogFormat::Json => self.access_log(),
+            LogFormat::Combined => self.edge_logs().join("access.log"),
+        }
     }
 
     /// What the edge works from under `design`.
@@ -190,7 +198,7 @@ impl Setup {
             identity: secrets.identity.clone(),
             site_certificate: secrets.site.clone(),
             site_extras: secrets.extras.clone(),
-            access_log: Some(self.access_log()),
+            access_log: Some(self.access_log_of(design)),
             maintenance_page: maintenance::page(design, &self.folder),
             database_socket: database.map(|database| database.plan.socket()),
         };

@@ -27,6 +27,7 @@ pub(crate) struct File {
     pub(crate) redirects: Vec<Redirect>,
     pub(crate) firewall: Option<Firewall>,
     pub(crate) monitor: Option<Monitor>,
+    pub(crate) log: Option<Log>,
     pub(crate) allowed: Vec<Allowed>,
 }
 
@@ -211,6 +212,12 @@ pub(crate) struct Monitor {
     pub(crate) metrics_from: Field<Vec<Spanned<String>>>,
 }
 
+/// `[log]`
+pub(crate) struct Log {
+    pub(crate) format: Field<String>,
+    pub(crate) fields: Field<Vec<Spanned<String>>>,
+}
+
 /// An entry of `allow` of `[check]`
 pub(crate) struct Allowed {
     pub(crate) at: Range<usize>,
@@ -236,6 +243,7 @@ impl File {
             redirects: root.tables("redirects").iter().map(Redirect::read).collect(),
             firewall: root.section("firewall").map(|table| Firewall::read(&table)),
             monitor: root.section("monitor").map(|table| Monitor { metrics_from: table.list("metrics_from") }),
+            log: root.section("log").map(|it| Log { format: it.parsed("format"), fields: it.list("fields") }),
             allowed: root.section_or_defaults("check").tables("allow").iter().map(Allowed::read).collect(),
         }
     }

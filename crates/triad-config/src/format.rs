@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::path::{Component, Path};
 
 use triad_model::{
-    HEADER_VALUE_BYTES_MAX, IpNet, RedirectSource, RedirectTarget, ServerName, Statuses, is_header_value,
+    HEADER_VALUE_BYTES_MAX, IpNet, LogField, RedirectSource, RedirectTarget, ServerName, Statuses, is_header_value,
     reserved_header,
 };
+
+use crate::suggest::{and_list, suggest};
 
 /// The form of a string.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(crate) enum Format {
     FieldName,
     /// A value of a header field.
     FieldValue,
+    /// A field of the access log.
+    LogField,
     /// Which requests a redirect is for.
     RedirectSource,
     /// Where a redirect leads.
@@ -101,6 +105,7 @@ impl Format {
             Format::Token => check_token(text),
             Format::FieldName => check_field_name(text),
             Format::FieldValue => check_field_value(text),
+            Format::LogField => check_log_field(text),
             Format::RedirectSource => check_redirect_source(text),
             Format::RedirectTarget => check_redirect_target(text),
             Format::Command => check_command(text),
@@ -125,6 +130,7 @@ impl Format {
             Format::Excerpt => "^[^\\u0000-\\u001f\\u007f]+$",
             Format::Token | Format::FieldName => "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$",
             Format::FieldValue => "^[!-~]([\\t -~]*[!-~])?$",
+            Format::LogField => "^[a-z_]+$",
             Format::RedirectSource => "^[a-z0-9.-]*/[!-~]*$",
             Format::RedirectTarget => "^(https?://[a-z0-9.:-]+)?/[!-~]*$",
             Format::Command => "\\S",
@@ -149,6 +155,7 @@ impl Format {
             Format::Token => "name of a header or cookie",
             Format::FieldName => "header field name",
             Format::FieldValue => "header field value",
+            Format::LogField => "field of the access log",
             Format::RedirectSource => "path, or host and path",
             Format::RedirectTarget => "path or URL",
             Format::Command => "shell command",
@@ -317,6 +324,17 @@ fn check_token(text: &str) -> Result<(), Fault> {
     }
     let help = format!("write 1 to {TOKEN_LENGTH_MAX} letters, digits and hyphens, such as X-User");
     Err(Fault::new(format!("{text:?} is no name of a header or cookie"), help))
+}
+
+fn check_log_field(text: &str) -> Result<(), Fault> {
+    if LogField::named(text).is_some() {
+        return Ok(());
+    }
+    let help = match suggest(text, LogField::NAMES.iter().copied()) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => format!("write some of {}", and_list(LogField::NAMES.iter().copied())),
+    };
+    Err(Fault::new(format!("{text:?} is no field of the access log"), help))
 }
 
 fn check_field_name(text: &str) -> Result<(), Fault> {

@@ -166,6 +166,14 @@ pub(crate) static ROOT: &[Key] = &[
         "{}",
         "A monitoring agent on every server, read as Prometheus metrics. Without this section, none.",
     ),
+    optional(
+        "log",
+        Kind::Table(LOG),
+        "{ format = \"combined\" }",
+        "What each edge writes of each request: `log/edge/access.jsonl`, or `access.log`, under the state folder, \
+         `/var/lib/triad`. A file of 16 MiB is put aside, four are kept; a file that somebody else moves away is opened \
+         anew at once. A disk that is too slow costs lines, which are counted, and never requests.",
+    ),
     optional("check", Kind::Table(CHECK), "{ allow = [] }", "What `triad check` is told about this design."),
 ];
 
@@ -846,6 +854,27 @@ static MONITOR: &[Key] = &[default(
     "[\"198.51.100.0/24\"]",
     "Networks that may read the metrics, beside the design's own servers.",
 )];
+
+static LOG: &[Key] = &[
+    default(
+        "format",
+        Kind::Choice { now: &["json", "combined"], later: &[] },
+        Presence::Text("json"),
+        "\"combined\"",
+        "How a line looks. `json`: an object; `combined`: Apache's and nginx's format of that name, in UTC, without the \
+         query, which `triad explain request --live` cannot follow a request through.",
+    ),
+    default(
+        "fields",
+        Kind::List { of: Format::LogField, min: 1 },
+        Presence::Derived("all there are"),
+        "[\"ts\", \"client\", \"method\", \"path\", \"status\", \"duration_ms\"]",
+        "With `json`: which of `ts`, `request_id`, `trace_id`, `client`, `host`, `method`, `path`, `protocol`, `status`, \
+         `bytes`, `duration_ms`, `first_byte_ms`, `queue_ms`, `backend`, `attempts`, `fault`, `user_agent` and \
+         `referer` are written where they are known. `triad explain request --live` needs `request_id`, `status`, \
+         `duration_ms` and `backend`.",
+    ),
+];
 
 static CHECK: &[Key] = &[default(
     "allow",

@@ -2,9 +2,9 @@
 
 use toml::Spanned;
 use triad_model::{
-    Allowed, App, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall, HeaderRules,
-    Headers, HealthCheck, Hsts, IpNet, Limits, Monitor, NamedCertificate, Redirect, Server, ServerName, Site, Statuses,
-    Tls, Trace, Web,
+    AccessLog, Allowed, App, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall,
+    HeaderRules, Headers, HealthCheck, Hsts, IpNet, Limits, LogField, LogFormat, Monitor, NamedCertificate, Redirect,
+    Server, ServerName, Site, Statuses, Tls, Trace, Web,
 };
 
 use crate::file;
@@ -34,6 +34,7 @@ pub(crate) fn resolve(file: &File) -> Option<Design> {
         redirects: file.redirects.iter().map(redirect).collect::<Option<_>>()?,
         firewall: optional(&file.firewall, firewall)?,
         monitor: optional(&file.monitor, |monitor| Some(Monitor { metrics_from: networks(&monitor.metrics_from)? }))?,
+        log: optional(&file.log, log)?.unwrap_or_default(),
         check: file.allowed.iter().map(allowed).collect::<Option<_>>()?,
         site,
     })
@@ -251,6 +252,20 @@ fn header_rules(rules: &file::HeaderRules) -> Option<HeaderRules> {
     };
     let remove = if rules.remove.is_absent() { Vec::new() } else { values(&rules.remove)? };
     Some(HeaderRules { set: fields(&rules.set), add: fields(&rules.add), remove })
+}
+
+fn log(log: &file::Log) -> Option<AccessLog> {
+    let format = match log.format.value()?.as_str() {
+        "combined" => LogFormat::Combined,
+        _ => LogFormat::Json,
+    };
+    let named = |name: &Spanned<String>| LogField::named(name.get_ref());
+    let fields = if log.fields.is_absent() {
+        LogField::ALL.to_vec()
+    } else {
+        log.fields.value()?.iter().map(named).collect::<Option<_>>()?
+    };
+    Some(AccessLog { format, fields })
 }
 
 fn redirect(redirect: &file::Redirect) -> Option<Redirect> {

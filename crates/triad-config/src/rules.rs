@@ -41,6 +41,7 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
     check_sticky_cookie(file, mistakes);
     check_forwarders(file, mistakes);
     check_limits(file, mistakes);
+    check_log(file, mistakes);
     requests::check(file, mistakes);
     check_allowed(file, mistakes);
     check_database(file, mistakes);
@@ -307,6 +308,15 @@ fn check_limits(file: &File, mistakes: &mut Mistakes<'_>) {
     if of_clients | limits.site_requests_per_s | limits.site_connections == 0 {
         let help = "write requests_per_s = 50, or connections = 100, or remove the section";
         mistakes.add(limits.at.clone(), "limits", "[limits] limits nothing", help);
+    }
+}
+
+fn check_log(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(log) = &file.log else { return };
+    let is_combined = log.format.value().is_some_and(|format| format == "combined");
+    if let Some(fields) = log.fields.given().filter(|_| is_combined) {
+        let what = "`fields` has no effect with format = \"combined\", which has seven and no others";
+        mistakes.add(fields.span(), "log.fields", what, "remove it, or write format = \"json\"");
     }
 }
 

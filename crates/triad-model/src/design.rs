@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Allowed, Headers, HealthCheck, IpNet, Redirect};
+use crate::{AccessLog, Allowed, Headers, HealthCheck, IpNet, Redirect};
 
 /// A design, resolved: every default filled in, every name checked. `triad-config` makes it from `triad.toml`;
 /// whoever holds one may rely on what [`Design`]'s methods say without checking again.
@@ -40,6 +40,9 @@ pub struct Design {
     pub firewall: Option<Firewall>,
     /// Monitoring agents on every server; without this section there are none.
     pub monitor: Option<Monitor>,
+    /// What edges write of each request.
+    #[serde(default, skip_serializing_if = "AccessLog::is_default")]
+    pub log: AccessLog,
     /// Findings of `triad check` that the file allows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub check: Vec<Allowed>,

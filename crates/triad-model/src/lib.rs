@@ -11,6 +11,7 @@ mod finding;
 mod flow;
 mod headers;
 mod health;
+mod log;
 mod orders;
 mod ports;
 mod process;
@@ -33,6 +34,7 @@ pub use headers::{
     reserved_header,
 };
 pub use health::{CHECK_USER_AGENT, Health, Reading, Verdict};
+pub use log::{AccessLog, LogField, LogFormat};
 pub use orders::{
     BAN_REASON_BYTES_MAX, BAN_S, BAN_S_MAX, BANS_MAX, Ban, BanRequest, BanWord, InvalidBan, Orders, Said,
     client_network,

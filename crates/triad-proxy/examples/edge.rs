@@ -71,6 +71,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         maintenance: Default::default(),
         relay: None,
         access_log: Some(args.access_log.clone()),
+        log: Default::default(),
     })
 }
 

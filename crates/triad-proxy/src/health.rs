@@ -140,6 +140,7 @@ mod tests {
             maintenance: Default::default(),
             relay: None,
             access_log: None,
+            log: Default::default(),
         };
         let live = Live::build(&plan, 1, None, &Arc::default()).expect("a plan without files");
         Arc::new(Shared::new(live, Arc::default()))

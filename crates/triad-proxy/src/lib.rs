@@ -22,6 +22,7 @@ mod balance;
 mod bans;
 mod client;
 mod clock;
+mod combined;
 mod connection;
 mod counters;
 mod error_rate;

@@ -19,7 +19,7 @@ use crate::balance::HashOn;
 use crate::counters::OTHER_SITE;
 use crate::header_rules::HeaderRules;
 use crate::limit::Limiter;
-use crate::log::Log;
+use crate::log::{LineShape, Log};
 use crate::maintenance::Closed;
 use crate::min_rate::MinRate;
 use crate::plan::EdgePlan;
@@ -93,6 +93,8 @@ pub(crate) struct Live {
     /// How we speak to other edges.
     pub hop_client: Option<Arc<ClientConfig>>,
     pub log: Option<Arc<Log>>,
+    /// How its lines look.
+    pub line: LineShape,
     sticky: Option<Sticky>,
     /// What clients may do.
     pub limiter: Option<Arc<Limiter>>,
@@ -162,6 +164,7 @@ impl Live {
             https_rules: HeaderRules::of(&plan.headers.response, plan.hsts).map_err(EdgeError::Header)?,
             says_forwarded: plan.headers.forwarded,
             trace: plan.headers.trace,
+            line: LineShape::of(&plan.log),
             log: open_log(plan.access_log.as_deref(), workers, before, log_dropped)?,
         })
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use triad_http::{Fault, RequestId};
 use triad_http1::write_number;
+use triad_model::{AccessLog, LogField, LogFormat};
 
 /// Bytes of lines that may wait for the disk, for each worker: about 3000 lines.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
@@ -25,7 +26,7 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Files put aside: `access.log.1`, the newest, to `access.log.4`.
 const FILES_KEPT: u32 = 4;
 /// Longest value a line holds, in characters.
-const VALUE_CHARS_MAX: usize = 512;
+pub(crate) const VALUE_CHARS_MAX: usize = 512;
 
 /// Lines of one worker that the thread has not taken yet.
 #[derive(Debug, Default)]
@@ -199,6 +200,10 @@ impl Writer {
     }
 
     fn write(&mut self, batch: &[u8]) -> io::Result<()> {
+        // Somebody may have moved it away, as logrotate does.
+        if !self.is_in_place()? {
+            *self = Self::open(&self.path)?;
+        }
         if self.size_bytes > 0 && self.size_bytes + batch.len() as u64 > FILE_BYTES_MAX {
             // While an edge replaces another, both write here; the other one may have put the file aside already.
             if self.is_in_place()? {
@@ -269,27 +274,71 @@ pub(crate) struct Answered<'a> {
     pub fault: Option<&'a Fault>,
 }
 
+/// How lines look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LineShape {
+    /// Objects with these.
+    Json(Fields),
+    /// As [`crate::combined`] says.
+    Combined,
+}
+
+/// A set of fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fields(u32);
+
+impl LineShape {
+    /// What `log` says.
+    pub fn of(log: &AccessLog) -> Self {
+        match log.format {
+            LogFormat::Json => Self::Json(Fields::of(&log.fields)),
+            LogFormat::Combined => Self::Combined,
+        }
+    }
+}
+
+impl Fields {
+    fn of(fields: &[LogField]) -> Self {
+        Self(fields.iter().fold(0, |all, field| all | 1 << *field as u32))
+    }
+
+    fn has(self, field: LogField) -> bool {
+        self.0 & 1 << field as u32 != 0
+    }
+}
+
 impl Asked<'_> {
     /// The line up to what the answer decides, and what follows that. Written out by hand: it is done for every
     /// request, and the fields are few.
-    pub fn write(&self, front: &mut Vec<u8>, back: &mut Vec<u8>) {
-        front.extend_from_slice(b"{\"ts\":\"");
-        write_time(front, self.at);
-        front.extend_from_slice(b"\",\"request_id\":\"");
-        front.extend_from_slice(self.id.as_str().as_bytes());
-        if let Some(trace_id) = self.trace_id {
-            front.extend_from_slice(b"\",\"trace_id\":\"");
-            front.extend_from_slice(trace_id.as_bytes());
+    pub fn write(&self, fields: Fields, front: &mut Vec<u8>, back: &mut Vec<u8>) {
+        if fields.has(LogField::Ts) {
+            front.extend_from_slice(b",\"ts\":\"");
+            write_time(front, self.at);
+            front.push(b'"');
         }
-        front.extend_from_slice(b"\",\"client\":\"");
-        front.extend_from_slice(self.client.as_bytes());
-        front.push(b'"');
-        write_text(front, "host", self.host);
-        write_text(front, "method", self.method);
-        write_text(front, "path", self.path);
-        write_text(front, "protocol", self.protocol.as_bytes());
-        for (name, value) in [("user_agent", self.user_agent), ("referer", self.referer)] {
-            if let Some(value) = value.filter(|value| is_text(value)) {
+        let has_trace = fields.has(LogField::TraceId);
+        let texts: [(LogField, &str, Option<&[u8]>); 7] = [
+            (LogField::RequestId, "request_id", Some(self.id.as_str().as_bytes())),
+            (LogField::TraceId, "trace_id", self.trace_id.filter(|_| has_trace).map(str::as_bytes)),
+            (LogField::Client, "client", Some(self.client.as_bytes())),
+            (LogField::Host, "host", Some(self.host)),
+            (LogField::Method, "method", Some(self.method)),
+            (LogField::Path, "path", Some(self.path)),
+            (LogField::Protocol, "protocol", Some(self.protocol.as_bytes())),
+        ];
+        for (field, name, value) in texts {
+            if let Some(value) = value.filter(|_| fields.has(field)) {
+                write_text(front, name, value);
+            }
+        }
+        match front.first_mut() {
+            Some(comma) => *comma = b'{',
+            None => front.push(b'{'),
+        }
+        for (field, name, value) in
+            [(LogField::UserAgent, "user_agent", self.user_agent), (LogField::Referer, "referer", self.referer)]
+        {
+            if let Some(value) = value.filter(|value| fields.has(field) && is_text(value)) {
                 write_text(back, name, value);
             }
         }
@@ -298,29 +347,48 @@ impl Asked<'_> {
 
 impl Answered<'_> {
     /// What stands between the two parts, and the end.
-    pub fn write(&self, line: &mut Vec<u8>, back: &[u8]) {
-        line.extend_from_slice(b",\"status\":");
-        write_number(line, self.status.into(), 1);
-        line.extend_from_slice(b",\"bytes\":");
-        write_number(line, self.bytes, 1);
-        write_ms(line, "duration_ms", self.duration);
-        if let Some(first_byte) = self.first_byte {
-            write_ms(line, "first_byte_ms", first_byte);
+    pub fn write(&self, fields: Fields, line: &mut Vec<u8>, back: &[u8]) {
+        let start = line.len();
+        let numbers = [(LogField::Status, "status", u64::from(self.status)), (LogField::Bytes, "bytes", self.bytes)];
+        for (field, name, number) in numbers {
+            if fields.has(field) {
+                write_count(line, name, number);
+            }
         }
-        if !self.queued.is_zero() {
-            write_ms(line, "queue_ms", self.queued);
+        let times = [
+            (LogField::DurationMs, "duration_ms", Some(self.duration)),
+            (LogField::FirstByteMs, "first_byte_ms", self.first_byte),
+            (LogField::QueueMs, "queue_ms", Some(self.queued).filter(|queued| !queued.is_zero())),
+        ];
+        for (field, name, time) in times {
+            if let Some(time) = time.filter(|_| fields.has(field)) {
+                write_ms(line, name, time);
+            }
         }
-        if let Some(backend) = self.backend {
+        if let Some(backend) = self.backend.filter(|_| fields.has(LogField::Backend)) {
             write_text(line, "backend", backend.as_bytes());
         }
-        line.extend_from_slice(b",\"attempts\":");
-        write_number(line, self.attempts.into(), 1);
-        if let Some(fault) = self.fault {
+        if fields.has(LogField::Attempts) {
+            write_count(line, "attempts", self.attempts.into());
+        }
+        if let Some(fault) = self.fault.filter(|_| fields.has(LogField::Fault)) {
             write_text(line, "fault", format!("{} ({})", fault.part, fault.whose.as_str()).as_bytes());
         }
         line.extend_from_slice(back);
+        // Where nothing stands before it, there is no comma either.
+        if line[..start].ends_with(b"{") && line.get(start) == Some(&b',') {
+            line.remove(start);
+        }
         line.extend_from_slice(b"}\n");
     }
+}
+
+/// Writes `,"name":` and the number.
+fn write_count(line: &mut Vec<u8>, name: &str, number: u64) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+    write_number(line, number, 1);
 }
 
 /// A time as RFC 3339 writes it, to the millisecond. The text of a second is made once.
@@ -390,10 +458,16 @@ mod tests {
     use std::time::{Duration, Instant, SystemTime};
 
     use triad_http::{Fault, RequestId, Whose};
+    use triad_model::LogField;
 
-    use super::{Answered, Asked, FILE_BYTES_MAX, FILES_KEPT, Log, VALUE_CHARS_MAX, WAITING_BYTES_MAX, Writer};
+    use super::{Answered, Asked, FILE_BYTES_MAX, FILES_KEPT, Fields, Log, VALUE_CHARS_MAX, WAITING_BYTES_MAX, Writer};
 
     fn line(user_agent: &str) -> String {
+        line_with(LogField::ALL, user_agent)
+    }
+
+    fn line_with(fields: &[LogField], user_agent: &str) -> String {
+        let fields = Fields::of(fields);
         let id = RequestId::parse(b"0123456789abcdef0123456789abcdef").expect("an id");
         let asked = Asked {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
@@ -418,8 +492,8 @@ mod tests {
             fault: Some(&Fault::new(502, Whose::Upstream, "backend srv2")),
         };
         let (mut line, mut back) = (Vec::new(), Vec::new());
-        asked.write(&mut line, &mut back);
-        answered.write(&mut line, &back);
+        asked.write(fields, &mut line, &mut back);
+        answered.write(fields, &mut line, &back);
         String::from_utf8(line).expect("text")
     }
 
@@ -432,6 +506,37 @@ mod tests {
              \"protocol\":\"HTTP/1.1\",\"status\":502,\"bytes\":512,\"duration_ms\":12.045,\
              \"first_byte_ms\":11.000,\"queue_ms\":1.500,\"backend\":\"srv2\",\"attempts\":2,\"fault\":\"backend srv2 (upstream)\",\"user_agent\":\"curl/8 \\\"quoted\\\"\"}\n"
         );
+    }
+
+    /// Any choice of fields is an object with these and no others, in the order of a line.
+    #[test]
+    fn only_the_chosen_fields_are_written() {
+        assert_eq!(line_with(&[LogField::TraceId], "curl/8"), "{}\n", "what is not known is left out");
+        assert_eq!(line_with(&[LogField::Attempts, LogField::Status], "curl/8"), "{\"status\":502,\"attempts\":2}\n");
+        assert_eq!(line_with(&[LogField::UserAgent], "curl/8"), "{\"user_agent\":\"curl/8\"}\n");
+        for index in 0..LogField::ALL.len() {
+            for other in 0..LogField::ALL.len() {
+                let line = line_with(&[LogField::ALL[index], LogField::ALL[other]], "curl/8");
+                let object: serde_json::Value = serde_json::from_str(&line).expect("an object");
+                let names: Vec<_> = object.as_object().expect("an object").keys().cloned().collect();
+                let wanted = [LogField::NAMES[index], LogField::NAMES[other]];
+                assert!(names.iter().all(|name| wanted.contains(&name.as_str())), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_moved_away_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("access.log");
+        let mut writer = Writer::open(&path).expect("a writer");
+        writer.write(b"one\n").expect("written");
+        std::fs::rename(&path, folder.path().join("mine")).expect("moved");
+        writer.write(b"two\n").expect("written");
+        std::fs::remove_file(&path).expect("removed");
+        writer.write(b"three\n").expect("written");
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a file");
+        assert_eq!((read("mine").as_str(), read("access.log").as_str()), ("one\n", "three\n"));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use triad_model::{
-    Algorithm, Backend, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers, HealthCheck, Hsts,
-    INSTANCE_FIRST, IpNet, Limits, Maintenance, ProxyProtocol, Redirect, Role, ServerName,
+    AccessLog, Algorithm, Backend, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers, HealthCheck,
+    Hsts, INSTANCE_CHECK_MS, INSTANCE_FIRST, IpNet, Limits, Maintenance, ProxyProtocol, Redirect, Role, ServerName,
 };
 use triad_tls::{Identity, KeyPair, SiteExtras, internal_name};
 
@@ -107,6 +107,9 @@ pub struct EdgePlan {
     pub relay: Option<RelayTarget>,
     /// Where the access log goes.
     pub access_log: Option<PathBuf>,
+    /// What stands there.
+    #[serde(default, skip_serializing_if = "AccessLog::is_default")]
+    pub log: AccessLog,
 }
 
 /// A cookie that says where a user was answered. What signs it follows from [`EdgePlan::site_certificate`].
@@ -306,6 +309,7 @@ impl EdgePlan {
             http2: design.tls.as_ref().is_some_and(|tls| tls.http2),
             identity: encrypted.then_some(inputs.identity),
             access_log: inputs.access_log,
+            log: design.log.clone(),
         }
     }
 }

@@ -14,7 +14,7 @@ use triad_model::CHECK_USER_AGENT;
 
 use crate::counters::LastRow;
 use crate::live::Live;
-use crate::log::{Answered, Asked};
+use crate::log::{Answered, Asked, LineShape};
 use crate::serve::Worker;
 
 /// Status of a request whose client left before there was an answer; nginx's number for it, never sent.
@@ -96,7 +96,7 @@ impl Record {
         self.is_check = user_agent == Some(CHECK_USER_AGENT.as_bytes())
             && (peer.trusted || live.checked_from.contains(&peer.address));
         if live.log.is_some() && !self.is_check {
-            self.write_line(peer, head, bytes, user_agent);
+            self.write_line(live.line, peer, head, bytes, user_agent);
         }
         self.worker.counters.in_flight.fetch_add(1, Relaxed);
         self.live = Some(live);
@@ -153,10 +153,20 @@ impl Record {
             attempts: self.attempts,
             fault: self.fault.as_ref(),
         };
-        log.write(self.worker.number, now, &self.front, |line| answered.write(line, &self.back));
+        log.write(self.worker.number, now, &self.front, |line| match live.line {
+            LineShape::Json(fields) => answered.write(fields, line, &self.back),
+            LineShape::Combined => answered.write_combined(line, &self.back),
+        });
     }
 
-    fn write_line(&mut self, peer: &Peer, head: &RequestHead, bytes: &[u8], user_agent: Option<&[u8]>) {
+    fn write_line(
+        &mut self,
+        shape: LineShape,
+        peer: &Peer,
+        head: &RequestHead,
+        bytes: &[u8],
+        user_agent: Option<&[u8]>,
+    ) {
         let text = |name| head.fields.find(bytes, name).map(|value| value.of_bytes(bytes));
         let (_, path) = head.path(bytes);
         let path = if path.is_empty() { head.target.of_bytes(bytes) } else { path };
@@ -174,7 +184,10 @@ impl Record {
             user_agent,
             referer: text("referer"),
         };
-        asked.write(&mut self.front, &mut self.back);
+        match shape {
+            LineShape::Json(fields) => asked.write(fields, &mut self.front, &mut self.back),
+            LineShape::Combined => asked.write_combined(&mut self.front, &mut self.back),
+        }
     }
 }
 

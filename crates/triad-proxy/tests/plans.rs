@@ -82,6 +82,7 @@ fn design(servers: Vec<Server>) -> Design {
         limits: None,
         headers: Default::default(),
         redirects: Vec::new(),
+        log: Default::default(),
         check: Vec::new(),
     }
 }

@@ -43,6 +43,7 @@ pub fn design(addresses: &[&str], primary: &str, replicas: &[&str]) -> Design {
         limits: None,
         headers: Default::default(),
         redirects: Vec::new(),
+        log: Default::default(),
         check: Vec::new(),
     }
 }

@@ -43,6 +43,7 @@ pub fn secured() -> Design {
         limits: None,
         headers: Default::default(),
         redirects: Vec::new(),
+        log: Default::default(),
         check: Vec::new(),
     }
 }

@@ -88,6 +88,7 @@ fn empty(servers: Vec<Server>) -> Design {
         limits: None,
         headers: Default::default(),
         redirects: Vec::new(),
+        log: Default::default(),
         check: Vec::new(),
     }
 }

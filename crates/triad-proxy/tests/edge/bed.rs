@@ -77,6 +77,7 @@ pub fn plan() -> EdgePlan {
         maintenance: Default::default(),
         relay: None,
         access_log: None,
+        log: Default::default(),
     }
 }
 

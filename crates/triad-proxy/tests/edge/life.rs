@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use triad_model::Verdict::Up;
+use triad_model::{AccessLog, LogField, LogFormat};
 use triad_proxy::{Edge, EdgeError, EdgePlan};
 
 use crate::bed::*;
@@ -229,6 +230,64 @@ fn the_access_log_has_one_line_for_each_request() {
         r#"{"attempts":0,"client":"127.0.0.1","host":"www.foobar.com","method":"GET","path":"/never","protocol":"HTTP/1.1","status":499}"#,
     ];
     assert_eq!(lines.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_access_log_is_as_the_file_says_and_a_reload_changes_that() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("access.log");
+    let origin = Origin::start("app-1");
+    let plan_with = |log| {
+        let local = pool(vec![backend("app-1", origin.address, 1)]);
+        EdgePlan { local, access_log: Some(path.clone()), log, ..plan() }
+    };
+    let fields = vec![LogField::Status, LogField::Path, LogField::Backend];
+    let (edge, address) = edge("http", plan_with(AccessLog { fields, ..AccessLog::default() }));
+    let ask = || {
+        let fields = "User-Agent: \"quoted\" \\\nReferer: http://x/\n";
+        let request = format!("GET /a?secret=1 HTTP/1.1\nHost: {HOST}\n{fields}Connection: close\n\n");
+        exchange(&mut connect(address), &request).body.len()
+    };
+    ask();
+    until("it is over", || edge.report().requests_total() == 1);
+    edge.reload(plan_with(AccessLog { format: LogFormat::Combined, ..AccessLog::default() })).expect("a plan");
+    let bytes = ask();
+    exchange(&mut connect(address), "nonsense\n\n");
+    until("all are over", || edge.report().requests_total() == 3);
+    edge.drain(Duration::from_secs(20));
+    let text = std::fs::read_to_string(path).expect("a log");
+    let [json, combined, nonsense] = &text.lines().collect::<Vec<_>>()[..] else { panic!("three lines: {text}") };
+    assert_eq!(*json, r#"{"path":"/a","status":200,"backend":"app-1"}"#);
+    let (start, rest) = combined.split_once(" [").expect("a time");
+    let (time, rest) = rest.split_once("] ").expect("its end");
+    assert_eq!(start, "127.0.0.1 - -");
+    assert!(time.len() == "28/Nov/2026:20:52:51 +0000".len() && time.ends_with(" +0000"), "{time}");
+    let request = format!("\"GET /a HTTP/1.1\" 200 {bytes} \"http://x/\" ");
+    assert_eq!(rest, request + r#""\x22quoted\x22 \x5C""#);
+    assert!(nonsense.contains("] \"-\" 400 "), "{nonsense}");
+}
+
+#[test]
+fn a_disk_that_takes_nothing_costs_lines_and_no_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("access.log");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo is there");
+    assert!(made.success());
+    // A pipe that somebody has open and never reads.
+    let stuck = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("a pipe");
+    let origin = Origin::start("app-1");
+    let local = pool(vec![backend("app-1", origin.address, 1)]);
+    let (edge, address) = edge("http", EdgePlan { local, access_log: Some(path), ..plan() });
+    let long = "a".repeat(500);
+    let request = format!("GET /{long} HTTP/1.1\nHost: {HOST}\nUser-Agent: {long}\nReferer: {long}\n\n");
+    let mut client = connect(address);
+    until("lines are dropped", || {
+        (0..100).for_each(|_| assert_eq!(exchange(&mut client, &request).status, 200));
+        edge.report().log_dropped > 0
+    });
+    assert_eq!(get(address, "/").status, 200);
+    // Else the log could not end.
+    drop(stuck);
 }
 
 #[test]

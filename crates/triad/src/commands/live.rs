@@ -8,6 +8,7 @@ use serde_json::json;
 use triad_agent::LOCAL_DOOR;
 use triad_config::Loaded;
 use triad_lab::{Lab, LabName};
+use triad_model::Design;
 use triad_trace::Site;
 
 use crate::print;
@@ -39,12 +40,21 @@ pub fn explain(loaded: &Loaded, url: &str, name: Option<&str>, run: &Path, as_js
         let steps = triad_trace::tell(&loaded.design, url, &followed)?;
         if as_json {
             let triad_trace::Followed { trace, edges } = &followed;
-            print::json(&json!({ "url": url, "sent": place, "steps": steps, "trace": trace, "edges": edges }))?;
+            let unread = loaded.design.log.hides_requests();
+            print::json(&json!({
+                "url": url, "sent": place, "steps": steps, "trace": trace, "edges": edges, "unread": unread
+            }))?;
         } else {
-            print::out(&format!("{url}, sent {place}\n\n{}", triad_check::told(&steps)));
+            print::out(&format!("{url}, sent {place}\n{}\n{}", unread(&loaded.design), triad_check::told(&steps)));
         }
         Ok(ExitCode::from(if followed.trace.failure.is_none() { print::DONE } else { print::FAILED }))
     })
+}
+
+/// Why nothing is known of what edges did, where that is so.
+fn unread(design: &Design) -> String {
+    let why = design.log.hides_requests();
+    why.map(|why| format!("What each edge did with it is not known: {why} ([log] of the file).\n")).unwrap_or_default()
 }
 
 /// The lab to ask, if it runs.
