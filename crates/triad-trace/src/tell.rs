@@ -218,7 +218,11 @@ impl Teller<'_> {
     /// Why there is no line of `server`'s edge.
     fn unlogged(&self, server: &ServerName) -> Vec<String> {
         let chosen = self.line_before(server).is_some() || (self.lines.is_empty() && self.answer().is_some());
-        if chosen { vec![format!("{server}'s edge wrote nothing of it.")] } else { not_reached() }
+        match (chosen, self.design.log.hides_requests()) {
+            (true, None) => vec![format!("{server}'s edge wrote nothing of it.")],
+            (true, Some(_)) => vec![format!("what {server}'s edge did is not in its log.")],
+            (false, _) => not_reached(),
+        }
     }
 }
 
@@ -310,6 +314,18 @@ mod tests {
 
     fn server(name: &str) -> ServerName {
         ServerName::new(name).expect("a name")
+    }
+
+    #[test]
+    fn a_log_that_hides_requests_is_not_taken_for_a_silent_edge() {
+        let mut design = example(DesignKind::Secured);
+        let of = |design: &Design| {
+            let seen = seen(design, &followed(Vec::new()));
+            seen.into_iter().find(|(it, _)| *it == Hop::Balance { server: server("srv1") }).expect("the hop").1
+        };
+        assert_eq!(of(&design), "srv1's edge wrote nothing of it.");
+        design.log.format = triad_model::LogFormat::Combined;
+        assert_eq!(of(&design), "what srv1's edge did is not in its log.");
     }
 
     #[test]

@@ -305,11 +305,17 @@ fn balance(design: &Design, balancer: &Balancer, front: &ServerName, next: &Serv
         format!(" {names} would get it only with none of them up.")
     };
     let kept = if design.carries(front, Role::Web) { "anything else" } else { "the request" };
+    let stays = balancer.sticky_cookie.as_ref().map(|cookie| {
+        format!(
+            " Who has the cookie {cookie:?} goes where it was answered first, down to the instance, while that is up."
+        )
+    });
     format!(
-        "{front}, balancer: {kept} goes to the next in turn of {}, of those whose {} answers.{spare} We follow it to \
+        "{front}, balancer: {kept} goes to the next in turn of {}, of those whose {} answers.{spare}{} We follow it to \
          {next}.",
         and_list(turns),
-        balancer.health.path
+        balancer.health.path,
+        stays.unwrap_or_default()
     )
 }
 
