@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use triad_model::{
     AccessLog, Algorithm, Backend, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers, HealthCheck,
-    Hsts, INSTANCE_CHECK_MS, INSTANCE_FIRST, IpNet, Limits, Maintenance, ProxyProtocol, Redirect, Role, ServerName,
+    Hsts, INSTANCE_FIRST, IpNet, Limits, Maintenance, ProxyProtocol, Redirect, Role, ServerName,
 };
 use triad_tls::{Identity, KeyPair, SiteExtras, internal_name};
 
