@@ -8,8 +8,11 @@ const REPORT: &str = "target/drill.html";
 /// Options of `cargo xtask drill`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Scenario files instead of the standard set in `drills/`.
+    /// Scenario files, or words of their names, instead of the standard set in `drills/`.
     scenarios: Vec<String>,
+    /// Run each that often, and print a table of all runs.
+    #[arg(long)]
+    runs: Option<u32>,
     /// Install missing packages without asking.
     #[arg(long)]
     yes: bool,
@@ -19,6 +22,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let report = root().join(REPORT).display().to_string();
     let mut drill = cargo(&["run", "--quiet", "--release", "--package", "triad", "--", "drill", "--report", &report]);
+    drill.args(args.runs.map(|runs| format!("--runs={runs}")));
     drill.args(args.yes.then_some("--yes")).args(&args.scenarios);
     run_program(&mut drill)
 }

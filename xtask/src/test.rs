@@ -20,7 +20,7 @@ pub struct Args {
 
 /// Installs, builds, tests.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    packages::ensure(&[packages::LAB, TOOLS].concat(), args.yes)?;
+    packages::ensure(&[packages::LAB, packages::SLOW_CLIENTS, TOOLS].concat(), args.yes)?;
     // Tests of the lab start the binaries themselves, the example application's included.
     run_program(&mut cargo(&["build", "--workspace"]))?;
     run_program(&mut cargo(&["test", "--workspace"]))

@@ -1,6 +1,6 @@
 //! Breaking a lab, and putting it right.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -9,23 +9,24 @@ use tokio::time::{sleep, timeout};
 use triad_lab::{Lab, LinkState};
 use triad_model::{BackendMode, BackendSetting, Design, ServerName};
 
+use crate::attack::Attack;
+use crate::certificate;
 use crate::database;
-use crate::scenario::{Fault, Netem, Place, Process, Quoted};
+use crate::packets::scripts;
+use crate::scenario::{Fault, Place, Process, Quoted};
 
 /// Whatever is done inside a server takes no longer.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(5);
 /// Pause between two kills of a process that is killed again and again.
 const KILL_PAUSE: Duration = Duration::from_millis(200);
 
-/// What a narrow network sends at once, in bytes, and the longest that something waits in front of it.
-const BURST_BYTES: u32 = 16_384;
-const QUEUE_MS: u32 = 200;
-
 /// Faults that are under way in a lab.
 pub(crate) struct Faults<'a> {
     lab: &'a Lab,
     design: &'a Design,
+    executable: &'a Path,
     open: Vec<(Fault, Undo)>,
+    note: Option<String>,
 }
 
 /// What ends a fault.
@@ -39,11 +40,18 @@ enum Undo {
     Plug(ServerName),
     Tighten(ServerName),
     StopKilling(JoinHandle<()>),
+    StopAttack(Box<Attack>),
 }
 
 impl<'a> Faults<'a> {
-    pub fn new(lab: &'a Lab, design: &'a Design) -> Self {
-        Self { lab, design, open: Vec::new() }
+    /// None yet; `executable` has [`crate::FLOOD_COMMAND`].
+    pub fn new(lab: &'a Lab, design: &'a Design, executable: &'a Path) -> Self {
+        Self { lab, design, executable, open: Vec::new(), note: None }
+    }
+
+    /// What is worth saying of the last thing that was done.
+    pub fn take_note(&mut self) -> Option<String> {
+        self.note.take()
     }
 
     /// Begins `fault`. If that fails halfway, what ends it is known nevertheless.
@@ -77,7 +85,7 @@ impl<'a> Faults<'a> {
                 self.opened(fault, Undo::Tighten(server.clone()));
                 database::sql(self.lab, &server, LOSSY).await.map(drop)
             }
-            Fault::CutFrom { .. } | Fault::Slow { .. } | Fault::DropPort { .. } => {
+            Fault::CutFrom { .. } | Fault::Slow { .. } | Fault::Port { .. } => {
                 self.network(fault, self.server(fault.places()[0])?).await
             }
             Fault::Change { server, old, new } => self.change_file(fault, &self.server(server)?, old, new).await,
@@ -85,6 +93,18 @@ impl<'a> Faults<'a> {
                 let server = self.server(place)?;
                 let path = state_directory(self.lab, &server).join("secrets/site.pem");
                 self.overwrite(fault, &server, path, |_| Ok("no certificate".to_owned())).await
+            }
+            Fault::SwapCertificate(place) => {
+                let server = self.server(place)?;
+                certificate::replace(self.lab, self.design, &server)?;
+                self.reload(server.clone()).await?;
+                certificate::wait_until_shown(self.lab, self.design, &server).await
+            }
+            Fault::Upgrade(place) => self.upgrade(&self.server(place)?).await,
+            Fault::SlowClients { .. } | Fault::Flood(_) => {
+                let attack = Attack::start(fault, self.lab, self.design, self.executable).await?;
+                self.opened(fault, Undo::StopAttack(Box::new(attack)));
+                Ok(())
             }
             Fault::SetBackend { server, mode, weight } => {
                 let backend = self.server(server)?;
@@ -126,7 +146,7 @@ impl<'a> Faults<'a> {
         if failures.is_empty() { Ok(()) } else { bail!("not everything was put right: {}", failures.join("; ")) }
     }
 
-    async fn undo(&self, undo: Undo) -> anyhow::Result<()> {
+    async fn undo(&mut self, undo: Undo) -> anyhow::Result<()> {
         match undo {
             Undo::Script(server, script) => run_script(self.lab, &server, &script).await,
             Undo::Rewrite(server, path, text) => {
@@ -139,6 +159,10 @@ impl<'a> Faults<'a> {
             Undo::Tighten(server) => database::sql(self.lab, &server, DURABLE).await.map(drop),
             Undo::StopKilling(killer) => {
                 killer.abort();
+                Ok(())
+            }
+            Undo::StopAttack(attack) => {
+                self.note = Some(attack.stop(self.lab).await?);
                 Ok(())
             }
         }
@@ -194,6 +218,13 @@ impl<'a> Faults<'a> {
             Some((server, error)) => bail!("{server}: {error}"),
             None => Ok(()),
         }
+    }
+
+    async fn upgrade(&mut self, server: &ServerName) -> anyhow::Result<()> {
+        let upgraded = triad_api::upgrade(&run_directory(self.lab, server).join("agent.sock")).await?;
+        let pid = |pid: Option<u32>| pid.map_or("none".to_owned(), |pid| pid.to_string());
+        self.note = Some(format!("pid {} by {}", pid(upgraded.old_pid), pid(upgraded.new_pid)));
+        Ok(())
     }
 
     async fn reload(&self, server: ServerName) -> anyhow::Result<()> {
@@ -271,7 +302,7 @@ fn addresses(design: &Design, server: &ServerName) -> Vec<std::net::IpAddr> {
         .unwrap_or_default()
 }
 
-async fn run_script(lab: &Lab, server: &ServerName, script: &str) -> anyhow::Result<()> {
+pub(crate) async fn run_script(lab: &Lab, server: &ServerName, script: &str) -> anyhow::Result<()> {
     let output = timeout(SCRIPT_LIMIT, lab.exec_output(server, &["sh", "-c", script])).await;
     let output = output.with_context(|| format!("on {server} did not end in time: {script}"))??;
     if !output.status.success() {
@@ -288,64 +319,4 @@ fn fill(filler: &str) -> String {
              echo 'this lab has no disks of its own; bring it up with --disk-mb' >&2; exit 1; }}
          cat /dev/zero > '{filler}' 2>/dev/null; true"
     )
-}
-
-/// What begins and ends a fault of the network on `server`, as shell scripts. Rules stand in tables of their own, so
-/// the firewall's is not touched. A packet passes only if every table lets it.
-fn scripts(fault: &Fault, server: &ServerName, from: &[std::net::IpAddr]) -> (String, String) {
-    match fault {
-        Fault::CutFrom { from: place, one_way, .. } => {
-            let mut rules: Vec<String> =
-                from.iter().map(|address| rule("input", &format!("{} saddr {address}", family(address)))).collect();
-            if !one_way {
-                rules
-                    .extend(from.iter().map(|address| rule("output", &format!("{} daddr {address}", family(address)))));
-            }
-            table(&format!("drill_cut_{}", place.word.replace('-', "_")), &rules)
-        }
-        Fault::CutNetwork { network, .. } => {
-            let name = network.as_str();
-            let rules = [("input", "iifname"), ("output", "oifname")]
-                .map(|(chain, interface)| rule(chain, &format!("{interface} {name}")));
-            table(&format!("drill_{name}_network"), &rules)
-        }
-        Fault::DropPort { port, .. } => {
-            let rules = ["tcp", "udp"].map(|protocol| rule("input", &format!("{protocol} dport {port}")));
-            table(&format!("drill_port_{port}"), &rules)
-        }
-        Fault::Slow { netem: Netem::DelayMs(ms), .. } => queue(&format!("netem delay {ms}ms")),
-        Fault::Slow { netem: Netem::RateKbit(kbit), .. } => {
-            queue(&format!("tbf rate {kbit}kbit burst {BURST_BYTES} latency {QUEUE_MS}ms"))
-        }
-        // Many kernels come without netem's module; packet filters can lose packets as well.
-        Fault::Slow { netem: Netem::LossPercent(percent), .. } => {
-            let rules = ["input", "output"].map(|chain| rule(chain, &format!("numgen random mod 100 < {percent}")));
-            table("drill_loss", &rules)
-        }
-        other => unreachable!("{other:?} on {server} is no fault of the network"),
-    }
-}
-
-/// A queueing discipline on both networks of a server; `tc` says if the kernel lacks it.
-fn queue(discipline: &str) -> (String, String) {
-    let each = |command: &str| {
-        format!("for network in public private; do [ ! -e /sys/class/net/$network ] || {command} || exit 1; done")
-    };
-    (each(&format!("tc qdisc replace dev $network root {discipline}")), each("tc qdisc del dev $network root"))
-}
-
-fn family(address: &std::net::IpAddr) -> &'static str {
-    if address.is_ipv4() { "ip" } else { "ip6" }
-}
-
-fn rule(chain: &str, matches: &str) -> String {
-    format!("add rule inet TABLE {chain} {matches} counter drop")
-}
-
-fn table(name: &str, rules: &[String]) -> (String, String) {
-    let chain = |chain: &str| format!("add chain inet TABLE {chain} {{ type filter hook {chain} priority -300; }}");
-    let mut lines = vec!["add table inet TABLE".to_owned(), chain("input"), chain("output")];
-    lines.extend_from_slice(rules);
-    let text = lines.join("\n").replace("TABLE", name);
-    (format!("nft -f - <<'RULES'\n{text}\nRULES\n"), format!("nft delete table inet {name}"))
 }

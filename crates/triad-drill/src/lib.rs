@@ -15,23 +15,28 @@
 //! * Writes are checked from outside the product: what the databases hold is read on each of them by MariaDB's own
 //!   client, and compared with what users were told.
 //!
-//! # Hidden command
-//! The binary must give [`LOAD_COMMAND`] to [`load_main`].
+//! # Hidden commands
+//! The binary must give [`LOAD_COMMAND`] to [`load_main`] and [`FLOOD_COMMAND`] to [`flood_main`].
 
 #![forbid(unsafe_code)]
 
+mod attack;
 mod bank;
+mod certificate;
 mod checker;
 mod database;
 mod fault;
+mod flood;
 mod html;
 mod judge;
 mod load;
 mod measure;
 mod monkey;
+mod packets;
 mod parse;
 mod predict;
 mod register;
+mod repeats;
 mod run;
 mod sample;
 mod scenario;
@@ -41,6 +46,7 @@ mod text;
 
 pub use bank::BankCheck;
 pub use checker::{NodeRows, WriteCheck, check_writes};
+pub use flood::flood_main;
 pub use html::page;
 pub use judge::{Check, Evidence, Happened, Report, Verdict, judge};
 pub use load::{LoadPlan, load_main};
@@ -49,14 +55,17 @@ pub use monkey::monkey;
 pub use parse::parse;
 pub use predict::{Comparison, predictions};
 pub use register::RegisterCheck;
+pub use repeats::repeats;
 pub use run::{Interrupted, Progress, Site, run};
 pub use sample::{Fate, Kind, Outcome, Sample};
 pub use scenario::{
-    Action, Condition, Control, Fault, Goal, Mistake, Netem, Network, Place, Promise, Quoted, Rates, Scenario, Step,
-    render,
+    Action, Condition, Control, Fault, Flood, Goal, Mistake, Netem, Network, Place, PortFault, Promise, Quoted, Rates,
+    Scenario, SlowPart, Step, render,
 };
 pub use survive::{Row, rows};
 pub use text::{details, predictions as prediction_table, summary};
 
 /// `triad drill-load --plan JSON`: see [`load_main`].
 pub const LOAD_COMMAND: &str = "drill-load";
+/// `triad drill-flood --plan JSON`: see [`flood_main`].
+pub const FLOOD_COMMAND: &str = "drill-flood";

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName as DnsName;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -67,6 +67,8 @@ pub struct LoadPlan {
     pub duration_ms: u64,
     /// Whether connections are kept for further requests.
     pub keep_alive: bool,
+    /// The address its connections come from over IPv4; `None`: the system's choice.
+    pub from: Option<Ipv4Addr>,
     /// What the ids of its writes are told by.
     pub run: String,
     /// When it begins, in milliseconds since 1970: the load and whoever breaks things share a clock.
@@ -226,7 +228,7 @@ impl User {
     }
 
     async fn connect_to(&self, address: SocketAddr) -> Result<Connection, Outcome> {
-        let stream = TcpStream::connect(address).await.map_err(|_| Outcome::Unconnected)?;
+        let stream = self.open(address).await.map_err(|_| Outcome::Unconnected)?;
         // Costs a moment on a small request otherwise; a failure to set it costs nothing more.
         let _ = stream.set_nodelay(true);
         match &self.tls {
@@ -234,6 +236,17 @@ impl User {
             Some((config, name)) => {
                 let stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await;
                 speak(TokioIo::new(stream.map_err(|_| Outcome::Untrusted)?)).await
+            }
+        }
+    }
+
+    async fn open(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
+        match self.plan.from.filter(|_| address.is_ipv4()) {
+            None => TcpStream::connect(address).await,
+            Some(from) => {
+                let socket = TcpSocket::new_v4()?;
+                socket.bind((from, 0).into())?;
+                socket.connect(address).await
             }
         }
     }

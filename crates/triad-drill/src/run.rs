@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use triad_lab::{Lab, client};
 use triad_model::{Design, State};
 
+use crate::attack::{LOAD_ADDRESS, add_load_address};
 use crate::bank::{self, BankCheck};
 use crate::database;
 use crate::fault::Faults;
@@ -81,7 +82,7 @@ pub async fn run(scenario: &Scenario, site: &Site<'_>, progress: &dyn Fn(Progres
     let plan = plan(scenario, site)?;
     let begins = Instant::now() + until(plan.begins_unix_ms);
     let seen = Seen::default();
-    let mut faults = Faults::new(site.lab, site.design);
+    let mut faults = Faults::new(site.lab, site.design, site.executable);
     let mut evidence = Evidence {
         run: plan.run.clone(),
         places: places(scenario, site.design),
@@ -128,6 +129,7 @@ fn plan(scenario: &Scenario, site: &Site<'_>) -> anyhow::Result<LoadPlan> {
         rates: scenario.rates,
         duration_ms: scenario.load_ms(),
         keep_alive: scenario.keep_alive,
+        from: scenario.has_attack().then_some(LOAD_ADDRESS),
         run: format!("{begins_unix_ms:x}"),
         begins_unix_ms,
     })
@@ -151,6 +153,9 @@ async fn drill(
     faults: &mut Faults<'_>,
     evidence: &mut Evidence,
 ) -> anyhow::Result<()> {
+    if plan.from.is_some() {
+        add_load_address(site.lab).await?;
+    }
     let load = start_load(site, plan).await?;
     let reader = read_load(load, seen);
     let transfers = transfers(scenario, site, plan);
@@ -216,7 +221,8 @@ async fn timeline(
             Action::End(fault) => (faults.end(fault).await, false),
         };
         done.with_context(|| format!("{}: {}", scenario.name, step.text))?;
-        evidence.happened.push(Happened { at_ms, what: step.text.clone(), begins: is_begin });
+        let note = faults.take_note().map(|note| format!(" ({note})")).unwrap_or_default();
+        evidence.happened.push(Happened { at_ms, what: format!("{}{note}", step.text), begins: is_begin });
         let next_ms = scenario.steps.get(index + 1).map(|next| next.at_ms);
         if let Some(limit) = health_limit(step, begins, next_ms) {
             let from = begins + Duration::from_millis(at_ms);

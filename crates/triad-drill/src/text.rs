@@ -238,6 +238,14 @@ mod tests {
         compare("caught.txt", &details(&caught));
         compare("summary.txt", &summary(&[holds.clone(), broken, caught, missed]));
         compare("predictions.txt", &predictions(std::slice::from_ref(&holds)));
+        let with_gap = |gap_ms| {
+            let mut report = holds.clone();
+            report.measures.gap_ms = gap_ms;
+            report
+        };
+        let mut runs: Vec<Report> = (1..=20).rev().map(|run| with_gap(run * 10)).collect();
+        runs.push(Report { name: "another".to_owned(), ..holds.clone() });
+        compare("repeats.txt", &crate::repeats::repeats(&runs));
         compare("page.html", &crate::html::page(&[holds]));
     }
 }

@@ -30,6 +30,9 @@ pub const LAB: &[Program] = &[
     Program { name: "curl", package: "curl" },
 ];
 
+/// What slow clients are, in drills.
+pub const SLOW_CLIENTS: &[Program] = &[Program { name: "slowhttptest", package: "slowhttptest" }];
+
 /// Services that come with a package. Triad runs these programs itself and wants no second copy on their ports.
 const SERVICES: &[(&str, &str)] =
     &[("mariadb-server", "mariadb"), ("etcd-server", "etcd"), ("haproxy", "haproxy"), ("nginx-light", "nginx")];

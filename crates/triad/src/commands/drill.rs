@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -9,7 +10,7 @@ use triad_config::Loaded;
 use triad_drill::{Interrupted, Progress, Report, Scenario, Site, Verdict};
 use triad_lab::{Lab, LabName};
 
-use crate::print;
+use crate::{packages, print};
 
 /// Where scenarios are looked for if none is named.
 const FOLDER: &str = "drills";
@@ -21,7 +22,8 @@ const FOLDER: &str = "drills";
 /// control was caught, 1 when not, 2 when a scenario or a design is unusable.
 #[derive(Args)]
 pub struct Drill {
-    /// Scenario files, or folders of them [default: ./drills]; with --survival, rows of the table [default: all]
+    /// Scenario files, folders of them, or words of names in ./drills [default: all of ./drills]; with --survival, rows
+    /// of the table [default: all]
     scenarios: Vec<PathBuf>,
     /// Drill this design, not the scenarios' own
     #[arg(long, value_name = "FILE")]
@@ -39,7 +41,7 @@ pub struct Drill {
     /// Which random faults: the same seed, the same faults
     #[arg(long, default_value_t = 1, requires = "monkey")]
     seed: u64,
-    /// Run each scenario that often
+    /// Run each scenario that often; ends with a table of all runs, and tells in full only of those that are broken
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
     /// Print everything as JSON
@@ -72,7 +74,7 @@ impl Drill {
         if self.json {
             print::json(&reports)?;
         } else {
-            print::out(&text(&reports));
+            print::out(&if self.runs > 1 { runs(&reports) } else { text(&reports) });
         }
         let good = failures == 0 && reports.iter().all(|report| report.verdict.is_good());
         Ok(ExitCode::from(if good { print::DONE } else { print::FAILED }))
@@ -134,17 +136,16 @@ impl Drill {
         let named = if self.scenarios.is_empty() { &standard[..] } else { &self.scenarios };
         let mut files = Vec::new();
         for path in named {
-            if !path.is_dir() {
+            if path.is_dir() {
+                files.extend(scenarios_in(path)?);
+            } else if is_word(path) {
+                files.extend(scenarios_named(path)?);
+            } else {
                 files.push(path.clone());
-                continue;
             }
-            let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
-            let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
-            let mut scenarios: Vec<PathBuf> =
-                paths.into_iter().filter(|path| path.extension().is_some_and(|it| it == "drill")).collect();
-            scenarios.sort();
-            files.extend(scenarios);
         }
+        let mut seen = HashSet::new();
+        files.retain(|file| seen.insert(file.clone()));
         if files.is_empty() {
             bail!("no scenarios: name a .drill file, or a folder of them");
         }
@@ -173,6 +174,31 @@ impl Drill {
         labs.down().await?;
         Ok((reports, failures))
     }
+}
+
+fn scenarios_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    let mut scenarios: Vec<PathBuf> =
+        paths.into_iter().filter(|path| path.extension().is_some_and(|it| it == "drill")).collect();
+    scenarios.sort();
+    Ok(scenarios)
+}
+
+/// Whether it can be no file of a scenario, but part of one's name.
+fn is_word(path: &Path) -> bool {
+    !path.exists() && path.extension().is_none() && path.components().count() == 1
+}
+
+/// The scenarios in the standard folder whose names have `word` in them.
+fn scenarios_named(word: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let word = word.to_string_lossy();
+    let mut scenarios = scenarios_in(Path::new(FOLDER)).with_context(|| format!("no file {word}"))?;
+    scenarios.retain(|path| path.file_stem().is_some_and(|name| name.to_string_lossy().contains(&*word)));
+    if scenarios.is_empty() {
+        bail!("no file {word}, and no scenario in ./{FOLDER} has that in its name");
+    }
+    Ok(scenarios)
 }
 
 /// The scenario `name`, which was made here; `None` if it is wrong, which has been printed then.
@@ -209,6 +235,9 @@ fn leaves_lab_whole(report: &Report) -> bool {
 
 async fn drill_one(task: &Task, labs: &mut Labs) -> anyhow::Result<Report> {
     let lab = labs.lab_for(task).await?;
+    if task.scenario.has_slow_clients() {
+        packages::ensure(packages::SLOW_CLIENTS, labs.yes)?;
+    }
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
     let board = Board::new(&task.scenario.name);
     let site = Site { lab: &lab, design: &task.loaded.design, executable: &executable };
@@ -312,5 +341,13 @@ fn text(reports: &[Report]) -> String {
         text.push('\n');
         text.push_str(&triad_drill::prediction_table(reports));
     }
+    text
+}
+
+/// What is printed of scenarios that were run again and again.
+fn runs(reports: &[Report]) -> String {
+    let broken = reports.iter().filter(|report| !report.verdict.is_good());
+    let mut text: String = broken.map(|report| triad_drill::details(report) + "\n").collect();
+    text.push_str(&triad_drill::repeats(reports));
     text
 }

@@ -97,6 +97,13 @@ enum Command {
         #[arg(long)]
         plan: String,
     },
+    /// Flood a site with connections; started by `drill`
+    #[command(hide = true)]
+    DrillFlood {
+        /// The flood, as JSON
+        #[arg(long)]
+        plan: String,
+    },
     /// Send one request; started by `explain request --live`
     #[command(hide = true)]
     TraceRequest {
@@ -216,6 +223,7 @@ pub fn run(cli: Cli) -> ExitCode {
             triad_agent::child::run_child(parent, &command).map(|()| ExitCode::SUCCESS)
         }
         Command::DrillLoad { plan } => triad_drill::load_main(&plan).map(|()| ExitCode::SUCCESS),
+        Command::DrillFlood { plan } => triad_drill::flood_main(&plan).map(|()| ExitCode::SUCCESS),
         Command::TraceRequest { plan } => triad_trace::trace_main(&plan).map(|()| ExitCode::SUCCESS),
         Command::LabPart(part) => part.run(),
     };

@@ -1,11 +1,15 @@
 //! A scenario: what a `.drill` file says.
 
+mod fault;
+
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use triad_model::{Backend, BackendMode, Design, Role, ServerName};
+use triad_model::{Backend, Design, ServerName};
 
 use crate::sample::Kind;
+pub(crate) use fault::processes;
+pub use fault::{Fault, Flood, Netem, Network, PortFault, Process, Quoted, SlowPart};
 
 /// Time after the last thing a scenario waits for under load, in milliseconds: what counts as "after".
 const AFTER_MS: u64 = 3_000;
@@ -154,185 +158,6 @@ impl Action {
     }
 }
 
-/// What can be broken.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fault {
-    /// SIGKILL to a process once; its agent (or, for the agent, the server's init) starts it again.
-    Kill(Process),
-    /// SIGTERM, in the same way.
-    Restart(Process),
-    /// SIGKILL again and again.
-    KeepKilling(Process),
-    /// SIGSTOP.
-    Pause(Process),
-    /// Everything on the server at once, as a power cut.
-    KillServer(Place),
-    /// Both of its network cables.
-    Cut(Place),
-    /// What one server sends another is lost.
-    CutFrom {
-        /// The server that hears nothing more.
-        server: Place,
-        /// Of whom.
-        from: Place,
-        /// It can still send.
-        one_way: bool,
-    },
-    /// A network, of one server or of all: what comes and goes over it is lost.
-    CutNetwork {
-        /// Whose; `None` for all servers.
-        server: Option<Place>,
-        /// Which.
-        network: Network,
-    },
-    /// Its networks are slow (tc-netem(8)), lossy or narrow (tc-tbf(8)).
-    Slow {
-        /// The server.
-        server: Place,
-        /// How.
-        netem: Netem,
-    },
-    /// What comes in for a port is dropped.
-    DropPort {
-        /// The server.
-        server: Place,
-        /// TCP and UDP.
-        port: u16,
-    },
-    /// The design's file is changed, and the server's agent told to read it again.
-    Change {
-        /// The server.
-        server: Place,
-        /// What stands in the file once.
-        old: Quoted,
-        /// What stands there then.
-        new: Quoted,
-    },
-    /// Its site certificate is unreadable, and its agent told to read it again.
-    SpoilCertificate(Place),
-    /// The balancers are told something of it: no fault, but a thing that operators do.
-    SetBackend {
-        /// The server.
-        server: Place,
-        /// Whether it gets requests.
-        mode: BackendMode,
-        /// Its weight, in place of the file's.
-        weight: Option<u16>,
-    },
-    /// Its own disk has no room left.
-    FillDisk(Place),
-    /// Its database confirms commits before they are on disk: a setting known to lose writes, for controls.
-    Lossy(Place),
-}
-
-/// A child of a server's agent, or the agent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Process {
-    /// `edge`, `dns`, `mariadbd`, `app-1` …, `agent`.
-    pub name: String,
-    /// Where its name stands, from 1.
-    pub column: usize,
-    /// Whose.
-    pub server: Place,
-}
-
-/// One of the two networks that servers are on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// Between servers.
-    Private,
-    /// To the world.
-    Public,
-}
-
-impl Network {
-    /// As scenarios and labs call it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Network::Private => "private",
-            Network::Public => "public",
-        }
-    }
-}
-
-/// A text in quotation marks.
-#[derive(Clone, Debug)]
-pub struct Quoted {
-    /// What is between them.
-    pub text: String,
-    /// Its line, from 1.
-    pub line: usize,
-    /// Its first character, from 1.
-    pub column: usize,
-}
-
-impl PartialEq for Quoted {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-/// How a network is bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Netem {
-    /// Everything sent is late, in milliseconds.
-    DelayMs(u32),
-    /// Part of what is sent is lost, in percent.
-    LossPercent(u32),
-    /// No more is sent, in kbit/s.
-    RateKbit(u32),
-}
-
-impl Fault {
-    /// Whether ending one ends the other.
-    pub fn same(&self, other: &Fault) -> bool {
-        match (self, other) {
-            (Fault::CutFrom { server: a, from: b, .. }, Fault::CutFrom { server: c, from: d, .. }) => a == c && b == d,
-            (Fault::Slow { server: a, .. }, Fault::Slow { server: b, .. }) => a == b,
-            (Fault::SetBackend { server: a, .. }, Fault::SetBackend { server: b, .. }) => a == b,
-            (Fault::Change { server: a, .. }, Fault::Change { server: b, .. }) => a == b,
-            (Fault::KeepKilling(a), Fault::KeepKilling(b)) | (Fault::Pause(a), Fault::Pause(b)) => {
-                a.name == b.name && a.server == b.server
-            }
-            _ => self == other,
-        }
-    }
-
-    /// The servers it names.
-    pub fn places(&self) -> Vec<&Place> {
-        match self {
-            Fault::Kill(process) | Fault::Restart(process) | Fault::KeepKilling(process) | Fault::Pause(process) => {
-                vec![&process.server]
-            }
-            Fault::KillServer(server)
-            | Fault::Cut(server)
-            | Fault::Lossy(server)
-            | Fault::SpoilCertificate(server)
-            | Fault::FillDisk(server)
-            | Fault::SetBackend { server, .. }
-            | Fault::Slow { server, .. }
-            | Fault::DropPort { server, .. }
-            | Fault::Change { server, .. } => vec![server],
-            Fault::CutFrom { server, from, .. } => vec![server, from],
-            Fault::CutNetwork { server, .. } => server.iter().collect(),
-        }
-    }
-
-    /// Whether it goes on until something ends it.
-    pub(crate) fn lasts(&self) -> bool {
-        !matches!(self, Fault::Kill(_) | Fault::Restart(_))
-    }
-
-    fn process(&self) -> Option<&Process> {
-        match self {
-            Fault::Kill(process) | Fault::Restart(process) | Fault::KeepKilling(process) | Fault::Pause(process) => {
-                Some(process)
-            }
-            _ => None,
-        }
-    }
-}
-
 /// What must hold for the whole run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Promise {
@@ -382,6 +207,16 @@ impl Scenario {
         (self.steps.first().map_or(0, |step| step.at_ms), self.load_ms() - AFTER_MS)
     }
 
+    /// Whether clients of ill will come beside the load, so that the load needs an address of its own.
+    pub(crate) fn has_attack(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::Begin(Fault::SlowClients { .. } | Fault::Flood(_))))
+    }
+
+    /// Whether it needs the program slowhttptest.
+    pub fn has_slow_clients(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::Begin(Fault::SlowClients { .. })))
+    }
+
     /// What `design` has no match for: servers, processes, kinds of requests.
     pub fn mistakes(&self, design: &Design) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
@@ -393,7 +228,7 @@ impl Scenario {
             for place in step.action.fault().places().into_iter().chain(goals) {
                 mistakes.extend(unknown_server(place, design));
             }
-            mistakes.extend(step.action.fault().process().and_then(|process| unknown_process(process, design)));
+            mistakes.extend(step.action.fault().unfit(design));
         }
         mistakes.dedup();
         mistakes
@@ -423,29 +258,6 @@ fn unknown_server(place: &Place, design: &Design) -> Option<Mistake> {
     let names: Vec<&str> = design.servers.iter().map(|server| server.name.as_str()).collect();
     let what = format!("the design has no {}; write one of {}", place.word, names.join(", "));
     Some(Mistake { line: place.line, column: place.column, what })
-}
-
-fn unknown_process(process: &Process, design: &Design) -> Option<Mistake> {
-    let server = process.server.resolve(design)?;
-    let known = processes(design, &server);
-    if known.contains(&process.name) {
-        return None;
-    }
-    let what = format!("{server} runs no {}; write one of {}", process.name, known.join(", "));
-    Some(Mistake { line: process.server.line, column: process.column, what })
-}
-
-/// What runs on `server`, by the names that agents report.
-pub(crate) fn processes(design: &Design, server: &ServerName) -> Vec<String> {
-    let mut names = vec!["agent".to_owned()];
-    let carries = |role| design.carries(server, role);
-    names.extend(design.has_edge(server).then(|| "edge".to_owned()));
-    names.extend(carries(Role::Dns).then(|| "dns".to_owned()));
-    names.extend(carries(Role::Database).then(|| "mariadbd".to_owned()));
-    if let Some(app) = design.app.as_ref().filter(|_| carries(Role::App)) {
-        names.extend((1..=app.instances).map(|number| format!("app-{number}")));
-    }
-    names
 }
 
 /// Something wrong in a scenario.
