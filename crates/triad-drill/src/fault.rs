@@ -94,12 +94,7 @@ impl<'a> Faults<'a> {
                 let path = state_directory(self.lab, &server).join("secrets/site.pem");
                 self.overwrite(fault, &server, path, |_| Ok("no certificate".to_owned())).await
             }
-            Fault::SwapCertificate(place) => {
-                let server = self.server(place)?;
-                certificate::replace(self.lab, self.design, &server)?;
-                self.reload(server.clone()).await?;
-                certificate::wait_until_shown(self.lab, self.design, &server).await
-            }
+            Fault::SwapCertificate(place) => self.swap_certificate(&self.server(place)?).await,
             Fault::Upgrade(place) => self.upgrade(&self.server(place)?).await,
             Fault::SlowClients { .. } | Fault::Flood(_) => {
                 let attack = Attack::start(fault, self.lab, self.design, self.executable).await?;
@@ -218,6 +213,12 @@ impl<'a> Faults<'a> {
             Some((server, error)) => bail!("{server}: {error}"),
             None => Ok(()),
         }
+    }
+
+    async fn swap_certificate(&self, server: &ServerName) -> anyhow::Result<()> {
+        certificate::replace(self.lab, self.design, server)?;
+        self.reload(server.clone()).await?;
+        certificate::wait_until_shown(self.lab, self.design, server).await
     }
 
     async fn upgrade(&mut self, server: &ServerName) -> anyhow::Result<()> {
