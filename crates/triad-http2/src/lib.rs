@@ -1,21 +1,23 @@
 //! HTTP/2 (RFC 9113) for a proxy that thinks in HTTP/1.1: each stream of a connection reads and writes like a connection
 //! that carries one request.
 //!
-//! What a [`Stream`] gives to read is the request as HTTP/1.1 would have sent it; what is written to it must be the
-//! answer in HTTP/1.1. So one parser, with one set of rules, decides for both protocols what a request is, and nothing
-//! can be said in HTTP/2 that HTTP/1.1 would refuse. Frames, header compression and flow control are the `h2` crate's;
-//! [`limits`] has what it is held to.
+//! Of a client's connection ([`Server`]), what a [`Stream`] gives to read is the request as HTTP/1.1 would have sent it;
+//! what is written to it must be the answer in HTTP/1.1. Of a connection to a backend ([`Client`]), it is the other way
+//! round: a request is written to a [`ClientStream`], an answer read. So one parser, with one set of rules, decides for
+//! both protocols what a request is and what an answer is, and nothing can be said in HTTP/2 that HTTP/1.1 would refuse.
+//! Frames, header compression and flow control are the `h2` crate's; [`limits`] has what it is held to.
 //!
 //! Invariants: a stream holds no more of a body than one frame on the way in and one write on the way out, and takes no
-//! more before that is gone; whoever breaks off most of what it begins loses its connection.
+//! more before that is gone; a client that breaks off most of what it begins loses its connection.
 
 #![forbid(unsafe_code)]
 
-mod answer;
+mod client;
 pub mod limits;
-mod request;
+mod receive;
+mod send;
 mod server;
-mod stream;
+mod text;
 
-pub use server::Server;
-pub use stream::Stream;
+pub use client::{Client, ClientStream, Connection, connect, linger};
+pub use server::{Server, Stream};

@@ -1,19 +1,28 @@
 //! Every bound of a connection, and what breaks it. The `h2` crate adds its own: on CONTINUATION frames, on empty and on
 //! tiny DATA frames, on streams that were reset before they were accepted.
 
-/// Streams at one time; the client is told, and more are refused. Browsers are content with 100, RFC 9113 §6.5.2 asks
-/// for no fewer.
+/// Streams at one time; a client is told, and more are refused. Browsers are content with 100, RFC 9113 §6.5.2 asks
+/// for no fewer. Of a connection to a backend we use no more.
 pub const STREAMS_MAX: u32 = 100;
-/// Bytes of a request's fields, as RFC 9113 §6.5.2 counts them; larger ones are answered 431.
+/// Bytes of a message's fields, as RFC 9113 §6.5.2 counts them; larger requests are answered 431, larger answers are
+/// broken off.
 pub const HEADER_LIST_BYTES_MAX: u32 = triad_http1::limits::HEAD_BYTES_MAX as u32;
-/// Bytes of one request's body that may be under way before we have read any.
+/// The same towards backends and between edges: more than the parser of HTTP/1.1 lets pass, so that it is the one to
+/// refuse a message that was just within the bound until an edge added its own fields. Where `h2` refuses, it counts.
+pub const SHARED_HEADER_LIST_BYTES_MAX: u32 = 2 * HEADER_LIST_BYTES_MAX;
+/// Bytes of one message's body that may be under way before we have read any.
 pub const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 /// The same for all bodies of a connection, so that a connection cannot fill more memory than this.
 pub const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
-/// Bytes of one answer that wait for the connection.
+/// The same where many users share a connection, between edges and to backends: each stream has all of its own, or two
+/// that nobody reads would hold up all others.
+pub const SHARED_WINDOW_BYTES: u32 = STREAMS_MAX * STREAM_WINDOW_BYTES;
+/// Bytes of one message that wait for the connection.
 pub const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// Streams that we ended because of the client's mistakes (CVE-2025-8671, "MadeYouReset") before the connection ends.
+/// Streams that we ended because of the other end's mistakes (CVE-2025-8671, "MadeYouReset") before the connection ends.
 pub const OWN_RESETS_MAX: usize = 100;
 /// Streams a client may break off or get wrong before it matters which part of all that is: a page that is left breaks
 /// off many at once.
 pub const BROKEN_FREE: u64 = 100;
+/// Streams that another edge may break off before we have looked at them: its users change their minds, not it.
+pub const EDGE_RESETS_MAX: usize = 1024;

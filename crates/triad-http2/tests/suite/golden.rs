@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn cases_read_and_arrive_as_their_files_say() {
-    for case in cases("tests/golden", LINE) {
+    for case in cases("tests/golden/server", LINE) {
         let printed = tokio::time::timeout(PATIENCE, run(&case)).await;
         case.compare(&printed.unwrap_or_else(|_| format!("{}: not in time", case.path.display())));
     }
@@ -149,24 +149,24 @@ async fn received(mut response: h2::client::ResponseFuture) -> String {
 }
 
 /// How the server broke it off.
-fn said(error: &h2::Error) -> String {
+pub fn said(error: &h2::Error) -> String {
     let kind = if error.is_reset() { "reset" } else { "error" };
     format!("{kind}: {}", error.reason().map_or_else(|| error.to_string(), |reason| format!("{reason:?}")))
 }
 
-fn print_fields(out: &mut String, fields: &HeaderMap) {
+pub fn print_fields(out: &mut String, fields: &HeaderMap) {
     fields.iter().for_each(|(name, value)| _ = writeln!(out, "{name}: {}", value.to_str().unwrap_or("?")));
 }
 
-fn shown(data: &[u8]) -> String {
+pub fn shown(data: &[u8]) -> String {
     if data.is_empty() { String::new() } else { format!("{:?}\n", String::from_utf8_lossy(data)) }
 }
 
 /// A line with its end; `\` before the end joins it to the next.
-fn unescape(line: &str) -> String {
+pub fn unescape(line: &str) -> String {
     line.strip_suffix('\\').map_or_else(|| format!("{line}\r\n"), str::to_owned)
 }
 
-fn indented(text: &str) -> String {
+pub fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}").trim_end().to_owned() + "\n").collect()
 }

@@ -6,24 +6,14 @@
 use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
+
+use crate::receive::Body;
+use crate::text::{has_blank_edges, write_field as field};
 
 /// What every client of WebSocket over HTTP/1.1 sends, and none over HTTP/2 (RFC 8441 §5). Any 16 bytes do: they prove
 /// that the server speaks WebSocket. These are the example of RFC 6455 §1.2.
 const WEBSOCKET_KEY: &[u8] = b"dGhlIHNhbXBsZSBub25jZQ==";
-
-/// How the body is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Body {
-    /// There is none.
-    None,
-    /// By `Content-Length`, which `h2` holds the client to.
-    Length,
-    /// In chunks.
-    Chunked,
-    /// Bytes of another protocol, once the answer is 101 (RFC 8441).
-    Tunnel,
-}
 
 /// The head, and how the body behind it is told; `None` for a request that HTTP/1.1 has no words for. `is_whole`: no
 /// body follows.
@@ -66,20 +56,6 @@ pub(crate) fn head(parts: &Parts, is_whole: bool) -> Option<(Vec<u8>, Body)> {
     Some((out, body))
 }
 
-/// A trailer section's lines, each with its end.
-pub(crate) fn trailer_lines(trailers: &HeaderMap) -> Vec<Vec<u8>> {
-    let line = |(name, value): (&HeaderName, &HeaderValue)| {
-        [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
-    };
-    trailers.iter().map(line).collect()
-}
-
-/// RFC 9113 §8.2.1: such a request is malformed. HTTP/1.1 would not see the blanks.
-fn has_blank_edges(value: &HeaderValue) -> bool {
-    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    blank(value.as_bytes().first()) || blank(value.as_bytes().last())
-}
-
 /// `:authority` is the host (RFC 9113 §8.3.1); a `Host` field beside it may only repeat it.
 fn write_hosts(out: &mut Vec<u8>, authority: Option<&[u8]>, headers: &HeaderMap) {
     if let Some(authority) = authority {
@@ -101,8 +77,4 @@ fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap) {
         cookies.for_each(|cookie| [b"; ", cookie.as_bytes()].iter().for_each(|part| out.extend_from_slice(part)));
         out.extend_from_slice(b"\r\n");
     }
-}
-
-fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    [name, b": ", value, b"\r\n"].iter().for_each(|part| out.extend_from_slice(part));
 }
