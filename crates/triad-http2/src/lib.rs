@@ -19,5 +19,5 @@ mod send;
 mod server;
 mod text;
 
-pub use client::{Client, ClientStream, Connection, connect, linger};
+pub use client::{Client, ClientStream, Connection, Fate, connect, linger};
 pub use server::{Server, Stream};

@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+use triad_http2::{ClientStream, linger};
 use triad_model::{BackendMode, BackendReport, BackendSetting, Health, HealthCheck, Reading, ServerName, Verdict};
 
 use crate::balance::Share;
 use crate::balance::panic::Condition;
 use crate::error_rate::ErrorRate;
+use crate::http2::connections::Connections;
 use crate::outlier::Grounds;
 use crate::plan::{BackendPlan, PoolPlan};
 use crate::silence::Silence;
@@ -24,6 +27,8 @@ const IDLE_PER_BACKEND_MAX: usize = 256;
 /// Time an idle connection is kept: shorter than the application servers' own limits (Node's is 5 s), so that they
 /// seldom close one just as a request is sent.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Time a server has to end a stream of HTTP/2 whose answer is whole; then we do, which it may take for a change of mind.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A backend. It outlives reloads that do not change it.
 #[derive(Debug)]
@@ -61,6 +66,8 @@ pub(crate) struct Backend {
     pub check_now: Arc<Notify>,
     /// One list per worker, oldest first. Only its worker takes from a list, so its lock is free.
     idle: Vec<Mutex<VecDeque<Idle>>>,
+    /// The same of connections of HTTP/2, where they are wanted.
+    pub http2: Vec<Mutex<Connections>>,
 }
 
 /// Parts in which a backend that came back gets its share.
@@ -142,6 +149,7 @@ impl Backend {
             verdict: watch::Sender::new(Verdict::Down),
             check_now: Arc::default(),
             idle: (0..workers).map(|_| Mutex::default()).collect(),
+            http2: (0..if plan.http2 { workers } else { 0 }).map(|_| Mutex::default()).collect(),
             plan,
             check,
         }
@@ -317,6 +325,7 @@ impl Backend {
         }
         if verdict == Verdict::Down {
             self.idle.iter().for_each(|list| lock(list).clear());
+            self.http2.iter().for_each(|connections| lock(connections).clear());
         }
         Some(verdict)
     }
@@ -382,10 +391,13 @@ impl Backend {
     }
 
     /// Keeps a connection whose answer was read to its end; beyond the bound the oldest is closed. One that was announced
-    /// for a client is no other's, so it ends here.
+    /// for a client is no other's, so it ends here; so does a stream of HTTP/2.
     pub fn check_in(&self, worker: usize, stream: Stream) {
         if self.plan.proxy_protocol.is_some() {
             return;
+        }
+        if let Stream::Http2Backend(stream) = stream {
+            return end(*stream);
         }
         let mut list = lock(&self.idle[worker]);
         if list.len() == IDLE_PER_BACKEND_MAX {
@@ -401,6 +413,8 @@ impl Backend {
         for list in &self.idle {
             lock(list).retain(|idle| idle.since.elapsed() < IDLE_TIMEOUT);
         }
+        let now = Instant::now();
+        self.http2.iter().for_each(|connections| lock(connections).prune(now));
     }
 
     /// As the rotation sees it while checks are believed.
@@ -455,6 +469,13 @@ impl Backend {
             in_flight: self.slots.in_flight(),
             max_connections: self.slots.max(),
         }
+    }
+}
+
+/// Lets a stream go whose answer was read to its end. The server may still have to say that this was all.
+fn end(stream: ClientStream) {
+    if !stream.is_over() {
+        tokio::spawn(timeout(LAST_WORD_TIMEOUT, linger(stream)));
     }
 }
 

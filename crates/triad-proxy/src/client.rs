@@ -31,6 +31,8 @@ pub(crate) enum Ending {
     Read,
     /// In order, though the client may be sending what nobody will read.
     Unread,
+    /// In order, but for a stream of HTTP/2, which is told that nobody wants the rest of its answer.
+    Cancelled,
     /// By a reset: an answer that ends with the connection must not look whole.
     Cut,
 }
@@ -174,6 +176,9 @@ impl Client {
     pub async fn close(&mut self, ending: Ending) {
         if ending == Ending::Cut || self.is_given_up {
             return self.stream.cut();
+        }
+        if ending == Ending::Cancelled {
+            self.stream.cancel();
         }
         let unread = self.stream.lingers() && (ending == Ending::Unread || !self.input.is_empty());
         let _ = timeout(LINGER_TIME, async {

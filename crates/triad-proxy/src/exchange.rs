@@ -5,6 +5,7 @@
 //! ways and are never held whole.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,11 +15,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use triad_http::{Fault, Whose};
 use triad_http1::{Framing, HeadWriter, Method, Refusal, ResponseHead, Version};
+use triad_http2::Fate;
 
 use crate::backend::Backend;
 use crate::client::Client;
 use crate::clock::{Stall, TICK};
 use crate::header_rules::HeaderRules;
+use crate::http2::connections::{self, NoStream};
 use crate::members::{Choice, Place, Tried};
 use crate::plan::Target;
 use crate::pool::Pool;
@@ -149,7 +152,7 @@ enum Unplaced {
 }
 
 enum Failure {
-    /// No byte left this server.
+    /// No byte left this server, or none of those that did was acted on.
     Unsent(String),
     /// The other edge has nobody to give it to, and says that no application has seen it.
     Untouched,
@@ -157,6 +160,8 @@ enum Failure {
     Busy,
     /// Sent at least in part, no answer.
     Broken(String),
+    /// The same, and the backend meant this request alone.
+    Reset(String),
     /// The health check took the backend out while we waited.
     Down,
     /// No head in time.
@@ -356,7 +361,7 @@ impl<'a> Exchange<'a> {
         if is_first { self.record.started.into() } else { Instant::now() }
     }
 
-    /// One attempt: over an idle connection first; if that turns out closed, over a new one.
+    /// One attempt: over a connection that is there; if that turns out closed, over a new one.
     async fn attempt(&mut self, route: &Route<'a>) -> Result<Reply, Failure> {
         self.attempts += 1;
         if self.attempts > 1 {
@@ -364,16 +369,46 @@ impl<'a> Exchange<'a> {
             route.backends().for_each(|backend| _ = backend.retries.fetch_add(1, Relaxed));
         }
         route.backends().for_each(|backend| _ = backend.requests.fetch_add(1, Relaxed));
-        if let Some(stream) = route.backend.check_out(self.worker.number, self.now().into_std()) {
+        if let Some(stream) = self.check_out(&route.backend) {
             match self.send(stream, route).await {
                 // The backend closed it while it was idle. That says nothing about a new one.
-                Err(Failure::Unsent(_)) => {}
+                Err(Failure::Unsent(_)) if !self.sent => {}
                 Err(Failure::Broken(_)) if self.may_repeat() => {}
                 other => return other,
             }
         }
-        let opened = self.worker.shared.dialer.open(&route.backend.plan.target).await;
-        self.send(opened.map_err(Failure::Unsent)?, route).await
+        let opened = self.open(&route.backend).await?;
+        self.send(opened, route).await
+    }
+
+    /// Whether the request goes over HTTP/2. A wish to switch protocols does not: RFC 8441 has a way for WebSockets, but
+    /// few applications know it, while HTTP/1.1 is spoken by all that know WebSockets, and by every edge.
+    fn wants_http2(&self, backend: &Backend) -> bool {
+        backend.plan.http2 && !self.request.upgrade
+    }
+
+    /// A connection, or a stream of one, that is there.
+    fn check_out(&self, backend: &Backend) -> Option<Stream> {
+        let worker = self.worker.number;
+        let stream = if self.wants_http2(backend) { backend.http2_stream(worker) } else { None };
+        stream.or_else(|| backend.check_out(worker, self.now().into_std()))
+    }
+
+    async fn open(&self, backend: &Arc<Backend>) -> Result<Stream, Failure> {
+        let shared = &self.worker.shared;
+        if self.wants_http2(backend) {
+            match connections::open(shared, backend, self.worker.number).await {
+                Ok(stream) => return Ok(stream),
+                Err(NoStream::Busy) => return Err(Failure::Busy),
+                Err(NoStream::Failed(why)) => return Err(Failure::Unsent(why)),
+                // It may be here by now.
+                Err(NoStream::Http1) => {}
+            }
+            if let Some(stream) = backend.check_out(self.worker.number, self.now().into_std()) {
+                return Ok(stream);
+            }
+        }
+        shared.dialer.open(&backend.plan.target).await.map_err(Failure::Unsent)
     }
 
     async fn send(&mut self, stream: Stream, route: &Route<'a>) -> Result<Reply, Failure> {
@@ -397,15 +432,27 @@ impl<'a> Exchange<'a> {
         let mut wait = Wait { pool: route.pool, stall: Stall::new(asked, HEAD_TIMEOUT), tick: asked + TICK };
         let answered = poll_fn(|context| self.poll_reply(context, &mut reply, &mut wait)).await;
         self.sent |= self.upload.moved > 0;
-        reply.head_length = answered?;
+        reply.head_length = answered.map_err(|failure| self.judge(failure, &reply.stream))?;
         let untouched = self.answer_head.fields.find(reply.bytes.bytes(), UNTOUCHED);
         let Some(untouched) = untouched.filter(|_| route.backend.plan.target.is_edge()) else { return Ok(reply) };
         // Whoever got the head alone did not act on it; a body is spent all the same.
-        self.sent = self.request.framing != Framing::None;
+        self.sent = self.upload.is_spent();
         Err(match untouched.of_bytes(reply.bytes.bytes()) == BUSY.as_bytes() {
             true => Failure::Busy,
             false => Failure::Untouched,
         })
+    }
+
+    /// A failure, with what a stream of HTTP/2 knows of it.
+    fn judge(&mut self, failure: Failure, stream: &Stream) -> Failure {
+        match (failure, stream.fate()) {
+            (Failure::Broken(why), Fate::Unprocessed) => {
+                self.sent = self.upload.is_spent();
+                Failure::Unsent(why)
+            }
+            (Failure::Broken(why), Fate::Cancelled | Fate::Reset) => Failure::Reset(why),
+            (failure, _) => failure,
+        }
     }
 
     /// Sends, and reads the answer's head; ready with the head's length.
@@ -415,11 +462,14 @@ impl<'a> Exchange<'a> {
         reply: &mut Reply,
         wait: &mut Wait<'a>,
     ) -> Poll<Result<usize, Failure>> {
-        if !self.upload.is_over()
+        if self.upload.is_under_way(&reply.stream)
             && let Poll::Ready(Err(error)) = self.upload.poll(context, self.client, &mut reply.stream)
         {
             match error {
                 UploadError::Client(refusal) => return Poll::Ready(Err(Failure::Client(refusal))),
+                UploadError::Backend(error) if self.upload.moved == 0 && error.kind() == ErrorKind::InvalidData => {
+                    return Poll::Ready(Err(Failure::no_words()));
+                }
                 UploadError::Backend(error) if self.upload.moved == 0 => {
                     return Poll::Ready(Err(Failure::Unsent(error.to_string())));
                 }
@@ -561,13 +611,18 @@ impl<'a> Route<'a> {
 }
 
 impl Failure {
+    /// HTTP/1.1 has a target or the like that HTTP/2 cannot say.
+    fn no_words() -> Self {
+        Self::Client(Refusal { status: 400, clause: "a target that HTTP/2 has no words for" })
+    }
+
     fn slow_body() -> Self {
         Self::Client(Refusal { status: 408, clause: "the request's body" })
     }
 
     fn why(&self) -> &str {
         match self {
-            Failure::Unsent(why) | Failure::Broken(why) => why,
+            Failure::Unsent(why) | Failure::Broken(why) | Failure::Reset(why) => why,
             Failure::Untouched => "nobody there to answer it",
             Failure::Busy => "everybody there is busy",
             Failure::Down => "taken out by its health check",

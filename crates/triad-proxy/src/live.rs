@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use rustls::ClientConfig;
 use tokio_rustls::TlsAcceptor;
 use triad_http::{Peer, TraceContext};
 use triad_http1::RequestHead;
 use triad_model::{IpNet, Limits, Trace};
-use triad_tls::{SiteTls, TlsError};
+use triad_tls::{Identity, SiteTls, TlsError};
 use triad_web::StaticFiles;
 
 use crate::answer::{Changes, Entrance};
@@ -25,6 +24,7 @@ use crate::min_rate::MinRate;
 use crate::plan::EdgePlan;
 use crate::redirect::Redirects;
 use crate::sticky::Sticky;
+use crate::upstream::HopClient;
 
 /// Why a plan cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,7 @@ pub(crate) struct Live {
     pub site_tls: Option<SiteTls>,
     pub hop: Hop,
     /// How we speak to other edges.
-    pub hop_client: Option<Arc<ClientConfig>>,
+    pub hop_client: Option<Arc<HopClient>>,
     pub log: Option<Arc<Log>>,
     /// How its lines look.
     pub line: LineShape,
@@ -150,10 +150,10 @@ impl Live {
             statics: plan.root.as_deref().map(open_root).transpose()?,
             site_tls: site.transpose()?,
             hop: match &plan.identity {
-                Some(identity) => Hop::MutualTls(triad_tls::mutual_server_config(identity)?.into()),
+                Some(identity) => Hop::MutualTls(triad_tls::hop_server_config(identity)?.into()),
                 None => Hop::Plain(plan.hop_from.clone()),
             },
-            hop_client: plan.identity.as_ref().map(triad_tls::mutual_client_config).transpose()?,
+            hop_client: plan.identity.as_ref().map(hop_client).transpose()?,
             sticky: plan.sticky.as_ref().map(|it| Sticky::of(it, plan.site_certificate.as_ref())).transpose()?,
             limiter: plan.limits.as_ref().map(|limits| limiter(limits, before)),
             min_rate: plan.min_rate,
@@ -224,6 +224,11 @@ impl Live {
 fn limiter(limits: &Limits, before: Option<&Live>) -> Arc<Limiter> {
     let same = before.and_then(|live| live.limiter.as_ref()).filter(|limiter| limiter.is_by(limits));
     same.cloned().unwrap_or_else(|| Arc::new(Limiter::new(limits.clone())))
+}
+
+fn hop_client(identity: &Identity) -> Result<Arc<HopClient>, TlsError> {
+    let http1 = triad_tls::mutual_client_config(identity)?;
+    Ok(Arc::new(HopClient { http1, http2: triad_tls::hop_client_config(identity)? }))
 }
 
 fn open_root(path: &Path) -> Result<StaticFiles, EdgeError> {

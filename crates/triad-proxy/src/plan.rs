@@ -205,12 +205,17 @@ pub struct BackendPlan {
     /// How connections to it begin, if it is an instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Requests go over HTTP/2: always to an instance, and to another edge if that agrees. A wish to switch protocols
+    /// goes over HTTP/1.1.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub http2: bool,
 }
 
 impl BackendPlan {
     /// A backend of weight 1 with no more said.
     pub fn new(name: impl Into<String>, target: Target) -> Self {
-        Self { name: name.into(), target, weight: 1, backup: false, max_connections: 0, proxy_protocol: None }
+        let (weight, backup, max_connections) = (1, false, 0);
+        Self { name: name.into(), target, weight, backup, max_connections, proxy_protocol: None, http2: false }
     }
 
     /// Whether what is known of the one holds for the other.

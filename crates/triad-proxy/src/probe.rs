@@ -17,7 +17,7 @@ const SEARCHED_BYTES: usize = 16 * 1024;
 
 /// What it said, as a clause; or why that is not enough. The caller gives it its time.
 pub(crate) async fn probe(backend: &Backend, shared: &Shared) -> Result<String, String> {
-    let mut stream = shared.dialer.open(&backend.plan.target).await?;
+    let mut stream = shared.dialer.open_alone(&backend.plan).await?;
     if backend.check.kind == CheckKind::Tcp {
         return Ok("took a connection".to_owned());
     }

@@ -7,6 +7,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 use triad_http::{Fault, Whose, forwarding};
 use triad_http1::{Framing, HeadWriter, Name, Version};
+use triad_http2::Fate;
 
 use crate::client::{Ending, IDLE_TIMEOUT};
 use crate::clock::Stall;
@@ -76,7 +77,11 @@ pub(crate) async fn relay(exchange: &mut Exchange<'_>, mut reply: Reply) -> Rela
         }
         Err(DownloadError::Backend) => {
             exchange.record.failed(Fault::new(502, Whose::Upstream, "the answer broke off"));
-            Relayed::Closed(if shape.by_close { Ending::Cut } else { Ending::Read })
+            Relayed::Closed(match reply.stream.fate() {
+                _ if shape.by_close => Ending::Cut,
+                Fate::Cancelled => Ending::Cancelled,
+                _ => Ending::Read,
+            })
         }
     }
 }
@@ -176,7 +181,7 @@ async fn stream(
     let mut stall = None;
     poll_fn(|context| {
         let (client, upload) = (&mut *exchange.client, &mut exchange.upload);
-        if !upload.is_over()
+        if upload.is_under_way(backend)
             && let Poll::Ready(Err(error)) = upload.poll(context, client, backend)
         {
             match error {
@@ -186,6 +191,9 @@ async fn stream(
         }
         if let Poll::Ready(sent) = download.poll(context, client, backend, answer) {
             return Poll::Ready(sent);
+        }
+        if client.stream.is_http2() && upload.is_done() && client.poll_gone(context) {
+            return Poll::Ready(Err(DownloadError::Client));
         }
         let is_behind = client.is_behind() || !answer.is_empty();
         let moves = client.moved() + upload.moved + download.moves;

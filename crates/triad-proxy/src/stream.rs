@@ -10,6 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
+use triad_http2::{ClientStream, Fate};
 use triad_tls::ALPN_HTTP2;
 
 /// Size of a buffer for heads and small bodies.
@@ -30,6 +31,8 @@ pub(crate) enum Stream {
     },
     /// A stream of a client's connection: to us a connection of its own, with one request in HTTP/1.1.
     Http2(Box<triad_http2::Stream>),
+    /// A stream of a connection to a backend: to us a connection of its own, for one request in HTTP/1.1.
+    Http2Backend(Box<ClientStream>),
 }
 
 impl Stream {
@@ -45,7 +48,7 @@ impl Stream {
         Pin::new(self).poll_read(&mut nobody, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
-    /// Whether the client and we agreed on HTTP/2 (RFC 7301), so that it is to be taken apart into streams.
+    /// Whether both ends agreed on HTTP/2 (RFC 7301), so that it is to be taken apart into streams.
     pub fn agreed_on_http2(&self) -> bool {
         matches!(self, Self::Tls { session, .. } if session.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2))
     }
@@ -57,7 +60,24 @@ impl Stream {
 
     /// Whether closing it with unread bytes would destroy what is on its way.
     pub fn lingers(&self) -> bool {
-        !matches!(self, Self::Http2(_))
+        matches!(self, Self::Plain(_) | Self::Tls { .. })
+    }
+
+    /// Whether it is a client's stream of HTTP/2, which alone tells when the client loses interest.
+    pub fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
+    /// How a stream to a backend broke; of a connection nothing is known.
+    pub fn fate(&self) -> Fate {
+        if let Self::Http2Backend(stream) = self { stream.fate() } else { Fate::Unknown }
+    }
+
+    /// Tells a client, where HTTP/2 has a word for it, that nobody wants the rest of its answer.
+    pub fn cancel(&mut self) {
+        if let Self::Http2(stream) = self {
+            stream.reset(true);
+        }
     }
 
     /// Makes its end one that no reader takes for a regular one.
@@ -65,7 +85,8 @@ impl Stream {
         let tcp = match self {
             Self::Plain(tcp) => tcp,
             Self::Tls { session, .. } => session.get_ref().0,
-            Self::Http2(stream) => return stream.reset(),
+            Self::Http2(stream) => return stream.reset(false),
+            Self::Http2Backend(stream) => return stream.reset(),
         };
         if let Err(error) = SockRef::from(tcp).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%error, "connection was gone before it was cut");
@@ -76,7 +97,7 @@ impl Stream {
     pub fn pushed(&self) -> Option<u64> {
         match self {
             Self::Http2(stream) => Some(stream.pushed()),
-            Self::Plain(_) | Self::Tls { .. } => None,
+            Self::Plain(_) | Self::Tls { .. } | Self::Http2Backend(_) => None,
         }
     }
 
@@ -86,6 +107,7 @@ impl Stream {
             Self::Plain(_) => false,
             Self::Tls { unflushed, .. } => *unflushed,
             Self::Http2(stream) => stream.holds_back(),
+            Self::Http2Backend(stream) => stream.holds_back(),
         }
     }
 
@@ -98,6 +120,7 @@ impl Stream {
                 Poll::Ready(Ok(()))
             }
             Self::Http2(stream) => stream.poll_push(context),
+            Self::Http2Backend(stream) => stream.poll_push(context),
             _ => Poll::Ready(Ok(())),
         }
     }
@@ -109,6 +132,7 @@ impl AsyncRead for Stream {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
             Self::Tls { session, .. } => Pin::new(session).poll_read(context, buffer),
             Self::Http2(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Http2Backend(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -132,6 +156,7 @@ impl AsyncWrite for Stream {
         match this {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, parts),
             Self::Http2(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            Self::Http2Backend(stream) => Pin::new(stream).poll_write_vectored(context, parts),
             Self::Tls { session, unflushed } => {
                 let written = ready!(Pin::new(session).poll_write_vectored(context, parts))?;
                 *unflushed = true;
@@ -144,7 +169,7 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        !matches!(self, Self::Http2(_))
+        matches!(self, Self::Plain(_) | Self::Tls { .. })
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -156,6 +181,7 @@ impl AsyncWrite for Stream {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
             Self::Tls { session, .. } => Pin::new(session).poll_shutdown(context),
             Self::Http2(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Http2Backend(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Upload<'a> {
     ended: bool,
     /// The backend takes no more.
     stopped: bool,
+    /// Some of the body is no more in the client's input.
+    spent: bool,
     /// The client waits for 100 before it sends the body.
     awaits_continue: bool,
     /// Which fields pass, behind the body as before it.
@@ -64,6 +66,7 @@ impl Upload<'_> {
             beside_head: 0,
             ended: false,
             stopped: false,
+            spent: false,
             awaits_continue,
             rules: None,
             moved: 0,
@@ -91,6 +94,16 @@ impl Upload<'_> {
     /// Whether the backend has all of it.
     pub fn is_done(&self) -> bool {
         self.ended && self.written == self.pending.len() && !self.stopped
+    }
+
+    /// Whether some of the body is gone, so that no other backend can have it.
+    pub fn is_spent(&self) -> bool {
+        self.spent
+    }
+
+    /// Whether `backend`, which gets it, is to be polled: it may hold back the end.
+    pub fn is_under_way(&self, backend: &Stream) -> bool {
+        !self.stopped && (!self.is_done() || backend.holds_back())
     }
 
     /// Whether no more will be sent.
@@ -206,6 +219,7 @@ impl Upload<'_> {
         while !input.is_empty() && !self.reader.is_done() && self.pending.len() < GATHERED_BYTES_MAX {
             let piece = self.reader.next(input.bytes())?;
             write_chunk(&mut self.pending, &input.bytes()[piece.payload]);
+            self.spent = true;
             input.consume(piece.consumed);
         }
         if self.reader.is_done() {
@@ -222,6 +236,7 @@ impl Upload<'_> {
     fn take(&mut self, input: &mut Buffer, length: usize) {
         let piece = self.reader.next(&input.bytes()[..length]);
         debug_assert!(piece.is_ok_and(|piece| piece.consumed == length));
+        self.spent |= length > 0;
         input.consume(length);
         self.ended = self.reader.is_done();
     }

@@ -25,7 +25,10 @@ pub use inspect::{Fault, Part, Weight, inspect};
 pub use names::{CertificateNames, certificate_names, peer_server};
 pub use ocsp::OCSP_BYTES_MAX;
 pub use pseudonyms::{PSEUDONYM_BYTES, Pseudonym, Pseudonyms};
-pub use settings::{ALPN_HTTP1, ALPN_HTTP2, mutual_client_config, mutual_server_config, public_client_config};
+pub use settings::{
+    ALPN_HTTP1, ALPN_HTTP2, hop_client_config, hop_server_config, mutual_client_config, mutual_server_config,
+    public_client_config,
+};
 pub use site::{NamedPair, Shown, SiteExtras, SiteTls};
 
 /// What can be wrong with keys and certificates.

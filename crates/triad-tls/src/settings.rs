@@ -15,6 +15,21 @@ pub const ALPN_HTTP2: &[u8] = b"h2";
 /// HTTP/1.1 as the ends of a connection agree on it (RFC 7301 §6).
 pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 
+/// The accepting end between edges: as [`mutual_server_config`], HTTP/2 for whoever asks for it.
+pub fn hop_server_config(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config = ServerConfig::clone(&*mutual_server_config(identity)?);
+    config.alpn_protocols = [ALPN_HTTP2, ALPN_HTTP1].map(<[u8]>::to_vec).to_vec();
+    Ok(Arc::new(config))
+}
+
+/// The opening end between edges, if HTTP/2 is wanted: as [`mutual_client_config`]. An older edge has no word for it, and
+/// speaks HTTP/1.1.
+pub fn hop_client_config(identity: &Identity) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = ClientConfig::clone(&*mutual_client_config(identity)?);
+    config.alpn_protocols = [ALPN_HTTP2, ALPN_HTTP1].map(<[u8]>::to_vec).to_vec();
+    Ok(Arc::new(config))
+}
+
 /// The accepting end between servers: TLS 1.3 only, and only for clients that the design's authority signed.
 pub fn mutual_server_config(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
     let verifier =

@@ -22,7 +22,7 @@ use crate::limits::{
     OWN_RESETS_MAX, SEND_BUFFER_BYTES_MAX, SHARED_HEADER_LIST_BYTES_MAX, SHARED_WINDOW_BYTES, STREAM_WINDOW_BYTES,
     STREAMS_MAX,
 };
-pub use stream::ClientStream;
+pub use stream::{ClientStream, Fate};
 
 /// What requests over a connection need. Once it is dropped, the connection ends when its streams have.
 #[derive(Debug)]

@@ -50,14 +50,17 @@ enum Answering {
 
 /// How a stream broke.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Fate {
-    /// It did not, or nothing is known.
+pub enum Fate {
+    /// It did not, or with its connection.
     #[default]
     Unknown,
-    /// The server surely did nothing with it.
+    /// The server surely did nothing with the request, so that sending it again is no second time: it never left, or the
+    /// server said so (RFC 9113 §8.7).
     Unprocessed,
-    /// The server did not want it any more.
+    /// The server did not want it any more (CANCEL).
     Cancelled,
+    /// The server broke it off for another reason.
+    Reset,
 }
 
 impl ClientStream {
@@ -66,15 +69,9 @@ impl ClientStream {
         Self { outgoing: Outgoing::new(), incoming, fate: Fate::Unknown, _open: open }
     }
 
-    /// Whether it failed before the server did anything with the request, so that sending it again is no second time:
-    /// it never left, or the server said so (RFC 9113 §8.7).
-    pub fn is_unprocessed(&self) -> bool {
-        self.fate == Fate::Unprocessed
-    }
-
-    /// Whether it failed because the server broke it off as not wanted any more (CANCEL).
-    pub fn is_cancelled(&self) -> bool {
-        self.fate == Fate::Cancelled
+    /// How it broke, as far as its reader was told.
+    pub fn fate(&self) -> Fate {
+        self.fate
     }
 
     /// Breaks it off.
@@ -151,7 +148,8 @@ impl ClientStream {
             _ if error.is_go_away() => Fate::Unprocessed,
             Some(Reason::REFUSED_STREAM) => Fate::Unprocessed,
             Some(Reason::CANCEL) => Fate::Cancelled,
-            _ => Fate::Unknown,
+            Some(_) => Fate::Reset,
+            None => Fate::Unknown,
         };
         failed(error)
     }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::oneshot;
 use triad_golden::{Case, LINE, cases};
 use triad_http1::ResponseHead;
-use triad_http2::{ClientStream, connect};
+use triad_http2::{ClientStream, Fate, connect};
 
 use super::golden::{indented, print_fields, said, shown, unescape};
 
@@ -58,7 +58,9 @@ async fn run(case: &Case) -> String {
             let _ = stream.flush().await;
             read(&mut stream).await
         }
-        Err(error) => format!("unsent: {error}{}\n", if stream.is_unprocessed() { ", unprocessed" } else { "" }),
+        Err(error) => {
+            format!("unsent: {error}{}\n", if stream.fate() == Fate::Unprocessed { ", unprocessed" } else { "" })
+        }
     };
     drop((stream, client));
     let sent = told.await.unwrap_or_else(|_| "nothing\n".to_owned());
@@ -157,8 +159,8 @@ async fn read(stream: &mut ClientStream) -> String {
     let mut bytes = Vec::new();
     let end = match stream.read_to_end(&mut bytes).await {
         Ok(_) => "the end",
-        Err(_) if stream.is_unprocessed() => "broken off: unprocessed",
-        Err(_) if stream.is_cancelled() => "broken off: cancelled",
+        Err(_) if stream.fate() == Fate::Unprocessed => "broken off: unprocessed",
+        Err(_) if stream.fate() == Fate::Cancelled => "broken off: cancelled",
         Err(_) => "broken off",
     };
     if let Err(refusal) = judge(&bytes) {

@@ -1,10 +1,13 @@
 //! A client's connection in HTTP/2: each of its streams is served like a connection of its own, by tasks that serve one
-//! stream after the other, because a task, its memory and its timer cost as much as a request.
+//! stream after the other, because a task, its memory and its timer cost as much as a request. And, in [`connections`],
+//! those to backends.
 
+pub(crate) mod connections;
 mod desk;
 mod lingering;
 
 use std::future::{Future, pending};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -33,9 +36,7 @@ pub(crate) async fn serve(
     stream: Stream,
     stop: impl Future<Output = Stop>,
 ) {
-    let Ok(Ok(mut server)) = timeout(HEAD_TIMEOUT, Server::handshake(Lingering::new(stream))).await else {
-        return;
-    };
+    let Ok(Ok(mut server)) = timeout(HEAD_TIMEOUT, handshake(entrance, stream)).await else { return };
     let mut look = pin!(sleep(HEAD_TIMEOUT));
     let mut stop = pin!(stop);
     let mut _open = None;
@@ -76,6 +77,14 @@ pub(crate) async fn serve(
                 look.as_mut().reset(Instant::now() + if state == State::Going { LINGER_TIME } else { IDLE_TIMEOUT });
             }
         }
+    }
+}
+
+async fn handshake(entrance: Entrance, stream: Stream) -> io::Result<Server<Lingering>> {
+    let stream = Lingering::new(stream);
+    match entrance {
+        Entrance::Hop => Server::handshake_with_edge(stream).await,
+        Entrance::Http | Entrance::Https => Server::handshake(stream).await,
     }
 }
 
