@@ -214,6 +214,7 @@ fn needs_restart(setup: &Setup, design: &Design, secrets: &Secrets) -> Option<&'
     let (before, server) = (&setup.design, &setup.server.name);
     let listeners = |design| (triad_proxy::listeners(design, server), triad_dns::listeners(design, server));
     let expected = |design: &Design| design.app.as_ref().and_then(|app| app.proxy_protocol);
+    let spoken = |design: &Design| design.app.as_ref().map(|app| app.protocol);
     let differs = [
         (before.servers != design.servers, "the list of servers, or an address,"),
         (before.roles(server) != design.roles(server), "what this server carries"),
@@ -222,6 +223,7 @@ fn needs_restart(setup: &Setup, design: &Design, secrets: &Secrets) -> Option<&'
         (before.database != design.database, "the [database] section"),
         (setup.instances(before, &setup.secrets) != setup.instances(design, secrets), "the [app] section"),
         (expected(before) != expected(design), "app.proxy_protocol, which running instances expect or do not,"),
+        (spoken(before) != spoken(design), "app.protocol, which running instances speak or do not,"),
         (before.firewall.is_some() != design.firewall.is_some(), "whether there are firewalls"),
         (before.monitor.is_some() != design.monitor.is_some(), "whether there is monitoring"),
         (setup.secrets.identity != secrets.identity, "this server's own key and certificate"),

@@ -233,6 +233,7 @@ pub(crate) mod tests {
                 health: "/up".to_owned(),
                 environment: Default::default(),
                 proxy_protocol: None,
+                protocol: Default::default(),
             }),
             database: None,
             tls: None,

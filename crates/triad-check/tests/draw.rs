@@ -198,6 +198,7 @@ fn any_app(servers: Vec<ServerName>) -> App {
         health: "/up".to_owned(),
         environment: BTreeMap::new(),
         proxy_protocol: None,
+        protocol: Default::default(),
     }
 }
 

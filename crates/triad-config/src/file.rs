@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
-use triad_model::{Algorithm, CheckKind, Code, ProxyProtocol, RedirectSource, RedirectTarget, Statuses};
+use triad_model::{Algorithm, AppProtocol, CheckKind, Code, ProxyProtocol, RedirectSource, RedirectTarget, Statuses};
 
 use crate::table::{Field, Table};
 
@@ -120,6 +120,7 @@ pub(crate) struct App {
     pub(crate) instances: u16,
     pub(crate) max_connections: u32,
     pub(crate) health: Field<String>,
+    pub(crate) protocol: Field<AppProtocol>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) proxy_protocol: Field<ProxyProtocol>,
 }
@@ -145,6 +146,7 @@ pub(crate) struct Tls {
     pub(crate) client_ca_file: Field<PathBuf>,
     pub(crate) client_crl_file: Field<PathBuf>,
     pub(crate) http2: bool,
+    pub(crate) hop_http2: bool,
     pub(crate) hsts_max_age_s: u32,
     pub(crate) hsts_include_subdomains: Spanned<bool>,
 }
@@ -343,6 +345,7 @@ impl App {
             instances: table.integer("instances"),
             max_connections: table.integer("max_connections"),
             health: table.parsed("health"),
+            protocol: table.parsed("protocol"),
             environment: table.variables("environment"),
             proxy_protocol: table.parsed("proxy_protocol"),
         }
@@ -374,6 +377,7 @@ impl Tls {
             client_ca_file: table.parsed("client_ca_file"),
             client_crl_file: table.parsed("client_crl_file"),
             http2: table.flag("http2"),
+            hop_http2: table.flag("hop_http2"),
             hsts_max_age_s: table.integer("hsts_max_age_s"),
             hsts_include_subdomains: Spanned::new(
                 table.place("hsts_include_subdomains"),

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::path::{Component, Path};
 
 use triad_model::{
-    HEADER_VALUE_BYTES_MAX, IpNet, LogField, RedirectSource, RedirectTarget, ServerName, Statuses, is_header_value,
-    reserved_header,
+    App, HEADER_VALUE_BYTES_MAX, IpNet, LogField, RedirectSource, RedirectTarget, ServerName, Statuses,
+    is_header_value, reserved_header,
 };
 
 use crate::suggest::{and_list, suggest};
@@ -33,6 +33,8 @@ pub(crate) enum Format {
     Statuses,
     /// A part of a text that is looked for.
     Excerpt,
+    /// The same, or `grpc`.
+    AppHealth,
     /// A name of a header or cookie.
     Token,
     /// A name of a header field that rules can name.
@@ -99,7 +101,9 @@ impl Format {
             Format::Network => check_network(text),
             Format::Path => check_path(text),
             Format::Folder => check_folder(text),
-            Format::UrlPath => check_url_path(text),
+            Format::UrlPath => check_url_path(text, ""),
+            Format::AppHealth if text == App::GRPC_HEALTH => Ok(()),
+            Format::AppHealth => check_url_path(text, ", or \"grpc\""),
             Format::Statuses => check_statuses(text),
             Format::Excerpt => check_excerpt(text),
             Format::Token => check_token(text),
@@ -128,6 +132,7 @@ impl Format {
             Format::UrlPath => "^/[!-~]*$",
             Format::Statuses => "^[0-9x, -]+$",
             Format::Excerpt => "^[^\\u0000-\\u001f\\u007f]+$",
+            Format::AppHealth => "^(/[!-~]*|grpc)$",
             Format::Token | Format::FieldName => "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$",
             Format::FieldValue => "^[!-~]([\\t -~]*[!-~])?$",
             Format::LogField => "^[a-z_]+$",
@@ -152,6 +157,7 @@ impl Format {
             Format::UrlPath => "URL path",
             Format::Statuses => "list of statuses",
             Format::Excerpt => "text",
+            Format::AppHealth => "URL path, or `grpc`",
             Format::Token => "name of a header or cookie",
             Format::FieldName => "header field name",
             Format::FieldValue => "header field value",
@@ -303,7 +309,8 @@ fn check_folder(text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_url_path(text: &str) -> Result<(), Fault> {
+/// `or` tells what else it may be.
+fn check_url_path(text: &str, or: &str) -> Result<(), Fault> {
     let why = if !text.starts_with('/') {
         "does not start with /"
     } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -313,7 +320,7 @@ fn check_url_path(text: &str) -> Result<(), Fault> {
     } else {
         return Ok(());
     };
-    Err(Fault::new(format!("{text:?} {why}"), "write the path of a URL: \"/up\""))
+    Err(Fault::new(format!("{text:?} {why}"), format!("write the path of a URL: \"/up\"{or}")))
 }
 
 /// A token of RFC 9110 section 5.6.2; cookies' names are tokens too (RFC 6265 section 4.1.1).

@@ -518,10 +518,20 @@ static APP: &[Key] = &[
     ),
     default(
         "health",
-        Kind::Text(Format::UrlPath),
+        Kind::Text(Format::AppHealth),
         Presence::Text("/up"),
         "\"/up\"",
-        "Path that answers with a status below 400 when an instance can serve.",
+        "Path that answers with a status below 400 when an instance can serve. For servers of gRPC and nothing else, \
+         `\"grpc\"`: they are asked by `grpc.health.v1.Health/Check` about the whole server, and must say `SERVING`.",
+    ),
+    default(
+        "protocol",
+        Kind::Choice { now: &["http1", "http2"], later: &[] },
+        Presence::Text("http1"),
+        "\"http2\"",
+        "What instances speak. `http2`: HTTP/2 without TLS, from the first byte on, as servers of gRPC do; requests that \
+         ask to switch protocols, as for WebSockets, come over HTTP/1.1 all the same. Calls of gRPC may then be silent \
+         for five minutes. Changing it needs a restart of the agents, which restarts the application as well.",
     ),
     default(
         "environment",
@@ -630,8 +640,15 @@ static TLS: &[Key] = &[
         Kind::Flag,
         Presence::Flag(true),
         "false",
-        "Whether clients may choose HTTP/2. What they say in it is held to the rules of HTTP/1.1, which backends are \
-         spoken to in.",
+        "Whether clients may choose HTTP/2. What they say in it is held to the rules of HTTP/1.1.",
+    ),
+    default(
+        "hop_http2",
+        Kind::Flag,
+        Presence::Flag(false),
+        "true",
+        "Whether servers speak HTTP/2 to each other, which needs far fewer connections. Both ends of each connection \
+         agree on it, so servers may be reloaded one after the other. gRPC crosses either way.",
     ),
     default(
         "hsts_max_age_s",

@@ -122,8 +122,8 @@ fn default_backends(file: &File) -> Option<Vec<Backend>> {
 
 fn health(health: &file::HealthCheck, file: &File) -> Option<HealthCheck> {
     let path = match (&health.path, &file.app) {
-        (Field::Absent, Some(app)) => app.health.value()?.clone(),
-        (Field::Absent, None) => HEALTH_PATH_WITHOUT_APP.to_owned(),
+        (Field::Absent, Some(app)) if app.health.value()? != App::GRPC_HEALTH => app.health.value()?.clone(),
+        (Field::Absent, _) => HEALTH_PATH_WITHOUT_APP.to_owned(),
         (path, _) => path.value()?.clone(),
     };
     let file::HealthCheck { interval_ms, timeout_ms, rise, fall, .. } = *health;
@@ -159,6 +159,7 @@ fn app(app: &file::App) -> Option<App> {
         health: app.health.value()?.clone(),
         environment: app.environment.iter().cloned().collect(),
         proxy_protocol: app.proxy_protocol.value().copied(),
+        protocol: *app.protocol.value()?,
     })
 }
 
@@ -195,6 +196,7 @@ fn tls(tls: &file::Tls) -> Option<Tls> {
         ocsp: tls.ocsp_file.value().cloned(),
         clients: optional(&tls.asks_clients(), |how| client_certificates(how, tls))?,
         http2: tls.http2,
+        hop_http2: tls.hop_http2,
         hsts: (hsts.max_age_s > 0).then_some(hsts),
     })
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use toml::Spanned;
-use triad_model::{AGENT, Algorithm, CheckKind, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
+use triad_model::{AGENT, Algorithm, App, AppProtocol, CheckKind, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
 
 use crate::certificates;
 use crate::file::{Backend, Database, File, Server, Servers};
@@ -40,6 +40,7 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
     check_slow(file, mistakes);
     check_sticky_cookie(file, mistakes);
     check_forwarders(file, mistakes);
+    check_protocol(file, mistakes);
     check_limits(file, mistakes);
     check_log(file, mistakes);
     requests::check(file, mistakes);
@@ -298,6 +299,28 @@ fn check_forwarders(file: &File, mistakes: &mut Mistakes<'_>) {
             "balancer.proxy_protocol_from",
             format!("{text_is} has {name} in it, a name server, whose checks of the balancers have no PROXY header"),
             "write the forwarders' own addresses",
+        );
+    }
+}
+
+/// What only goes with one of the protocols that instances speak.
+fn check_protocol(file: &File, mistakes: &mut Mistakes<'_>) {
+    let Some(app) = &file.app else { return };
+    let (Some(protocol), health) = (app.protocol.value(), app.health.given()) else { return };
+    if let Some(health) = health.filter(|it| it.get_ref() == App::GRPC_HEALTH && *protocol == AppProtocol::Http1) {
+        mistakes.add(
+            health.span(),
+            "app.health",
+            "gRPC needs HTTP/2, and `protocol` does not say that instances speak it",
+            "write protocol = \"http2\", or a path: health = \"/up\"",
+        );
+    }
+    if let Some(version) = app.proxy_protocol.given().filter(|_| *protocol == AppProtocol::Http2) {
+        mistakes.add(
+            version.span(),
+            "app.proxy_protocol",
+            "a PROXY header names one user, and a connection of HTTP/2 has many users' requests",
+            "remove it, and take the address from X-Forwarded-For; or write protocol = \"http1\"",
         );
     }
 }

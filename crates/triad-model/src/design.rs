@@ -326,13 +326,55 @@ pub struct App {
     /// Requests that each of them may have in flight; 0: any number.
     #[serde(default)]
     pub max_connections: u32,
-    /// Path that answers below 400 when an instance can serve.
+    /// Path that answers below 400 when an instance can serve, or [`App::GRPC_HEALTH`].
     pub health: String,
     /// Variables for its environment.
     pub environment: BTreeMap<String, String>,
     /// How connections to its instances begin; `None`: with a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// What its instances speak.
+    #[serde(default, skip_serializing_if = "AppProtocol::is_default")]
+    pub protocol: AppProtocol,
+}
+
+impl App {
+    /// Instead of a path: instances are asked by gRPC (`grpc.health.v1.Health/Check`).
+    pub const GRPC_HEALTH: &str = "grpc";
+
+    /// Whether instances are asked by gRPC how they are.
+    pub fn is_checked_by_grpc(&self) -> bool {
+        self.health == Self::GRPC_HEALTH
+    }
+}
+
+/// What instances speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AppProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, from the first byte on (RFC 9113 §3.3), as gRPC's servers do.
+    Http2,
+}
+
+impl AppProtocol {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::str::FromStr for AppProtocol {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "http1" => Ok(Self::Http1),
+            "http2" => Ok(Self::Http2),
+            _ => Err(()),
+        }
+    }
 }
 
 /// A version of the PROXY protocol, in which a connection begins with a header that says who the client is.
@@ -393,6 +435,9 @@ pub struct Tls {
     pub clients: Option<ClientCertificates>,
     /// Whether clients may choose HTTP/2.
     pub http2: bool,
+    /// Whether servers speak it to each other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hop_http2: bool,
     /// What browsers are told to remember of HTTPS; `None`: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hsts: Option<Hsts>,
@@ -426,7 +471,8 @@ impl Tls {
     /// Certificates of the design's own authority, with no more said.
     pub fn internal() -> Self {
         let certificate = Certificate::Internal;
-        Self { certificate, certificates: Vec::new(), ocsp: None, clients: None, http2: true, hsts: None }
+        let (certificates, ocsp, clients, hsts) = (Vec::new(), None, None, None);
+        Self { certificate, certificates, ocsp, clients, http2: true, hop_http2: false, hsts }
     }
 
     /// Every private key that the file names.

@@ -24,8 +24,9 @@ mod usage;
 
 pub use check::{CheckKind, HealthCheck, InvalidStatuses, Statuses};
 pub use design::{
-    Algorithm, App, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall, Hsts,
-    InvalidServerName, Limits, Monitor, NamedCertificate, ProxyProtocol, Role, Server, ServerName, Site, Tls, Web,
+    Algorithm, App, AppProtocol, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall,
+    Hsts, InvalidServerName, Limits, Monitor, NamedCertificate, ProxyProtocol, Role, Server, ServerName, Site, Tls,
+    Web,
 };
 pub use finding::{Allowed, Code, Finding, Severity, UnknownCode};
 pub use flow::{Flow, Origin, Protocol, flows};

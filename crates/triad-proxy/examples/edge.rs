@@ -68,6 +68,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         headers: Default::default(),
         redirects: Vec::new(),
         hsts: None,
+        grpc: false,
         maintenance: Default::default(),
         relay: None,
         access_log: Some(args.access_log.clone()),

@@ -75,10 +75,11 @@ fn is_misdirected(live: &Live, shown: Option<&Shown>, site: &str) -> bool {
     !tls.may_answer(shown, site.as_bytes())
 }
 
-/// What a balancer's check gets of an edge that itself passes requests to other servers: whether any of those is up.
-/// Were the check passed on, the death of one application server would take every web server in front of it out.
-pub(crate) fn passes_on(up: bool) -> Way {
-    let nobody = || Fault::new(503, Whose::Upstream, "no application server is up");
+/// What a balancer's check gets of an edge that itself passes requests to other servers, or to servers of gRPC: whether
+/// any of those is up. Were the check passed on, the death of one application server would take every web server in
+/// front of it out, and a server of gRPC knows no path that it could be for.
+pub(crate) fn checked(up: bool) -> Way {
+    let nobody = || Fault::new(503, Whose::Upstream, "no application is up");
     Way::Here(if up { Ok(alive()) } else { Err(nobody()) })
 }
 
@@ -215,6 +216,7 @@ pub(crate) fn outgoing(
         trailers,
         upgrade: protocol.is_some(),
         expects_continue: head.expects_continue,
+        is_call: false,
     }
 }
 

@@ -13,10 +13,11 @@ use triad_http1::{BodyReader, Framing, Refusal, RequestHead, ResponseHead};
 use triad_tls::Shown;
 
 use crate::accept::Stop;
-use crate::answer::{Entrance, Identity, Way, file, key, outgoing, passes_on, way};
+use crate::answer::{Entrance, Identity, Way, checked, file, key, outgoing, way};
 use crate::bans::Cleared;
 use crate::client::{Client, Ending, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
 use crate::exchange::{Exchange, UNTOUCHED, Unanswered};
+use crate::grpc;
 use crate::limit::TooMany;
 use crate::live::Live;
 use crate::record::Record;
@@ -221,8 +222,8 @@ impl Connection {
         self.record.begin(self.live.clone(), &self.peer, &self.head, bytes);
         let refusal = self.refusal();
         let bytes = &self.client.input.bytes()[..length];
-        let way = match self.record.is_check && self.entrance == Entrance::Hop && self.live.passes_on {
-            true => passes_on(self.worker.shared.local.is_up() == Some(true)),
+        let way = match self.record.is_check && self.entrance == Entrance::Hop && self.live.answers_checks {
+            true => checked(self.worker.shared.local.is_up() == Some(true)),
             false => {
                 let shown = self.shown.as_deref();
                 way(self.entrance, &self.live, &self.head, bytes, &self.peer, shown, self.record.is_check)
@@ -299,8 +300,11 @@ impl Connection {
         let announced = self.live.announces.then(|| forwarding::client_end(&self.head.fields, bytes, &self.peer));
         let changes = self.live.changes(self.entrance, through_balancer);
         let identity = Identity { id: &self.record.id, trace: &self.record.trace };
-        let request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, identity, changes);
+        let mut request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, identity, changes);
         let sticking = Sticking::of(changes.sticky, self.entrance == Entrance::Hop, &self.head.fields, bytes);
+        // Its messages come in chunks; whoever sends none is not asked.
+        let in_chunks = self.live.grpc && request.framing == Framing::Chunked;
+        request.is_call = in_chunks && grpc::is_call(&self.head.fields, bytes);
         self.client.input.consume(length);
         let memory = std::mem::take(&mut self.pending);
         let mut exchange = Exchange::new(

@@ -18,8 +18,9 @@ use triad_http1::{Framing, HeadWriter, Method, Refusal, ResponseHead, Version};
 use triad_http2::Fate;
 
 use crate::backend::Backend;
-use crate::client::Client;
+use crate::client::{Client, IDLE_TIMEOUT};
 use crate::clock::{Stall, TICK};
+use crate::grpc::CALL_IDLE_TIMEOUT;
 use crate::header_rules::HeaderRules;
 use crate::http2::connections::{self, NoStream};
 use crate::members::{Choice, Place, Tried};
@@ -61,6 +62,19 @@ pub(crate) struct Request {
     /// Whether it was passed on with the wish to switch protocols.
     pub upgrade: bool,
     pub expects_continue: bool,
+    /// Whether it is a call of gRPC.
+    pub is_call: bool,
+}
+
+impl Request {
+    /// Time in which nothing need move before the answer has begun, and then.
+    pub fn patience(&self, before_head: bool) -> Duration {
+        match (self.is_call, before_head) {
+            (true, _) => CALL_IDLE_TIMEOUT,
+            (false, true) => HEAD_TIMEOUT,
+            (false, false) => IDLE_TIMEOUT,
+        }
+    }
 }
 
 /// A request on its way.
@@ -195,7 +209,7 @@ impl<'a> Exchange<'a> {
             announced: None,
             answer_rules: None,
             sticking: None,
-            upload: Upload::new(request.framing, request.expects_continue, memory),
+            upload: Upload::new(&request, memory),
             tried: Tried::default(),
             waited: Duration::ZERO,
             attempts: 0,
@@ -429,7 +443,8 @@ impl<'a> Exchange<'a> {
         let lines = sticking.map(|it| it.tell(route.backends().map(|backend| &backend.name))).unwrap_or_default();
         self.upload.begin(&preface, self.head, &lines, &self.client.input);
         let asked = reply.asked;
-        let mut wait = Wait { pool: route.pool, stall: Stall::new(asked, HEAD_TIMEOUT), tick: asked + TICK };
+        let stall = Stall::new(asked, self.request.patience(true));
+        let mut wait = Wait { pool: route.pool, stall, tick: asked + TICK };
         let answered = poll_fn(|context| self.poll_reply(context, &mut reply, &mut wait)).await;
         self.sent |= self.upload.moved > 0;
         reply.head_length = answered.map_err(|failure| self.judge(failure, &reply.stream))?;

@@ -14,6 +14,7 @@ use triad_model::{Reading, Verdict};
 
 use crate::backend::{Backend, RAMP_STEPS};
 use crate::balance::spread;
+use crate::grpc;
 use crate::plan::Target;
 use crate::pool::Pool;
 use crate::probe::probe;
@@ -93,7 +94,11 @@ async fn read(backend: &Backend, shared: &Shared) -> Option<(Reading, String)> {
         });
     }
     let limit = backend.check_limit();
-    Some(match timeout(limit, probe(backend, shared)).await {
+    let outcome = match backend.plan.grpc_check {
+        true => timeout(limit, grpc::ask(backend, shared)).await,
+        false => timeout(limit, probe(backend, shared)).await,
+    };
+    Some(match outcome {
         Ok(Ok(said)) => (Reading::Pass, said),
         Ok(Err(why)) => (Reading::Fail, why),
         Err(_elapsed) => (Reading::Fail, format!("no answer within {} ms", limit.as_millis())),
@@ -137,6 +142,7 @@ mod tests {
             redirects: Vec::new(),
             hsts: None,
             min_rate: crate::min_rate::MinRate::default(),
+            grpc: false,
             maintenance: Default::default(),
             relay: None,
             access_log: None,

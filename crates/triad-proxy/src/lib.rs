@@ -28,6 +28,7 @@ mod counters;
 mod error_rate;
 mod exchange;
 mod forwarder;
+mod grpc;
 mod handshake;
 mod header_rules;
 mod health;

@@ -21,7 +21,7 @@ use crate::limit::Limiter;
 use crate::log::{LineShape, Log};
 use crate::maintenance::Closed;
 use crate::min_rate::MinRate;
-use crate::plan::EdgePlan;
+use crate::plan::{EdgePlan, PoolPlan};
 use crate::redirect::Redirects;
 use crate::sticky::Sticky;
 use crate::upstream::HopClient;
@@ -83,8 +83,10 @@ pub(crate) struct Live {
     pub hash_on: Option<HashOn>,
     /// Whether there is anything behind static files.
     pub has_local: bool,
-    /// Whether that is on other servers.
-    pub passes_on: bool,
+    /// Whether a balancer's check is answered by what is known of that: it is on other servers, or knows no such check.
+    pub answers_checks: bool,
+    /// Whether requests may be calls of gRPC.
+    pub grpc: bool,
     /// Whether instances are told by a PROXY header who the client is.
     pub announces: bool,
     pub statics: Option<StaticFiles>,
@@ -146,7 +148,8 @@ impl Live {
             hash_on: plan.balancer.as_ref().and_then(|pool| HashOn::of(pool.algorithm, pool.hash_on.as_deref())),
             has_local: plan.local.is_some(),
             announces: plan.local.iter().flat_map(|pool| &pool.backends).any(|it| it.proxy_protocol.is_some()),
-            passes_on: plan.local.as_ref().is_some_and(|pool| pool.backends.iter().all(|it| it.target.is_edge())),
+            answers_checks: plan.local.as_ref().is_some_and(answers_checks),
+            grpc: plan.grpc,
             statics: plan.root.as_deref().map(open_root).transpose()?,
             site_tls: site.transpose()?,
             hop: match &plan.identity {
@@ -224,6 +227,10 @@ impl Live {
 fn limiter(limits: &Limits, before: Option<&Live>) -> Arc<Limiter> {
     let same = before.and_then(|live| live.limiter.as_ref()).filter(|limiter| limiter.is_by(limits));
     same.cloned().unwrap_or_else(|| Arc::new(Limiter::new(limits.clone())))
+}
+
+fn answers_checks(local: &PoolPlan) -> bool {
+    local.backends.iter().all(|backend| backend.target.is_edge() || backend.grpc_check)
 }
 
 fn hop_client(identity: &Identity) -> Result<Arc<HopClient>, TlsError> {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use triad_model::{
-    AccessLog, Algorithm, Backend, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers, HealthCheck,
-    Hsts, INSTANCE_FIRST, IpNet, Limits, Maintenance, ProxyProtocol, Redirect, Role, ServerName,
+    AccessLog, Algorithm, AppProtocol, Backend, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers,
+    HealthCheck, Hsts, INSTANCE_FIRST, IpNet, Limits, Maintenance, ProxyProtocol, Redirect, Role, ServerName,
 };
 use triad_tls::{Identity, KeyPair, SiteExtras, internal_name};
 
@@ -100,6 +100,9 @@ pub struct EdgePlan {
     /// What browsers are told to remember of HTTPS, on front servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hsts: Option<Hsts>,
+    /// The application speaks HTTP/2, so requests may be calls of gRPC, which have a rhythm of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grpc: bool,
     /// Whether users are turned away for a while.
     #[serde(default, skip_serializing_if = "MaintenancePlan::is_default")]
     pub maintenance: MaintenancePlan,
@@ -209,13 +212,17 @@ pub struct BackendPlan {
     /// goes over HTTP/1.1.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub http2: bool,
+    /// It is asked by gRPC how it is, not by a path.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grpc_check: bool,
 }
 
 impl BackendPlan {
     /// A backend of weight 1 with no more said.
     pub fn new(name: impl Into<String>, target: Target) -> Self {
         let (weight, backup, max_connections) = (1, false, 0);
-        Self { name: name.into(), target, weight, backup, max_connections, proxy_protocol: None, http2: false }
+        let (proxy_protocol, http2, grpc_check) = (None, false, false);
+        Self { name: name.into(), target, weight, backup, max_connections, proxy_protocol, http2, grpc_check }
     }
 
     /// Whether what is known of the one holds for the other.
@@ -308,6 +315,7 @@ impl EdgePlan {
             redirects: if is_front { design.redirects.clone() } else { Vec::new() },
             hsts: design.tls.as_ref().filter(|_| is_front).and_then(|tls| tls.hsts),
             maintenance: if is_front { maintenance(design, inputs.maintenance_page) } else { Default::default() },
+            grpc: speaks_http2(design),
             relay: relay_target(design, server, inputs.database_socket),
             site_certificate: inputs.site_certificate.filter(|_| encrypted),
             site_extras: inputs.site_extras,
@@ -362,9 +370,12 @@ fn balancer_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
     let balancer = design.balancer.as_ref().filter(|balancer| balancer.servers.contains(server))?;
     let backends = balancer.backends.iter().filter_map(|backend| {
         let Backend { server: name, weight, backup, max_connections } = backend;
-        let target = if name == server { Target::ThisServer } else { hop(design, name)? };
         let (weight, backup, max_connections) = (*weight, *backup, *max_connections);
-        Some(BackendPlan { weight, backup, max_connections, ..BackendPlan::new(name.to_string(), target) })
+        let plan = match name == server {
+            true => BackendPlan::new(name.to_string(), Target::ThisServer),
+            false => hop(design, name)?,
+        };
+        Some(BackendPlan { weight, backup, max_connections, ..plan })
     });
     Some(PoolPlan {
         algorithm: balancer.algorithm,
@@ -401,24 +412,31 @@ fn local_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, INSTANCE_FIRST + number - 1));
             let max_connections = app.max_connections;
             let instance = BackendPlan::new(instance_name(number), Target::Instance(address));
-            BackendPlan { max_connections, proxy_protocol: app.proxy_protocol, ..instance }
+            let (http2, grpc_check) = (speaks_http2(design), app.is_checked_by_grpc());
+            BackendPlan { max_connections, proxy_protocol: app.proxy_protocol, http2, grpc_check, ..instance }
         };
         return Some(pool((1..=app.instances).map(instance).collect()));
     }
     if !design.carries(server, Role::Web) {
         return None;
     }
-    let backends = app.servers.iter().filter_map(|name| Some(BackendPlan::new(name.to_string(), hop(design, name)?)));
+    let backends = app.servers.iter().filter_map(|name| hop(design, name));
     Some(pool(backends.collect()))
 }
 
-/// The way to another server's edge; `None` without a private address, which a design of several servers has.
-fn hop(design: &Design, to: &ServerName) -> Option<Target> {
+/// Another server's edge; `None` without a private address, which a design of several servers has.
+fn hop(design: &Design, to: &ServerName) -> Option<BackendPlan> {
     let address = SocketAddr::new(private(design, to)?, HOP);
-    Some(match design.tls {
+    let target = match design.tls {
         Some(_) => Target::MutualTls { address, server_name: internal_name(to) },
         None => Target::Plain(address),
-    })
+    };
+    let http2 = design.tls.as_ref().is_some_and(|tls| tls.hop_http2);
+    Some(BackendPlan { http2, ..BackendPlan::new(to.to_string(), target) })
+}
+
+fn speaks_http2(design: &Design) -> bool {
+    design.app.as_ref().is_some_and(|app| app.protocol == AppProtocol::Http2)
 }
 
 fn relay_target(design: &Design, server: &ServerName, socket: Option<PathBuf>) -> Option<RelayTarget> {

@@ -9,7 +9,7 @@ use triad_http::{Fault, Whose, forwarding};
 use triad_http1::{Framing, HeadWriter, Name, Version};
 use triad_http2::Fate;
 
-use crate::client::{Ending, IDLE_TIMEOUT};
+use crate::client::Ending;
 use crate::clock::Stall;
 use crate::exchange::{Exchange, Reply, Slots, UNTOUCHED};
 use crate::respond::{write_connection, write_date};
@@ -178,7 +178,7 @@ async fn stream(
     download: &mut Download<'_>,
 ) -> Result<(), DownloadError> {
     let Reply { stream: backend, bytes: answer, .. } = reply;
-    let mut stall = None;
+    let (mut stall, patience) = (None, exchange.request.patience(false));
     poll_fn(|context| {
         let (client, upload) = (&mut *exchange.client, &mut exchange.upload);
         if upload.is_under_way(backend)
@@ -197,7 +197,7 @@ async fn stream(
         }
         let is_behind = client.is_behind() || !answer.is_empty();
         let moves = client.moved() + upload.moved + download.moves;
-        let stall = stall.get_or_insert_with(|| Stall::new(Instant::now(), IDLE_TIMEOUT));
+        let stall = stall.get_or_insert_with(|| Stall::new(Instant::now(), patience));
         let is_stuck = stall.poll_stuck(&mut client.clock, context, moves);
         let is_slow = client.poll_too_slow(context, is_behind) || upload.poll_too_slow(context, client);
         match is_stuck || is_slow {

@@ -11,6 +11,7 @@ use triad_http::forwarding;
 use triad_http1::{BodyReader, Framing, Refusal, trailer_lines, write_chunk, write_last_chunk};
 
 use crate::client::Client;
+use crate::exchange::Request;
 use crate::header_rules::HeaderRules;
 use crate::min_rate::Pace;
 use crate::stream::{Buffer, Stream};
@@ -51,26 +52,29 @@ pub(crate) struct Upload<'a> {
     pub moved: u64,
     /// Whether the next move is the client's.
     waits_for_client: bool,
+    /// Whether it sends the body as it likes.
+    is_call: bool,
     /// How it sends the body, once it was waited for.
     pace: Option<Pace>,
 }
 
 impl Upload<'_> {
-    /// A request whose body has `framing`; `memory` is used again.
-    pub fn new(framing: Framing, awaits_continue: bool, memory: Vec<u8>) -> Self {
+    /// A request; `memory` is used again.
+    pub fn new(request: &Request, memory: Vec<u8>) -> Self {
         Self {
-            reader: BodyReader::new(framing),
-            framing,
+            reader: BodyReader::new(request.framing),
+            framing: request.framing,
             pending: memory,
             written: 0,
             beside_head: 0,
             ended: false,
             stopped: false,
             spent: false,
-            awaits_continue,
+            awaits_continue: request.expects_continue,
             rules: None,
             moved: 0,
             waits_for_client: false,
+            is_call: request.is_call,
             pace: None,
         }
     }
@@ -118,7 +122,7 @@ impl Upload<'_> {
 
     /// Whether the client sends its body too slowly.
     pub fn poll_too_slow(&mut self, context: &mut Context<'_>, client: &mut Client) -> bool {
-        let Some(rate) = client.min_rate.filter(|_| !self.is_over()) else { return false };
+        let Some(rate) = client.min_rate.filter(|_| !self.is_over() && !self.is_call) else { return false };
         let waits = self.waits_for_client;
         let pace = self.pace.get_or_insert_with(|| Pace::new(rate, Instant::now(), self.moved));
         pace.poll_too_slow(&mut client.clock, context, waits, self.moved)

@@ -43,6 +43,7 @@ fn app(servers: &[&str]) -> Option<App> {
         health: "/up".to_owned(),
         environment: BTreeMap::new(),
         proxy_protocol: None,
+        protocol: Default::default(),
     })
 }
 

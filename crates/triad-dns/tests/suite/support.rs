@@ -35,6 +35,7 @@ pub fn secured() -> Design {
             health: "/up".to_owned(),
             environment: BTreeMap::new(),
             proxy_protocol: None,
+            protocol: Default::default(),
         }),
         database: None,
         tls: None,

@@ -121,6 +121,7 @@ fn app(servers: &[&str]) -> App {
         health: "/up".to_owned(),
         environment: BTreeMap::new(),
         proxy_protocol: None,
+        protocol: Default::default(),
     }
 }
 

@@ -74,6 +74,7 @@ pub fn plan() -> EdgePlan {
         headers: Default::default(),
         redirects: Vec::new(),
         hsts: None,
+        grpc: false,
         maintenance: Default::default(),
         relay: None,
         access_log: None,
