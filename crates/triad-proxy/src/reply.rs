@@ -192,7 +192,8 @@ async fn stream(
         if let Poll::Ready(sent) = download.poll(context, client, backend, answer) {
             return Poll::Ready(sent);
         }
-        if client.stream.is_http2() && upload.is_done() && client.poll_gone(context) {
+        // An answer may have nothing to say for long, and the backend should not go on for nobody.
+        if upload.is_done() && client.poll_gone(context) {
             return Poll::Ready(Err(DownloadError::Client));
         }
         let is_behind = client.is_behind() || !answer.is_empty();

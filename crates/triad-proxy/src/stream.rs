@@ -63,11 +63,6 @@ impl Stream {
         matches!(self, Self::Plain(_) | Self::Tls { .. })
     }
 
-    /// Whether it is a client's stream of HTTP/2, which alone tells when the client loses interest.
-    pub fn is_http2(&self) -> bool {
-        matches!(self, Self::Http2(_))
-    }
-
     /// How a stream to a backend broke; of a connection nothing is known.
     pub fn fate(&self) -> Fate {
         if let Self::Http2Backend(stream) = self { stream.fate() } else { Fate::Unknown }

@@ -36,7 +36,11 @@ impl Site {
 
     /// In front of whatever `plan` has behind it.
     pub fn with(plan: EdgePlan) -> Self {
-        let authority = Authority::generate("test").expect("an authority");
+        Self::of(Authority::generate("test").expect("an authority"), plan)
+    }
+
+    /// The same, in a design that has its authority already.
+    pub fn of(authority: Authority, plan: EdgePlan) -> Self {
         let site_certificate = Some(authority.site(&plan.hosts).expect("a certificate"));
         let (edge, address) = edge("https", EdgePlan { site_certificate, ..plan });
         Self { edge, address, authority }
@@ -85,7 +89,7 @@ pub fn request(method: &str, path: &str) -> Request<()> {
 /// An answer, read to its end; the error is what broke it off.
 #[derive(Debug)]
 pub struct Got {
-    status: u16,
+    pub status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
     trailers: Option<HeaderMap>,
@@ -107,7 +111,7 @@ pub async fn ask(client: &SendRequest<Bytes>, request: Request<()>) -> Result<Go
     got(response.await?).await
 }
 
-async fn got(response: http::Response<h2::RecvStream>) -> Result<Got, h2::Error> {
+pub async fn got(response: http::Response<h2::RecvStream>) -> Result<Got, h2::Error> {
     let (parts, mut receive) = response.into_parts();
     let mut body = Vec::new();
     while let Some(part) = receive.data().await {

@@ -7,6 +7,8 @@ mod certificates;
 mod checking;
 mod forwarding;
 mod http2;
+mod http2_backends;
+mod http2_origin;
 mod leaving_out;
 mod life;
 mod limits;
