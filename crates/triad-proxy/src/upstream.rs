@@ -60,7 +60,7 @@ pub(crate) struct HopClient {
 pub(crate) enum Dialed {
     Http1(Stream),
     /// To be worked for.
-    Http2(Client, Connection<Stream>),
+    Http2(Client, Box<Connection<Stream>>),
 }
 
 impl Dialer {
@@ -80,7 +80,7 @@ impl Dialer {
             }
             let spoken = speak_http2(stream, agreed).await;
             let (client, connection) = spoken.map_err(|error| format!("HTTP/2: {error}"))?;
-            Ok(Dialed::Http2(client, connection))
+            Ok(Dialed::Http2(client, Box::new(connection)))
         })
         .await
     }

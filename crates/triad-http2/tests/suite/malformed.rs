@@ -1,32 +1,18 @@
 //! Heads that no client library would send, in frames made by hand (RFC 9113 §8.1.1): none becomes a stream. The `h2`
 //! crate sees to that; these tests see that it does.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use triad_http2::Server;
+
+use super::frames::*;
 
 const GOOD: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "https"), (":authority", "www.foobar.com"), (":path", "/")];
 
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// Fields as literals that enter no table (RFC 7541 §6.2.2).
-fn fields(list: &[(&str, &str)]) -> Vec<u8> {
-    let text = |text: &str| [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
-    list.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
-}
-
 /// What a server makes of a request with these fields: whether it is a stream, and the frames that end it if not.
 async fn becomes_a_stream(list: &[(&str, &str)]) -> bool {
     let (mut client, far) = duplex(64 * 1024);
-    let headers = frame(HEADERS, 0x5, 1, &fields(list));
+    let headers = frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(list));
     let sent = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[]), headers].concat();
     client.write_all(&sent).await.expect("sent");
     let mut server = Server::handshake(far).await.expect("a connection");
@@ -40,14 +26,11 @@ async fn becomes_a_stream(list: &[(&str, &str)]) -> bool {
 }
 
 /// The first frame that ends a stream or the connection.
-async fn ending(client: &mut (impl AsyncReadExt + Unpin)) -> u8 {
+async fn ending(client: &mut DuplexStream) -> u8 {
     loop {
-        let mut head = [0; 9];
-        client.read_exact(&mut head).await.expect("a frame");
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        client.read_exact(&mut vec![0; length as usize]).await.expect("its payload");
-        if [RST_STREAM, GOAWAY].contains(&head[3]) {
-            return head[3];
+        let (kind, _) = read_frame(client).await.expect("a frame");
+        if [RST_STREAM, GOAWAY].contains(&kind) {
+            return kind;
         }
     }
 }

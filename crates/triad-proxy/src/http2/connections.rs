@@ -150,7 +150,7 @@ impl Backend {
         Some(Stream::Http2Backend(Box::new(stream)))
     }
 
-    fn take_dialed(&self, worker: usize, dialed: Result<Dialed, String>) -> (Opened, Option<Connection<Stream>>) {
+    fn take_dialed(&self, worker: usize, dialed: Result<Dialed, String>) -> (Opened, Option<Box<Connection<Stream>>>) {
         let (opened, client, connection) = match dialed {
             Ok(Dialed::Http2(client, connection)) => (Opened::Http2, Some(client), Some(connection)),
             Ok(Dialed::Http1(stream)) => {
