@@ -16,8 +16,8 @@ pub const EMPTY_LINES_MAX: usize = 1;
 pub const CHUNK_SIZE_DIGITS_MAX: usize = 16;
 /// Bytes of chunk extensions in one body. Nobody uses them, so they are read over and not passed on.
 pub const CHUNK_EXTENSION_BYTES_MAX: usize = 1024;
-/// Bytes of a trailer section.
-pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of a trailer section: more than the 8 KiB of metadata that libraries of gRPC take from each other.
+pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
 /// Fields of a trailer section.
 pub const TRAILERS_MAX: usize = 32;
 /// Largest length of a body or chunk: a reader with signed 64-bit lengths must understand the same.

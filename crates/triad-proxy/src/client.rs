@@ -194,5 +194,9 @@ impl Client {
             io::Result::Ok(())
         })
         .await;
+        // A stream of HTTP/2 whose request was not read to its end is broken off only when nobody holds it.
+        if !self.stream.lingers() {
+            self.stream = Stream::Gone;
+        }
     }
 }

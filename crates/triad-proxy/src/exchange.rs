@@ -1,8 +1,8 @@
 //! One request's way to a backend: pick, send, and again elsewhere where that cannot do harm.
 //!
-//! Invariants: a request of which a backend may have seen a byte is sent again only if it is idempotent and has no
-//! body (RFC 9110 §9.2.2), and while [`crate::retry`] allows it; any at most [`ATTEMPTS_MAX`] times; bodies stream both
-//! ways and are never held whole.
+//! Invariants: a request that a backend may have acted on is sent again only if it is idempotent and has no body (RFC
+//! 9110 §9.2.2), and while [`crate::retry`] allows it; one that none has acted on, as long as all of its body is still
+//! here; any at most [`ATTEMPTS_MAX`] times; bodies stream both ways, and only small ones are ever held whole.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -450,7 +450,7 @@ impl<'a> Exchange<'a> {
         reply.head_length = answered.map_err(|failure| self.judge(failure, &reply.stream))?;
         let untouched = self.answer_head.fields.find(reply.bytes.bytes(), UNTOUCHED);
         let Some(untouched) = untouched.filter(|_| route.backend.plan.target.is_edge()) else { return Ok(reply) };
-        // Whoever got the head alone did not act on it; a body is spent all the same.
+        // Nobody acted on it; of a large body some is spent all the same.
         self.sent = self.upload.is_spent();
         Err(match untouched.of_bytes(reply.bytes.bytes()) == BUSY.as_bytes() {
             true => Failure::Busy,

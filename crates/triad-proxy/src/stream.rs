@@ -33,6 +33,8 @@ pub(crate) enum Stream {
     Http2(Box<triad_http2::Stream>),
     /// A stream of a connection to a backend: to us a connection of its own, for one request in HTTP/1.1.
     Http2Backend(Box<ClientStream>),
+    /// Nothing any more.
+    Gone,
 }
 
 impl Stream {
@@ -82,6 +84,7 @@ impl Stream {
             Self::Tls { session, .. } => session.get_ref().0,
             Self::Http2(stream) => return stream.reset(false),
             Self::Http2Backend(stream) => return stream.reset(),
+            Self::Gone => return,
         };
         if let Err(error) = SockRef::from(tcp).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%error, "connection was gone before it was cut");
@@ -92,14 +95,14 @@ impl Stream {
     pub fn pushed(&self) -> Option<u64> {
         match self {
             Self::Http2(stream) => Some(stream.pushed()),
-            Self::Plain(_) | Self::Tls { .. } | Self::Http2Backend(_) => None,
+            Self::Plain(_) | Self::Tls { .. } | Self::Http2Backend(_) | Self::Gone => None,
         }
     }
 
     /// Whether something that was written has not gone on.
     pub fn holds_back(&self) -> bool {
         match self {
-            Self::Plain(_) => false,
+            Self::Plain(_) | Self::Gone => false,
             Self::Tls { unflushed, .. } => *unflushed,
             Self::Http2(stream) => stream.holds_back(),
             Self::Http2Backend(stream) => stream.holds_back(),
@@ -128,6 +131,7 @@ impl AsyncRead for Stream {
             Self::Tls { session, .. } => Pin::new(session).poll_read(context, buffer),
             Self::Http2(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Http2Backend(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Gone => Poll::Ready(Ok(())),
         }
     }
 }
@@ -152,6 +156,7 @@ impl AsyncWrite for Stream {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, parts),
             Self::Http2(stream) => Pin::new(stream).poll_write_vectored(context, parts),
             Self::Http2Backend(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             Self::Tls { session, unflushed } => {
                 let written = ready!(Pin::new(session).poll_write_vectored(context, parts))?;
                 *unflushed = true;
@@ -177,6 +182,7 @@ impl AsyncWrite for Stream {
             Self::Tls { session, .. } => Pin::new(session).poll_shutdown(context),
             Self::Http2(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Http2Backend(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Gone => Poll::Ready(Ok(())),
         }
     }
 }

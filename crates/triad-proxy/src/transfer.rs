@@ -18,6 +18,9 @@ use crate::stream::{Buffer, Stream};
 
 /// Bytes of chunks that are gathered before they are written.
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a request, its head included, that are kept while they are sent: as long as that is all of it, a backend that
+/// did nothing with it costs nothing, because another one can have it.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a body that are copied behind its head, to go with it in one write.
 const BESIDE_HEAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -33,8 +36,10 @@ pub(crate) enum UploadError {
 pub(crate) struct Upload<'a> {
     reader: BodyReader,
     framing: Framing,
-    /// The head, or chunks.
+    /// The head, or chunks, or both.
     pending: Vec<u8>,
+    /// Where the body begins in it.
+    body_at: usize,
     written: usize,
     /// Bytes at the start of the client's input that are a copy in `pending`, and belong to the body.
     beside_head: usize,
@@ -42,7 +47,7 @@ pub(crate) struct Upload<'a> {
     ended: bool,
     /// The backend takes no more.
     stopped: bool,
-    /// Some of the body is no more in the client's input.
+    /// Some of the body is neither in the client's input nor in `pending`.
     spent: bool,
     /// The client waits for 100 before it sends the body.
     awaits_continue: bool,
@@ -64,10 +69,11 @@ impl Upload<'_> {
         Self {
             reader: BodyReader::new(request.framing),
             framing: request.framing,
+            body_at: memory.len(),
             pending: memory,
             written: 0,
             beside_head: 0,
-            ended: false,
+            ended: request.framing == Framing::None,
             stopped: false,
             spent: false,
             awaits_continue: request.expects_continue,
@@ -79,18 +85,26 @@ impl Upload<'_> {
         }
     }
 
-    /// At the start again, behind what its connection begins with, for another backend: possible while none has taken any
-    /// of the body. `lines` are more fields of the head.
+    /// At the start again, behind what its connection begins with, for another backend: possible while none of the body
+    /// is spent. `lines` are more fields of the head.
     pub fn begin(&mut self, preface: &[u8], head: &[u8], lines: &[u8], input: &Buffer) {
+        debug_assert!(!self.spent);
+        // What is copied there still stands in the input, too.
+        self.pending.truncate(self.pending.len() - self.beside_head);
+        let has_body = self.body_at < self.pending.len();
+        let body = if has_body { self.pending.split_off(self.body_at) } else { Vec::new() };
         self.pending.clear();
         let (head, end) = head.split_at(head.len().saturating_sub(b"\r\n".len()));
         [preface, head, lines, end].into_iter().for_each(|part| self.pending.extend_from_slice(part));
+        self.body_at = self.pending.len();
+        self.pending.extend_from_slice(&body);
         self.pace = None;
         (self.written, self.moved, self.beside_head) = (0, 0, 0);
-        (self.stopped, self.ended) = (false, self.framing == Framing::None);
-        if let Framing::Length(length) = self.framing {
+        self.stopped = false;
+        if let Framing::Length(_) = self.framing {
             let there = input.bytes();
-            self.beside_head = (length.min(BESIDE_HEAD_BYTES_MAX as u64) as usize).min(there.len());
+            let left = self.reader.remaining().unwrap_or_default();
+            self.beside_head = (left.min(BESIDE_HEAD_BYTES_MAX as u64) as usize).min(there.len());
             self.pending.extend_from_slice(&there[..self.beside_head]);
         }
     }
@@ -165,6 +179,7 @@ impl Upload<'_> {
             }
             match self.framing {
                 Framing::Chunked => self.gather(&mut client.input).map_err(UploadError::Client)?,
+                _ if self.has_room(&client.input) => self.keep(&mut client.input),
                 _ => ready!(self.poll_direct(context, client, backend)).map_err(UploadError::Backend)?,
             }
         }
@@ -186,11 +201,30 @@ impl Upload<'_> {
                 self.beside_head = 0;
             }
         }
-        if !self.pending.is_empty() && !self.ended {
+        if !self.ended && (self.spent || self.pending.len() > KEPT_BYTES_MAX) {
+            self.spent |= self.body_at < self.pending.len();
             self.pending.clear();
-            self.written = 0;
+            (self.written, self.body_at) = (0, 0);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Bytes of `input` that are of a body with a length.
+    fn there<'b>(&self, input: &'b Buffer) -> &'b [u8] {
+        let there = input.bytes();
+        &there[..self.reader.remaining().map_or(there.len(), |left| left.min(there.len() as u64) as usize)]
+    }
+
+    /// Whether what is there of a body with a length can be kept as well.
+    fn has_room(&self, input: &Buffer) -> bool {
+        !self.spent && self.pending.len() + self.there(input).len() <= KEPT_BYTES_MAX
+    }
+
+    fn keep(&mut self, input: &mut Buffer) {
+        let there = self.there(input);
+        let length = there.len();
+        self.pending.extend_from_slice(there);
+        self.take(input, length);
     }
 
     fn poll_direct(
@@ -199,10 +233,10 @@ impl Upload<'_> {
         client: &mut Client,
         backend: &mut Stream,
     ) -> Poll<io::Result<()>> {
-        let there = client.input.bytes();
-        let length = self.reader.remaining().map_or(there.len(), |left| left.min(there.len() as u64) as usize);
-        let written = ready!(poll_write(backend, context, &there[..length]))?;
+        let there = self.there(&client.input);
+        let written = ready!(poll_write(backend, context, there))?;
         self.moved += written as u64;
+        self.spent = true;
         self.take(&mut client.input, written);
         Poll::Ready(Ok(()))
     }
@@ -223,7 +257,6 @@ impl Upload<'_> {
         while !input.is_empty() && !self.reader.is_done() && self.pending.len() < GATHERED_BYTES_MAX {
             let piece = self.reader.next(input.bytes())?;
             write_chunk(&mut self.pending, &input.bytes()[piece.payload]);
-            self.spent = true;
             input.consume(piece.consumed);
         }
         if self.reader.is_done() {
@@ -240,7 +273,6 @@ impl Upload<'_> {
     fn take(&mut self, input: &mut Buffer, length: usize) {
         let piece = self.reader.next(&input.bytes()[..length]);
         debug_assert!(piece.is_ok_and(|piece| piece.consumed == length));
-        self.spent |= length > 0;
         input.consume(length);
         self.ended = self.reader.is_done();
     }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use triad_model::{
-    App, Backend, Balancer, Database, Design, HeaderRules, HealthCheck, Hsts, IpNet, ProxyProtocol, Redirect, Secret,
-    Server, ServerName, Site, Tls, Web,
+    App, AppProtocol, Backend, Balancer, Database, Design, HeaderRules, HealthCheck, Hsts, IpNet, ProxyProtocol,
+    Redirect, Secret, Server, ServerName, Site, Tls, Web,
 };
 use triad_proxy::{EdgeInputs, EdgePlan, PoolPlan, listeners};
 use triad_tls::{Identity, KeyPair};
@@ -122,7 +122,16 @@ fn designs() -> Vec<(&'static str, Design)> {
         balancer.backends[1].max_connections = 100;
         balancer.sticky_cookie = Some("stay".to_owned());
     }
-    vec![("bounded", bounded), ("simple", simple), ("weighted", weighted), ("secured", secured), ("apart", apart)]
+    let mut grpc = Design { tls: tls().map(|tls| Tls { hop_http2: true, ..tls }), ..secured.clone() };
+    grpc.app.iter_mut().for_each(|app| (app.protocol, app.health) = (AppProtocol::Http2, "grpc".to_owned()));
+    vec![
+        ("bounded", bounded),
+        ("grpc", grpc),
+        ("simple", simple),
+        ("weighted", weighted),
+        ("secured", secured),
+        ("apart", apart),
+    ]
 }
 
 fn inputs(design: &Design, server: &ServerName) -> EdgeInputs {

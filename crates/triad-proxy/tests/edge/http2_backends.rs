@@ -218,13 +218,66 @@ fn what_was_surely_not_processed_is_sent_again() {
         origin.seen.refuse.store(1, SeqCst);
         assert_eq!(ask(&client, request("POST", "/")).await.expect("an answer").status, 200);
         assert_eq!(origin.seen.requests.load(SeqCst), 3);
+        // Nor does a small body, told in either way; of a large one some is gone.
+        for (path, size, told, status) in
+            [("/", 10_000, false, 200), ("/", 10_000, true, 200), ("/refuse-late", 400_000, false, 502)]
+        {
+            origin.seen.refuse.store(usize::from(path == "/"), SeqCst);
+            let mut post = request("POST", path);
+            if told {
+                post.headers_mut().insert("content-length", size.into());
+            }
+            let (response, mut send) = ready(&client).await.send_request(post, false).expect("begun");
+            let sending = async {
+                send_all(&mut send, vec![7; size].into()).await;
+                // Broken off by an answer that did not wait for it.
+                let _ = send.send_data(Bytes::new(), true);
+            };
+            let (answer, ()) = tokio::join!(async { got(response.await.expect("an answer")).await }, sending);
+            let answer = answer.expect("whole");
+            assert_eq!(answer.status, status, "{size} bytes");
+            assert!(status != 200 || answer.text().starts_with("10000 bytes\n"), "{}", answer.text());
+        }
         // Each request is the last of its connection.
         origin.seen.leave.store(true, SeqCst);
         for _ in 0..20 {
             assert_eq!(ask(&client, request("POST", "/")).await.expect("an answer").status, 200);
         }
     });
-    assert_eq!(site.edge.report().backends[0].failures, 0);
+    assert_eq!(site.edge.report().backends[0].failures, 1, "the large one");
+}
+
+/// One of two servers has lost its only instance, and nobody has noticed.
+#[test]
+fn a_call_that_finds_nobody_goes_elsewhere() {
+    let (origin, gone) = (Http2Origin::start(), Http2Origin::start());
+    let authority = Authority::generate("test").expect("an authority");
+    let identity = |name| Some(authority.identity(&ServerName::new(name).expect("a name")).expect("an identity"));
+    // Checked once, then not for long.
+    let rarely = |mut pool: Option<PoolPlan>| {
+        pool.iter_mut().for_each(|pool| pool.check.interval_ms = 600_000);
+        pool
+    };
+    let start = |origin: &Http2Origin| {
+        let local = rarely(pool(vec![instance(origin.address)]));
+        edge("hop", EdgePlan { identity: identity("srv2"), local, grpc: true, ..plan() })
+    };
+    let [(_one, to_one), (_other, to_other)] = [start(&origin), start(&gone)];
+    let named = |name: &str, hop| BackendPlan { name: name.to_owned(), ..srv2(hop, true) };
+    let balancer = rarely(pool(vec![named("srv2", to_one), named("srv3", to_other)]));
+    let front = EdgePlan { identity: identity("srv1"), balancer, grpc: true, ..plan() };
+    let site = Site::of(authority, front);
+    drop(gone);
+    run(async {
+        let client = site.client().await;
+        for _ in 0..10 {
+            let (response, mut send) = ready(&client).await.send_request(call("/echo"), false).expect("begun");
+            send.send_data("hello".into(), true).expect("sent");
+            let answer = got(response.await.expect("an answer")).await.expect("whole");
+            assert_eq!((answer.status, answer.text()), (200, "hello".to_owned()));
+        }
+    });
+    assert_eq!(origin.seen.requests.load(SeqCst), 10);
 }
 
 #[test]

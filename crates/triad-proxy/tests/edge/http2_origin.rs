@@ -158,6 +158,13 @@ async fn act(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, see
             let _ = respond.send_response(wide, true);
             return;
         }
+        "/refuse-late" => {
+            let mut length = 0;
+            while length < 50_000 {
+                length += body.data().await.expect("more").expect("a part").len();
+            }
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
         "/late" | "/wait" => seen.release.notified().await,
         "/never" => {
             if let Ok(reason) = std::future::poll_fn(|context| respond.poll_reset(context)).await {

@@ -195,7 +195,8 @@ async fn up(file: Option<&Path>, name: Option<String>, disk_mb: Option<u32>, yes
             limit: UP_LIMIT,
         })
         .await?;
-    if !summary.already_up {
+    let has_pages = loaded.design.app.as_ref().is_none_or(|app| !app.is_checked_by_grpc());
+    if !summary.already_up && has_pages {
         first_page(&lab, &loaded.design).await?;
         eprintln!("  first page   {:>6} ms since the command began", began.elapsed().as_millis());
     }
