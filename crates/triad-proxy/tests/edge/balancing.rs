@@ -1,6 +1,6 @@
 //! Who gets the requests, and what a client notices when a backend goes away.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -161,13 +161,29 @@ fn what_no_application_has_seen_goes_to_another_server() {
     let passive = Origin::start("srv3");
     let srv2 = BackendPlan { target: Target::Plain(hop), ..backend("srv2", hop, 1) };
     let (_front, address) = balancer(vec![srv2, backup("srv3", passive.address)]);
-    let post = |body: &str| {
-        let length = body.len();
-        let request = format!("POST / HTTP/1.1\nHost: {HOST}\nContent-Length: {length}\nConnection: close\n\n{body}");
-        exchange(&mut connect(address), &request)
-    };
-    assert_eq!(post("").name(), "srv3");
-    let reply = post("this body is spent");
+    assert_eq!(post(address, "").text(), "");
+    assert_eq!(post(address, "this body is kept").text(), "this body is kept");
+    passive.until_asked(2);
+}
+
+fn post(address: SocketAddr, body: &str) -> Reply {
+    let length = body.len();
+    let request = format!("POST /echo HTTP/1.1\nHost: {HOST}\nContent-Length: {length}\nConnection: close\n\n{body}");
+    exchange(&mut connect(address), &request)
+}
+
+#[test]
+fn a_body_of_which_much_is_spent_does_not_go_elsewhere() {
+    let hop = raw_origin(|mut stream| {
+        stream.read_exact(&mut [0; 40_000]).expect("much of a body");
+        let answer = b"HTTP/1.1 503 Service Unavailable\r\ntriad-untouched: 1\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer).expect("sent");
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let passive = Origin::start("srv3");
+    let srv2 = BackendPlan { target: Target::Plain(hop), ..backend("srv2", hop, 1) };
+    let (_front, address) = balancer(vec![srv2, backup("srv3", passive.address)]);
+    let reply = post(address, &"x".repeat(50_000));
     assert_eq!((reply.status, reply.header("triad-untouched")), (503, None));
     assert!(reply.text().contains("What failed: backend srv2.<br>"), "{}", reply.text());
 }
