@@ -5,8 +5,9 @@ use std::future::poll_fn;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use triad_http1::write_last_chunk;
-use triad_http1::{BodyReader, Fields, Framing, HeadWriter, Method, ResponseHead, trailer_lines, write_chunk};
+use triad_http1::{
+    BodyReader, Fields, Framing, HeadWriter, Method, ResponseHead, trailer_lines, write_chunk, write_last_chunk,
+};
 use triad_model::CHECK_USER_AGENT;
 
 use crate::backend::Backend;

@@ -114,7 +114,8 @@ pub(crate) async fn open(shared: &Arc<Shared>, backend: &Arc<Backend>, worker: u
 /// What becomes of the connection that is being opened, by somebody else or from now on.
 fn begin(shared: &Arc<Shared>, backend: &Arc<Backend>, worker: usize) -> Option<watch::Receiver<Option<Opened>>> {
     let mut connections = lock(backend.http2.get(worker)?);
-    if let Some(opening) = &connections.opening {
+    // One whose task is no more will never tell.
+    if let Some(opening) = connections.opening.as_ref().filter(|opening| opening.has_changed().is_ok()) {
         return Some(opening.clone());
     }
     connections.open.retain_mut(|open| !open.client.is_over());
