@@ -23,6 +23,7 @@ pub const CASES: &[LabCase] = &[
     ("the_site_is_reached_from_the_host", the_site_is_reached_from_the_host),
     ("a_request_is_followed_live", a_request_is_followed_live),
     ("a_wrong_file_read_again_changes_nothing_and_says_why", a_wrong_file_changes_nothing),
+    ("servers_speak_http2_to_each_other_when_the_file_says_so", servers_speak_http2_to_each_other),
     ("an_operator_drains_a_backend_and_brings_it_back", an_operator_drains_a_backend),
     ("maintenance_lasts_until_it_is_said_to_end", maintenance_lasts),
     ("a_peer_hears_that_its_connection_is_gone", a_peer_hears_that_its_connection_is_gone),
@@ -259,6 +260,32 @@ fn a_wrong_file_changes_nothing(lab: &LabUnderTest) -> Result<(), Failure> {
         lab.curl(&format!("-o /dev/null {SITE}/whoami"))?;
     }
     Ok(())
+}
+
+fn servers_speak_http2_to_each_other(lab: &LabUnderTest) -> Result<(), Failure> {
+    let file = lab.directory().join("design/triad.toml");
+    let log = lab.directory().join("servers/srv2/state/log/edge/access.jsonl");
+    let before = std::fs::read_to_string(&file)?;
+    let (old, new) = ("certificate = \"internal\"", "certificate = \"internal\"\nhop_http2 = true");
+    ensure!(before.matches(old).count() == 1, "the example has {old} not once");
+    let read_again = |text: &str| -> Result<(), Failure> {
+        std::fs::write(&file, text)?;
+        lab.run("srv1", "kill -HUP $(pgrep -o -f 'triad agent')").map(drop)
+    };
+    let speaks = |protocol: &str| {
+        eventually("srv1 speaks it to srv2", HEAL_LIMIT, || {
+            lab.curl(&format!("-o /dev/null {SITE}/whoami"))?;
+            let text = std::fs::read_to_string(&log)?;
+            let last = text.lines().last().unwrap_or_default();
+            ensure!(last.contains(&format!("\"protocol\":\"{protocol}\"")), "{last}");
+            Ok(())
+        })
+    };
+    read_again(&before.replace(old, new))?;
+    let outcome = speaks("HTTP/2.0");
+    read_again(&before)?;
+    outcome?;
+    speaks("HTTP/1.1")
 }
 
 fn an_operator_drains_a_backend(lab: &LabUnderTest) -> Result<(), Failure> {
