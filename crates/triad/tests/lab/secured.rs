@@ -285,7 +285,8 @@ fn servers_speak_http2_to_each_other(lab: &LabUnderTest) -> Result<(), Failure> 
     let outcome = speaks("HTTP/2.0");
     read_again(&before)?;
     outcome?;
-    speaks("HTTP/1.1")
+    speaks("HTTP/1.1")?;
+    Ok(())
 }
 
 fn an_operator_drains_a_backend(lab: &LabUnderTest) -> Result<(), Failure> {
