@@ -59,6 +59,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("triad-dns", &["triad-golden", "triad-model"]),
     ("triad-app", &["triad-model"]),
     ("triad-database", &["triad-golden", "triad-model"]),
+    // Pure: from what a server knows to what it does.
+    ("triad-failover", &["triad-golden", "triad-model"]),
     ("triad-firewall", &["triad-golden", "triad-model"]),
     // What servers know of each other; whoever acts by it stands above.
     ("triad-cluster", &["triad-golden", "triad-model"]),

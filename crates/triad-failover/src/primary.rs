@@ -1,0 +1,152 @@
+//! The server that the record names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use triad_model::ServerName;
+
+use crate::decide::{Decided, Decision, Degrading, Promotion, Restoring};
+use crate::view::{Database, Invitation, Position, Record, View};
+
+/// Transactions that a replica may lack when commits begin to wait for it: they have to reach it first.
+const CATCH_UP_MAX: Position = 100;
+
+/// A primary that runs.
+struct Primary<'a> {
+    view: &'a View<'a>,
+    record: &'a Record,
+    written: Position,
+    waits: bool,
+    barred: &'a BTreeMap<ServerName, Position>,
+    invited: Option<&'a Invitation>,
+}
+
+/// What the server does that `record` names.
+pub(crate) fn decide(view: &View<'_>, record: &Record) -> Decided {
+    if let Database::Primary { epoch, written, waits, barred, invited } = view.database
+        && *epoch == record.epoch
+    {
+        let (written, waits, invited) = (*written, *waits, invited.as_ref());
+        return Primary { view, record, written, waits, barred, invited }.decide();
+    }
+    if view.made == Some(record.version) {
+        return Decided::new(Decision::Promote(Promotion::Open), format_args!("epoch {} names it", record.epoch));
+    }
+    let why = "the record names it, and nothing that it wrote before may change that any more";
+    Decided::new(Decision::Promote(Promotion::Claim(record.next(|_| ()))), why)
+}
+
+/// A replica that is heard, as it said last.
+struct Replica<'a> {
+    name: &'a ServerName,
+    receiving: bool,
+    obeys: u64,
+    acknowledges: bool,
+    whole: bool,
+    diverged: bool,
+    received: Position,
+}
+
+impl Primary<'_> {
+    fn decide(&self) -> Decided {
+        self.degrade().or_else(|| self.restore()).unwrap_or_else(|| Decided::new(Decision::Hold, "all is well"))
+    }
+
+    /// The replica called `name`, if it is heard and follows this primary.
+    fn replica<'r>(&'r self, name: &'r ServerName) -> Option<Replica<'r>> {
+        match self.view.heard(name)? {
+            Database::Replica { epoch, receiving, obeys, acknowledges, whole, diverged, received, .. }
+                if *epoch == self.record.epoch =>
+            {
+                let (receiving, acknowledges) = (*receiving, *acknowledges);
+                let (obeys, whole, diverged, received) = (*obeys, *whole, *diverged, *received);
+                Some(Replica { name, receiving, obeys, acknowledges, whole, diverged, received })
+            }
+            _ => None,
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        self.record.in_sync.len() == 1
+    }
+
+    fn degrade(&self) -> Option<Decided> {
+        let suspects = self.view.suspects();
+        let gone = self.others().find(|name| suspects.contains(*name) && !self.barred.contains_key(*name));
+        if let Some(gone) = gone {
+            let why = format!("{gone} is gone, and must not acknowledge while the in-sync set loses it");
+            return Some(Decided::new(Decision::Degrade(Degrading::Bar(gone.clone())), why));
+        }
+        self.shrink().or_else(|| self.stop_waiting(&suspects))
+    }
+
+    /// The other members of the in-sync set.
+    fn others(&self) -> impl Iterator<Item = &ServerName> {
+        self.record.in_sync.iter().filter(|name| *name != self.view.me)
+    }
+
+    /// Members that are barred leave the set, even if they are back: it may have lost them already, unseen. What they
+    /// may have acknowledged must be on one that stays, if any does.
+    fn shrink(&self) -> Option<Decided> {
+        let mark = self.others().filter_map(|name| self.barred.get(name)).max()?;
+        let mut staying = self.others().filter(|name| !self.barred.contains_key(*name)).peekable();
+        let is_held = |name: &ServerName| self.replica(name).is_some_and(|it| it.whole && it.received >= *mark);
+        if staying.peek().is_some() && !staying.any(is_held) {
+            return Some(Decided::new(Decision::Hold, "what a lost replica acknowledged has yet to reach another one"));
+        }
+        let next = self.record.next(|next| next.in_sync.retain(|name| !self.barred.contains_key(name)));
+        let why = "a replica was cut off: the in-sync set goes on without it";
+        Some(Decided::new(Decision::Degrade(Degrading::Shrink(next)), why))
+    }
+
+    fn stop_waiting(&self, suspects: &BTreeSet<ServerName>) -> Option<Decided> {
+        if !self.is_alone() || !self.waits {
+            return None;
+        }
+        let degrade = |step, why: String| Some(Decided::new(Decision::Degrade(step), why));
+        let Some(Invitation { replica, .. }) = self.invited else {
+            let why = "no replica is left: commits wait for nobody, and the next failure stops writes".to_owned();
+            return degrade(Degrading::StopWaiting, why);
+        };
+        if self.barred.contains_key(replica) {
+            let why = format!("{replica} is gone again: it is not to come into the in-sync set unseen");
+            return degrade(Degrading::Shrink(self.record.next(|_| ())), why);
+        }
+        let there = self.replica(replica).is_some_and(|it| it.receiving) && !suspects.contains(replica);
+        if there { None } else { degrade(Degrading::Bar(replica.clone()), format!("{replica} is gone again")) }
+    }
+
+    fn restore(&self) -> Option<Decided> {
+        let outside = |name: &&ServerName| !self.record.in_sync.contains(*name);
+        let mut replicas = self.view.others.keys().filter(outside).filter_map(|name| self.replica(name));
+        replicas.find_map(|replica| self.take_in(&replica))
+    }
+
+    /// The next step with a replica that is not in the in-sync set.
+    fn take_in(&self, replica: &Replica<'_>) -> Option<Decided> {
+        let restore = |step, why: String| Some(Decided::new(Decision::Restore(step), why));
+        let name = replica.name;
+        if self.barred.contains_key(name) {
+            let knows = replica.obeys >= self.record.version && !replica.acknowledges;
+            let admit = Restoring::Admit(name.clone());
+            return if knows { restore(admit, format!("{name} is back, and catches up")) } else { None };
+        }
+        if replica.diverged || !replica.receiving || replica.received + CATCH_UP_MAX < self.written {
+            return None;
+        }
+        if self.is_alone() {
+            match self.invited.filter(|invited| invited.replica == *name && invited.version == self.record.version) {
+                // One after the other.
+                None if self.invited.is_some_and(|invited| invited.replica != *name) => return None,
+                None => {
+                    let wait = Restoring::WaitFor(name.clone(), self.record.version);
+                    return restore(wait, format!("{name} has caught up: commits wait for it"));
+                }
+                Some(invited) if !replica.acknowledges || replica.received < invited.mark => return None,
+                Some(_) => {}
+            }
+        }
+        let next = self.record.next(|next| _ = next.in_sync.insert(name.clone()));
+        let why = format!("{name} has what was written: the in-sync set takes it in");
+        restore(Restoring::Grow(next), why)
+    }
+}
