@@ -38,7 +38,7 @@ pub enum Promotion {
     Drain,
     /// Write this record, which must be the next one: it names this server.
     Claim(Record),
-    /// Take writes, and wait for a replica if the record names one.
+    /// Take writes: bar everybody who is not in the in-sync set, and wait for a replica if there is one in it.
     Open,
     /// Write this record, which must be the next one, and receive again.
     Release(Record),

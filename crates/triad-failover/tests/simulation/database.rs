@@ -63,12 +63,12 @@ impl Node {
         before - self.log.len()
     }
 
-    /// Takes writes. Of a replica, what it has not applied is lost with its relay log.
-    pub fn open(&mut self, epoch: u64, waits: bool) {
+    /// Takes writes, and lets nobody of `barred` in. Of a replica, what it has not applied is lost with its relay log.
+    pub fn open(&mut self, epoch: u64, waits: bool, barred: BTreeMap<ServerName, u64>) {
         if matches!(self.role, Role::Replica(_)) {
             self.log.truncate(self.applied);
         }
-        self.role = Role::Primary { epoch, waits, barred: BTreeMap::new(), invited: None };
+        self.role = Role::Primary { epoch, waits, barred, invited: None };
     }
 
     /// What its agent says of it.

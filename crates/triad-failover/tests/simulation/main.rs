@@ -41,21 +41,17 @@ fn no_acknowledged_write_is_lost_there_is_one_primary_and_faults_end() {
         let outcome = world.run();
         println!("{}{outcome:?}", world.story());
     }
-    let seeds = 0..number("TRIAD_HISTORIES").unwrap_or(HISTORIES);
-    assert_eq!(failures(decide, seeds).next(), None);
-}
-
-#[test]
-fn histories_are_about_something() {
     let mut sum = Counts::default();
-    for seed in 0..300 {
+    for seed in 0..number("TRIAD_HISTORIES").unwrap_or(HISTORIES) {
         let mut world = world(seed, decide);
-        world.run().expect("it holds");
+        assert_eq!(world.run(), Ok(()), "seed {seed}");
         sum.add(&world.counts);
     }
+    println!("{sum:?}");
+    // They are about something.
     let Counts { acknowledged, failovers, faults, degraded, reseeded, truncated } = sum;
-    assert!(acknowledged > 50_000 && faults > 3_000 && failovers > 300, "{sum:?}");
-    assert!(degraded > 300 && truncated > 100 && reseeded > 0, "{sum:?}");
+    assert!(acknowledged > 100_000 && faults > 5_000 && failovers > 500, "{sum:?}");
+    assert!(degraded > 1_000 && truncated > 500 && reseeded > 0, "{sum:?}");
 }
 
 /// Each safety rule, broken on purpose, costs a write or makes a second primary: the simulation sees it.

@@ -13,10 +13,9 @@ pub const ALL: &[(&str, u64, Rule)] = &[
     ("starts receiving again under the same version", 0, starts_again_unseen),
     ("claims before it has applied what it received", 0, claims_undrained),
     ("counts who restarted", 0, counts_the_restarted),
-    ("shrinks the set before it bars the replica", 130, shrinks_first),
+    ("shrinks the set before it bars the replica", 400, shrinks_first),
     ("stops waiting before the set has shrunk", 0, stops_waiting_first),
     ("grows the set before it waits for the replica", 0, grows_first),
-    ("admits a replica that may still acknowledge", 1900, admits_too_early),
     ("shrinks the set before others have what the replica acknowledged", 0, shrinks_too_early),
     ("keeps in the set who has less than the new primary", 0, keeps_who_has_less),
     ("opens by a version that a late write may follow", 8730, opens_by_an_old_version),
@@ -118,20 +117,6 @@ fn grows_first(view: &View<'_>) -> Decided {
         }
         _ => None,
     })
-}
-
-fn admits_too_early(view: &View<'_>) -> Decided {
-    let mut others = view.others.clone();
-    let barred = match view.database {
-        Database::Primary { barred, .. } => barred.clone(),
-        _ => BTreeMap::new(),
-    };
-    for (_, member) in others.iter_mut().filter(|(name, _)| barred.contains_key(*name)) {
-        if let Some(Database::Replica { obeys, acknowledges, .. }) = &mut member.database {
-            (*obeys, *acknowledges) = (u64::MAX, false);
-        }
-    }
-    decide(&View { others: &others, ..*view })
 }
 
 fn shrinks_too_early(view: &View<'_>) -> Decided {

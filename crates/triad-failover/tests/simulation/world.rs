@@ -463,8 +463,10 @@ impl World {
     }
 
     fn open(&mut self, index: usize, record: &Record) {
+        let outside = self.servers.iter().map(|server| &server.name).filter(|name| !record.in_sync.contains(*name));
+        let barred = outside.map(|name| (name.clone(), 0)).collect();
         let Some(node) = self.node(index) else { return };
-        node.open(record.epoch, record.in_sync.len() > 1);
+        node.open(record.epoch, record.in_sync.len() > 1, barred);
         let has: BTreeSet<u32> = node.log.iter().copied().collect();
         // One that was paused while it opened finds out later; nobody acknowledges for it.
         if record.epoch < self.store.record.epoch {
