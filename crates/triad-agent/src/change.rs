@@ -5,11 +5,13 @@
 //! leave everything as it was. What an operator says of a backend, or of maintenance, goes the same way, as a part of the
 //! edge's plan.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, bail};
 use triad_api::Upgraded;
 use triad_dns::Zone;
 use triad_firewall::Ruleset;
-use triad_model::{Backend, BackendSetting, Balancer, Design, Maintenance, Orders};
+use triad_model::{Backend, BackendSetting, Design, Maintenance, Orders};
 use triad_proxy::EdgePlan;
 
 use crate::agent::Running;
@@ -81,8 +83,8 @@ impl Running {
         maintenance: Option<&Maintenance>,
     ) -> EdgePlan {
         let mut plan = self.setup.edge_plan(design, secrets, self.database.as_ref(), maintenance);
-        if let Some(balancer) = &mut plan.balancer {
-            balancer.settings = settings.to_vec();
+        for (name, pool) in plan.balanced_mut() {
+            pool.settings = settings.iter().filter_map(|setting| of_pool(setting, name)).collect();
         }
         plan
     }
@@ -119,7 +121,7 @@ impl Running {
         let Some(edge) = self.edge.as_ref().filter(|_| balancer.servers.contains(&self.setup.server.name)) else {
             return Ok(false);
         };
-        check_setting(balancer, &setting)?;
+        check_setting(&self.setup.design, &setting)?;
         let mut settings = self.settings.clone();
         settings.retain(|other| other.backend != setting.backend);
         tracing::info!(backend = setting.backend, mode = %setting.mode, weight = setting.weight, "an operator's word");
@@ -197,9 +199,27 @@ impl Running {
     }
 }
 
-fn check_setting(balancer: &Balancer, setting: &BackendSetting) -> anyhow::Result<()> {
-    let names: Vec<&str> = balancer.backends.iter().map(|backend| backend.server.as_str()).collect();
-    if !names.contains(&setting.backend.as_str()) {
+/// What `setting` says of a backend of `pool`: `NAME` is that backend in every pool, `POOL/NAME` in one.
+fn of_pool(setting: &BackendSetting, pool: &str) -> Option<BackendSetting> {
+    match setting.backend.split_once('/') {
+        None => Some(setting.clone()),
+        Some((only, name)) => (only == pool).then(|| BackendSetting { backend: name.to_owned(), ..setting.clone() }),
+    }
+}
+
+fn check_setting(design: &Design, setting: &BackendSetting) -> anyhow::Result<()> {
+    let balancer = design.balancer.iter().flat_map(|balancer| &balancer.backends);
+    let balancer = balancer.map(|backend| ("balancer", backend.server.as_str()));
+    let pools =
+        design.pools.iter().flat_map(|pool| pool.backends.iter().map(|it| (pool.name.as_str(), it.name.as_str())));
+    let known: Vec<(&str, &str)> = balancer.chain(pools).collect();
+    if !known.iter().any(|(pool, name)| of_pool(setting, pool).is_some_and(|setting| setting.backend == *name)) {
+        let mut names: Vec<String> = known.iter().map(|(_, name)| (*name).to_owned()).collect();
+        if !design.pools.is_empty() {
+            names.extend(known.iter().map(|(pool, name)| format!("{pool}/{name}")));
+        }
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
         bail!("{} is no backend; there are {}", setting.backend, names.join(", "));
     }
     if setting.weight.is_some_and(|weight| weight > Backend::WEIGHT_MAX) {
@@ -230,4 +250,55 @@ fn needs_restart(setup: &Setup, design: &Design, secrets: &Secrets) -> Option<&'
         (setup.secrets.passwords != secrets.passwords, "a database password"),
     ];
     differs.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use triad_model::{
+        BackendMode, BackendSetting, Balancer, Balancing, Design, HealthCheck, Pool, PoolBackend, Server, ServerName,
+    };
+
+    use super::{check_setting, of_pool};
+
+    fn setting(backend: &str) -> BackendSetting {
+        BackendSetting { backend: backend.to_owned(), mode: BackendMode::Drain, weight: None }
+    }
+
+    fn design() -> Design {
+        let name = |text: &str| ServerName::new(text).expect(text);
+        let health = HealthCheck::new("/up", 500, 500);
+        let backend = |server| triad_model::Backend { server, weight: 1, backup: false, max_connections: 0 };
+        let balancer = Balancer::new(vec![name("srv1")], vec![backend(name("srv2"))], health.clone());
+        let outside = |text| PoolBackend {
+            name: name(text),
+            address: Some(([10, 77, 0, 20], 80).into()),
+            weight: 1,
+            backup: false,
+            max_connections: 0,
+        };
+        let inside = PoolBackend { address: None, ..outside("srv2") };
+        let backends = vec![inside, outside("blog1")];
+        let pool = Pool { name: "blog".to_owned(), backends, balancing: Balancing::new(health) };
+        let server = Server { name: name("srv2"), public: Vec::<IpAddr>::new(), private: None };
+        Design { servers: vec![server], balancer: Some(balancer), pools: vec![pool], ..crate::report::tests::design() }
+    }
+
+    #[test]
+    fn a_backend_is_named_in_every_pool_or_in_one() {
+        let design = design();
+        for known in ["srv2", "blog1", "balancer/srv2", "blog/srv2", "blog/blog1"] {
+            assert!(check_setting(&design, &setting(known)).is_ok(), "{known}");
+        }
+        for unknown in ["srv3", "blog", "balancer/blog1", "local/app-1", "shop/srv2", "blog/srv2/x", "/srv2", ""] {
+            assert!(check_setting(&design, &setting(unknown)).is_err(), "{unknown}");
+        }
+        let said = check_setting(&design, &setting("srv3")).expect_err("no such backend").to_string();
+        assert_eq!(said, "srv3 is no backend; there are srv2, blog1, balancer/srv2, blog/srv2, blog/blog1");
+        let in_pool = |backend, pool| of_pool(&setting(backend), pool).map(|setting| setting.backend);
+        assert_eq!(in_pool("srv2", "blog").as_deref(), Some("srv2"));
+        assert_eq!(in_pool("blog/srv2", "blog").as_deref(), Some("srv2"));
+        assert_eq!(in_pool("blog/srv2", "balancer"), None);
+    }
 }

@@ -1,8 +1,9 @@
 //! From what the agent observes to the report it gives: pure, so that every wording has a test.
 
 use triad_model::{
-    BackendReport, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, HeartbeatReport, PeerPresence,
-    PeerReport, ProcessReport, ProcessState, Rates, Role, RoleReport, ServerName, ServerReport, State, Verdict,
+    BackendReport, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, HeartbeatReport, POOL_NAMES_TAKEN,
+    PeerPresence, PeerReport, PoolBackend, ProcessReport, ProcessState, Rates, Role, RoleReport, ServerName,
+    ServerReport, State, Verdict,
 };
 
 /// What the agent sees at one moment.
@@ -55,7 +56,7 @@ pub fn report(design: &Design, server: &ServerName, observed: Observed) -> Serve
 fn role_report(design: &Design, role: Role, observed: &Observed) -> RoleReport {
     let (state, detail) = match role {
         Role::Dns => dns(design, observed),
-        Role::Balancer => balancer(observed),
+        Role::Balancer => balancer(design, observed),
         Role::Web => web(design, observed),
         Role::App => app(observed),
         Role::Database => database(observed),
@@ -83,13 +84,38 @@ fn dns(design: &Design, observed: &Observed) -> (State, String) {
     (State::Healthy, format!("answers for {domain}, leaves out {}", names.join(", ")))
 }
 
-fn balancer(observed: &Observed) -> (State, String) {
-    let (state, detail) = backends(observed, "balancer", "backends");
+fn balancer(design: &Design, observed: &Observed) -> (State, String) {
+    let (mut state, mut detail) = backends(observed, "balancer", "backends");
+    for (name, why) in routed(observed) {
+        // Only what routes take fails. How that is which Triad does not run is told, and is nobody's state here.
+        let is_down = |it: &&BackendReport| it.pool == name && it.verdict == Verdict::Down && is_ours(design, it);
+        if observed.edge.iter().flat_map(|edge| &edge.backends).any(|it| is_down(&it)) {
+            state = state.max(State::Degraded);
+        }
+        detail += &format!("; pool {name}: {why}");
+    }
     let mut pools = observed.edge.iter().flat_map(|edge| &edge.pools);
     match pools.any(|pool| pool.pool == "balancer" && pool.panic) {
         true => (state, format!("{detail}; in panic: requests go to all active ones")),
         false => (state, detail),
     }
+}
+
+/// Whether a backend of a balancer is a server of the design.
+fn is_ours(design: &Design, backend: &BackendReport) -> bool {
+    let is_it = |it: &&PoolBackend| it.name.as_str() == backend.name;
+    let outside = design.pool(&backend.pool).and_then(|pool| pool.backends.iter().find(is_it)?.address);
+    outside.is_none()
+}
+
+/// The pools that routes lead to and that are not well, and why.
+fn routed(observed: &Observed) -> Vec<(&str, String)> {
+    let backends_of = |name| (name, backends(observed, name, "backends"));
+    let mut names: Vec<&str> =
+        observed.edge.iter().flat_map(|edge| &edge.pools).map(|pool| pool.pool.as_str()).collect();
+    names.retain(|name| !POOL_NAMES_TAKEN.contains(name));
+    let ill = names.into_iter().map(backends_of).filter(|(_, (state, _))| *state != State::Healthy);
+    ill.map(|(name, (_, why))| (name, why)).collect()
 }
 
 fn app(observed: &Observed) -> (State, String) {
@@ -199,8 +225,9 @@ fn process_down(observed: &Observed, name: &str) -> (State, String) {
 #[cfg(test)]
 pub(crate) mod tests {
     use triad_model::{
-        App, BackendReport, Design, Dns, DnsReport, EdgeReport, FirewallReport, HeartbeatReport, PeerPresence,
-        PeerReport, PoolReport, ProcessReport, ProcessState, Server, ServerName, Site, State, Verdict, Web,
+        App, BackendReport, Balancing, Design, Dns, DnsReport, EdgeReport, FirewallReport, HealthCheck,
+        HeartbeatReport, PeerPresence, PeerReport, Pool, PoolBackend, PoolReport, ProcessReport, ProcessState, Server,
+        ServerName, Site, State, Verdict, Web,
     };
 
     use super::{Observed, report};
@@ -243,6 +270,8 @@ pub(crate) mod tests {
             headers: Default::default(),
             redirects: Vec::new(),
             log: Default::default(),
+            pools: Vec::new(),
+            routes: Vec::new(),
             check: Vec::new(),
         }
     }
@@ -365,7 +394,7 @@ pub(crate) mod tests {
             let pool = "balancer".to_owned();
             let pools = vec![PoolReport { pool, panic, waiting: 0, timed_out: 0, overflowed: 0 }];
             let edge = EdgeReport { backends: vec![srv2.clone()], pools, ..EdgeReport::default() };
-            super::balancer(&observed(Some(edge))).1
+            super::balancer(&design(), &observed(Some(edge))).1
         };
         let down = "0 of 1 backends up; srv2: connection refused";
         assert_eq!(told(false), down);
@@ -394,6 +423,32 @@ pub(crate) mod tests {
         assert_eq!(told(vec![srv2(&["srv3"]), silent()]), cut);
         let unknown = peer("srv3", PeerPresence::Unknown, None, &[]);
         assert_eq!(told(vec![srv2(&["srv3"]), unknown]), "starting: hears srv2; has not heard srv3 yet");
+    }
+
+    #[test]
+    fn a_pool_that_routes_lead_to_degrades_the_balancer_and_is_named() {
+        let member = |pool: &str, name: &str, verdict| BackendReport {
+            pool: pool.to_owned(),
+            name: name.to_owned(),
+            ..instance(1, verdict)
+        };
+        let pool =
+            |pool: &str| PoolReport { pool: pool.to_owned(), panic: false, waiting: 0, timed_out: 0, overflowed: 0 };
+        let told = |design: &Design, verdict| {
+            let backends = vec![member("balancer", "srv2", Verdict::Up), member("blog", "blog1", verdict)];
+            let edge = EdgeReport { backends, pools: vec![pool("balancer"), pool("blog")], ..EdgeReport::default() };
+            super::balancer(design, &observed(Some(edge)))
+        };
+        let ours = design();
+        assert_eq!(told(&ours, Verdict::Up), (State::Healthy, "1 of 1 backends up".to_owned()));
+        let down = "1 of 1 backends up; pool blog: 0 of 1 backends up; blog1: connection refused";
+        assert_eq!(told(&ours, Verdict::Down), (State::Degraded, down.to_owned()));
+        let health = HealthCheck::new("/up", 500, 500);
+        let (name, address) = (name("blog1"), Some(([10, 77, 0, 20], 80).into()));
+        let backends = vec![PoolBackend { name, address, weight: 1, backup: false, max_connections: 0 }];
+        let pools = vec![Pool { name: "blog".to_owned(), backends, balancing: Balancing::new(health) }];
+        let outside = Design { pools, ..ours };
+        assert_eq!(told(&outside, Verdict::Down), (State::Healthy, down.to_owned()), "it is not Triad's");
     }
 
     #[test]

@@ -88,6 +88,14 @@ const CASES: &[(Code, &[(&str, &str)])] = &[
     (Code::SameComponents, &[REPLICATED]),
     (Code::CannotScale, &[("[balancer]\nservers = [\"one\", \"two\"]", ""), ONE_APP_SERVER]),
     (Code::OnePrivateNetwork, &[DATABASE]),
+    (
+        Code::OutsidePool,
+        &[(
+            "[tls]",
+            "[pools.blog]\nbackends = { blog1 = { address = \"10.77.0.20:80\" }, one = {} }\n\n[[routes]]\n\
+             match = \"/blog/*\"\npool = \"blog\"\n\n[tls]",
+        )],
+    ),
     (Code::UnusedAllow, &[("[tls]", "[check]\nallow = [{ code = \"no-backup\", reason = \"none\" }]\n\n[tls]")]),
 ];
 

@@ -74,6 +74,48 @@ fn the_way_of_a_request() {
     compare("request-elsewhere.txt", &walk(&design, "https://foobar.com/a").expect("a URL of the site"));
 }
 
+/// The distributed design, with a pool of one of its servers and one of what Triad does not run.
+fn routed() -> Design {
+    let more = r#"
+[pools.api]
+backends = { srv2 = { weight = 5 }, srv3 = { backup = true } }
+health = { path = "/api/up" }
+
+[pools.blog]
+backends = { blog1 = { address = "10.77.0.20:8080" }, blog2 = { address = "10.77.0.21:8080" } }
+
+[pools.admin]
+backends = { srv3 = {} }
+
+[[routes]]
+match = "/api/*"
+pool = "api"
+
+[[routes]]
+match = "/blog/*"
+pool = "blog"
+
+[[routes]]
+match = "www.foobar.com/admin/*"
+pool = "admin"
+"#;
+    let text = triad_config::template(DesignKind::Distributed).to_owned() + more;
+    triad_config::parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+#[test]
+fn pools_are_in_what_is_checked_and_in_the_way_of_a_request() {
+    let design = routed();
+    compare("check/routed.txt", &checked(&design));
+    let to = |url: &str| walk(&design, url).expect("a URL of the site");
+    compare("request-routed.txt", &to("http://www.foobar.com/api/entries?page=2"));
+    compare("request-routed-outside.txt", &to("http://www.foobar.com/blog/"));
+    assert!(to("http://www.foobar.com/admin/").contains("match = \"www.foobar.com/admin/*\""));
+    assert!(!to("http://foobar.com/admin/").contains("[[routes]]"), "the route is for the other host");
+    let ambiguous = to("http://www.foobar.com/blog/../admin/");
+    assert!(ambiguous.contains("It answers 400"), "{ambiguous}");
+}
+
 #[test]
 fn a_url_of_another_site_has_no_way() {
     let design = example(DesignKind::Secured);

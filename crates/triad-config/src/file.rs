@@ -1,12 +1,12 @@
 //! The file form: what stands in the file, as close to it as possible, each value with its place. The defaults that
 //! are constants are filled in; those that follow from other keys are left to `resolve`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
-use triad_model::{Algorithm, AppProtocol, CheckKind, Code, ProxyProtocol, RedirectSource, RedirectTarget, Statuses};
+use triad_model::{Algorithm, AppProtocol, CheckKind, Code, ProxyProtocol, RedirectTarget, RequestPattern, Statuses};
 
 use crate::table::{Field, Table};
 
@@ -25,6 +25,8 @@ pub(crate) struct File {
     pub(crate) limits: Option<Limits>,
     pub(crate) headers: Option<Headers>,
     pub(crate) redirects: Vec<Redirect>,
+    pub(crate) pools: Field<Vec<Pool>>,
+    pub(crate) routes: Vec<Route>,
     pub(crate) firewall: Option<Firewall>,
     pub(crate) monitor: Option<Monitor>,
     pub(crate) log: Option<Log>,
@@ -59,6 +61,14 @@ pub(crate) struct Dns {
 pub(crate) struct Balancer {
     pub(crate) at: Range<usize>,
     pub(crate) servers: Servers,
+    pub(crate) balancing: Balancing,
+    pub(crate) sticky_cookie: Field<String>,
+    pub(crate) proxy_protocol_from: Field<Vec<Spanned<String>>>,
+    pub(crate) backends: Field<Vec<Backend>>,
+}
+
+/// What `[balancer]` and `[pools.NAME]` say alike.
+pub(crate) struct Balancing {
     pub(crate) algorithm: Field<Algorithm>,
     pub(crate) hash_on: Field<String>,
     pub(crate) mode: Field<String>,
@@ -69,10 +79,26 @@ pub(crate) struct Balancer {
     pub(crate) queue_timeout_ms: u32,
     pub(crate) queue_max: u32,
     pub(crate) panic_percent: Spanned<u8>,
-    pub(crate) sticky_cookie: Field<String>,
-    pub(crate) proxy_protocol_from: Field<Vec<Spanned<String>>>,
-    pub(crate) backends: Field<Vec<Backend>>,
     pub(crate) health: HealthCheck,
+}
+
+/// `[pools.NAME]`
+pub(crate) struct Pool {
+    pub(crate) name: Spanned<String>,
+    pub(crate) backends: Field<Vec<PoolBackend>>,
+    pub(crate) balancing: Balancing,
+}
+
+/// `backends = { NAME = … }` of a pool
+pub(crate) struct PoolBackend {
+    pub(crate) backend: Backend,
+    pub(crate) address: Field<SocketAddr>,
+}
+
+/// `[[routes]]`
+pub(crate) struct Route {
+    pub(crate) pattern: Field<RequestPattern>,
+    pub(crate) pool: Field<String>,
 }
 
 /// `backends = { NAME = … }`
@@ -90,7 +116,7 @@ impl Backend {
     }
 }
 
-/// `health = { … }` of `[balancer]`
+/// `health = { … }`
 pub(crate) struct HealthCheck {
     pub(crate) kind: Field<CheckKind>,
     pub(crate) path: Field<String>,
@@ -198,7 +224,7 @@ pub(crate) struct HeaderRules {
 
 /// `[[redirects]]`
 pub(crate) struct Redirect {
-    pub(crate) from: Field<RedirectSource>,
+    pub(crate) from: Field<RequestPattern>,
     pub(crate) to: Field<RedirectTarget>,
     pub(crate) status: u16,
 }
@@ -243,6 +269,11 @@ impl File {
             limits: root.section("limits").map(|table| Limits::read(&table)),
             headers: root.section("headers").map(|table| Headers::read(&table)),
             redirects: root.tables("redirects").iter().map(Redirect::read).collect(),
+            pools: root.named("pools").map(|entries| {
+                let balancer = root.section_or_defaults("balancer");
+                entries.iter().map(|entry| Pool::read(entry, &balancer)).collect()
+            }),
+            routes: root.tables("routes").iter().map(Route::read).collect(),
             firewall: root.section("firewall").map(|table| Firewall::read(&table)),
             monitor: root.section("monitor").map(|table| Monitor { metrics_from: table.list("metrics_from") }),
             log: root.section("log").map(|it| Log { format: it.parsed("format"), fields: it.list("fields") }),
@@ -275,30 +306,71 @@ impl Dns {
 }
 
 impl Balancer {
+    fn read(table: &Table<'_>) -> Self {
+        Self {
+            at: table.at(),
+            servers: table.list("servers"),
+            balancing: Balancing::read(table, table),
+            sticky_cookie: table.parsed("sticky_cookie"),
+            proxy_protocol_from: table.list("proxy_protocol_from"),
+            backends: table.named("backends").map(|entries| entries.iter().map(Backend::read).collect()),
+        }
+    }
+}
+
+impl Balancing {
     /// Whether only the first backend is active.
     pub(crate) fn is_active_passive(&self) -> bool {
         self.mode.value().is_some_and(|mode| mode == "active-passive")
     }
 
-    fn read(table: &Table<'_>) -> Self {
+    /// What `own` says, and where it does not, `other`.
+    fn read(own: &Table<'_>, other: &Table<'_>) -> Self {
+        let of = |name| if own.has(name) { own } else { other };
+        let algorithm: Field<Algorithm> = own.here("algorithm", of("algorithm").parsed("algorithm"));
+        // A name for hashes is not for an algorithm that hashes nothing by name.
+        let takes_name = own.has("hash_on") || algorithm.value().is_none_or(|it| it.hashes_by_name());
         Self {
-            at: table.at(),
-            servers: table.list("servers"),
-            algorithm: table.parsed("algorithm"),
-            hash_on: table.parsed("hash_on"),
-            mode: table.parsed("mode"),
-            slow_start_ms: table.integer("slow_start_ms"),
-            max_fails: table.integer("max_fails"),
-            error_rate_percent: table.integer("error_rate_percent"),
-            slow_after_ms: Spanned::new(table.place("slow_after_ms"), table.integer("slow_after_ms")),
-            queue_timeout_ms: table.integer("queue_timeout_ms"),
-            queue_max: table.integer("queue_max"),
-            panic_percent: Spanned::new(table.place("panic_percent"), table.integer("panic_percent")),
-            sticky_cookie: table.parsed("sticky_cookie"),
-            proxy_protocol_from: table.list("proxy_protocol_from"),
-            backends: table.named("backends").map(|entries| entries.iter().map(Backend::read).collect()),
-            health: HealthCheck::read(&table.section_or_defaults("health")),
+            hash_on: if takes_name { of("hash_on").parsed("hash_on") } else { Field::Absent },
+            algorithm,
+            mode: of("mode").parsed("mode"),
+            slow_start_ms: of("slow_start_ms").integer("slow_start_ms"),
+            max_fails: of("max_fails").integer("max_fails"),
+            error_rate_percent: of("error_rate_percent").integer("error_rate_percent"),
+            slow_after_ms: Spanned::new(own.place("slow_after_ms"), of("slow_after_ms").integer("slow_after_ms")),
+            queue_timeout_ms: of("queue_timeout_ms").integer("queue_timeout_ms"),
+            queue_max: of("queue_max").integer("queue_max"),
+            panic_percent: Spanned::new(own.place("panic_percent"), of("panic_percent").integer("panic_percent")),
+            health: HealthCheck::read(&own.section_or_defaults("health"), &other.section_or_defaults("health")),
         }
+    }
+}
+
+impl Pool {
+    /// Where it stands, dotted.
+    pub(crate) fn key(&self) -> String {
+        format!("pools.{}", self.name.get_ref())
+    }
+
+    /// What it does not say, `balancer` says.
+    fn read((name, table): &(Spanned<String>, Table<'_>), balancer: &Table<'_>) -> Self {
+        Self {
+            name: name.clone(),
+            backends: table.named("backends").map(|entries| entries.iter().map(PoolBackend::read).collect()),
+            balancing: Balancing::read(table, balancer),
+        }
+    }
+}
+
+impl PoolBackend {
+    fn read(entry: &(Spanned<String>, Table<'_>)) -> Self {
+        Self { backend: Backend::read(entry), address: entry.1.parsed("address") }
+    }
+}
+
+impl Route {
+    fn read(table: &Table<'_>) -> Self {
+        Self { pattern: table.parsed("match"), pool: table.parsed("pool") }
     }
 }
 
@@ -314,17 +386,29 @@ impl Backend {
 }
 
 impl HealthCheck {
-    fn read(table: &Table<'_>) -> Self {
+    /// What `own` says, and where it does not, `other`.
+    fn read(own: &Table<'_>, other: &Table<'_>) -> Self {
+        let of = |name| if own.has(name) { own } else { other };
+        let kind: Field<CheckKind> = own.here("type", of("type").parsed("type"));
+        // What one asks of an answer is not for another that asks for a connection.
+        let asks = |name| own.has(name) || kind.value() != Some(&CheckKind::Tcp);
         Self {
-            kind: table.parsed("type"),
-            path: table.parsed("path"),
-            status: table.parsed("status"),
-            body: table.parsed("body"),
-            interval_ms: table.integer("interval_ms"),
-            fast_interval_ms: Spanned::new(table.place("fast_interval_ms"), table.integer("fast_interval_ms")),
-            timeout_ms: table.integer("timeout_ms"),
-            rise: table.integer("rise"),
-            fall: table.integer("fall"),
+            path: if asks("path") { of("path").parsed("path") } else { Field::Absent },
+            status: if asks("status") { of("status").parsed("status") } else { Field::Absent },
+            body: if asks("body") { of("body").parsed("body") } else { Field::Absent },
+            kind,
+            interval_ms: of("interval_ms").integer("interval_ms"),
+            fast_interval_ms: Spanned::new(
+                own.place("fast_interval_ms"),
+                if own.has("interval_ms") {
+                    own.integer("fast_interval_ms")
+                } else {
+                    of("fast_interval_ms").integer("fast_interval_ms")
+                },
+            ),
+            timeout_ms: of("timeout_ms").integer("timeout_ms"),
+            rise: of("rise").integer("rise"),
+            fall: of("fall").integer("fall"),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The forms a string in the file can have: how each is checked, and how a schema describes it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path};
 
 use triad_model::{
-    App, HEADER_VALUE_BYTES_MAX, IpNet, LogField, RedirectSource, RedirectTarget, ServerName, Statuses,
+    App, HEADER_VALUE_BYTES_MAX, IpNet, LogField, RedirectTarget, RequestPattern, ServerName, Statuses,
     is_header_value, reserved_header,
 };
 
@@ -19,6 +19,10 @@ pub(crate) enum Format {
     Host,
     /// A server's name.
     ServerName,
+    /// A pool's name, of the form of a server's.
+    PoolName,
+    /// Address and port of something that listens.
+    Endpoint,
     /// An IP address that a host can have.
     Address,
     /// A network in CIDR notation, or an address alone.
@@ -43,8 +47,8 @@ pub(crate) enum Format {
     FieldValue,
     /// A field of the access log.
     LogField,
-    /// Which requests a redirect is for.
-    RedirectSource,
+    /// Which requests a redirect or a route is for.
+    RequestPattern,
     /// Where a redirect leads.
     RedirectTarget,
     /// A shell command.
@@ -97,6 +101,8 @@ impl Format {
             Format::Domain => check_host(text, DOMAIN_LENGTH_MAX),
             Format::Host => check_host(text, HOST_LENGTH_MAX),
             Format::ServerName => check_server_name(text),
+            Format::PoolName => check_pool_name(text),
+            Format::Endpoint => check_endpoint(text),
             Format::Address => check_address(text),
             Format::Network => check_network(text),
             Format::Path => check_path(text),
@@ -110,7 +116,7 @@ impl Format {
             Format::FieldName => check_field_name(text),
             Format::FieldValue => check_field_value(text),
             Format::LogField => check_log_field(text),
-            Format::RedirectSource => check_redirect_source(text),
+            Format::RequestPattern => check_request_pattern(text),
             Format::RedirectTarget => check_redirect_target(text),
             Format::Command => check_command(text),
             Format::Sentence => check_sentence(text),
@@ -125,7 +131,8 @@ impl Format {
             Format::Domain | Format::Host => {
                 "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
             }
-            Format::ServerName => "^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$",
+            Format::Endpoint => "^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$",
+            Format::ServerName | Format::PoolName => "^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$",
             Format::Address => "^[0-9A-Fa-f:.]+$",
             Format::Network => "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
             Format::Path | Format::Folder => "^[^/]",
@@ -136,7 +143,7 @@ impl Format {
             Format::Token | Format::FieldName => "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$",
             Format::FieldValue => "^[!-~]([\\t -~]*[!-~])?$",
             Format::LogField => "^[a-z_]+$",
-            Format::RedirectSource => "^[a-z0-9.-]*/[!-~]*$",
+            Format::RequestPattern => "^[a-z0-9.-]*/[!-~]*$",
             Format::RedirectTarget => "^(https?://[a-z0-9.:-]+)?/[!-~]*$",
             Format::Command => "\\S",
             Format::Sentence => "^[^\\u0000-\\u001f\\u007f]*\\S[^\\u0000-\\u001f\\u007f]*$",
@@ -150,6 +157,8 @@ impl Format {
             Format::Domain => "domain",
             Format::Host => "host name",
             Format::ServerName => "server name",
+            Format::PoolName => "pool name",
+            Format::Endpoint => "IP address and port",
             Format::Address => "IP address",
             Format::Network => "network",
             Format::Path => "path",
@@ -162,7 +171,7 @@ impl Format {
             Format::FieldName => "header field name",
             Format::FieldValue => "header field value",
             Format::LogField => "field of the access log",
-            Format::RedirectSource => "path, or host and path",
+            Format::RequestPattern => "path, or host and path",
             Format::RedirectTarget => "path or URL",
             Format::Command => "shell command",
             Format::Sentence => "line of prose",
@@ -230,6 +239,28 @@ fn check_server_name(text: &str) -> Result<(), Fault> {
             ),
         )
     })
+}
+
+fn check_pool_name(text: &str) -> Result<(), Fault> {
+    let help = format!(
+        "write 1 to {} lower-case letters, digits and hyphens, starting with a letter: \"api\"",
+        ServerName::LENGTH_MAX
+    );
+    ServerName::new(text).map(drop).map_err(|_| Fault::new(format!("{text:?} is not a pool's name"), help))
+}
+
+/// Loopback is right here: something may listen beside each balancer.
+fn check_endpoint(text: &str) -> Result<(), Fault> {
+    let help = "write IP address and port: \"10.77.0.20:8080\" or \"[2001:db8::20]:8080\"";
+    let Ok(endpoint) = text.parse::<SocketAddr>() else {
+        return Err(Fault::new(format!("{text:?} is no IP address with a port"), help));
+    };
+    let address = endpoint.ip().to_canonical();
+    match unusable(address).filter(|_| !address.is_loopback()) {
+        Some(why) => Err(Fault::new(format!("{text} is at {why}: nothing can be reached there"), help)),
+        None if endpoint.port() == 0 => Err(Fault::new(format!("{text} has port 0, where nothing listens"), help)),
+        None => Ok(()),
+    }
 }
 
 fn check_address(text: &str) -> Result<(), Fault> {
@@ -363,8 +394,8 @@ fn check_field_value(text: &str) -> Result<(), Fault> {
     Err(Fault::new(format!("{text:?} is no value of a header field"), help))
 }
 
-fn check_redirect_source(text: &str) -> Result<(), Fault> {
-    let why = text.parse::<RedirectSource>().map(drop);
+fn check_request_pattern(text: &str) -> Result<(), Fault> {
+    let why = text.parse::<RequestPattern>().map(drop);
     let help =
         "write a path, or a host and a path, with /* at its end for all that begin so: \"/old\", \"foobar.com/*\"";
     why.map_err(|why| Fault::new(format!("{text:?} {why}"), help))

@@ -1,9 +1,11 @@
 //! The sections and keys of the file, in one table: what the reader accepts, the schema describes and the reference
 //! documents is this and nothing else.
 
-use triad_model::{BAN_S, BAN_S_MAX, Backend, Balancer, Code, INSTANCES_MAX, REDIRECT_STATUS, REDIRECT_STATUSES};
+use triad_model::{BAN_S, BAN_S_MAX, Backend, Balancing, Code, INSTANCES_MAX, REDIRECT_STATUS, REDIRECT_STATUSES};
 
 use crate::format::Format;
+
+mod pools;
 
 /// The longest wait for a slot: a balancer waits for another server's answer for 30 s, of which the application needs
 /// some.
@@ -154,6 +156,26 @@ pub(crate) static ROOT: &[Key] = &[
         "[{ from = \"foobar.com/*\", to = \"https://www.foobar.com/*\" }]",
         "Requests that are sent elsewhere, with their query. With `[tls]`, plain HTTP goes to HTTPS first.",
     ),
+    default(
+        "pools",
+        Kind::Named { names: Format::PoolName, keys: pools::POOL },
+        Presence::Derived("none"),
+        "{ api = { backends = { srv2 = { weight = 5 }, srv3 = {} } } }",
+        "Pools beside that of `[balancer]`, for requests that `[[routes]]` names: servers of the design, or things that \
+         Triad does not run. Every balancer sends to them.",
+    ),
+    default(
+        "routes",
+        Kind::Tables(pools::ROUTES),
+        Presence::EmptyList,
+        "[{ match = \"/api/*\", pool = \"api\" }]",
+        "Which users' requests go to which pool; what none is for goes where it goes without routes. Redirects come \
+         first. For such a request a balancer looks at its own static files only where it is itself a backend of the \
+         pool; a backend that is a server of the design looks at its own as ever. Answered 400 where it makes a \
+         difference how the path is read: byte for byte, or with percent-encoded bytes decoded, `\\` as `/`, without \
+         `;` and what follows it in a segment, several slashes as one, `.` and `..` taken away. So a route is a wall \
+         between pools for servers that read paths in one of these ways; case and `/a` against `/a/` count as sent.",
+    ),
     optional(
         "firewall",
         Kind::Table(FIREWALL),
@@ -240,6 +262,26 @@ static DNS: &[Key] = &[
     ),
 ];
 
+/// How the next backend is chosen, as the file writes it.
+const ALGORITHM: Kind = Kind::Choice {
+    now: &["roundrobin", "leastconn", "random", "source", "uri", "header", "cookie", "first"],
+    later: &[],
+};
+/// Who is active, in one word.
+const MODE: Kind = Kind::Choice { now: &["active-active", "active-passive"], later: &[] };
+const SLOW_START_MS: Kind = Kind::Integer { min: 0, max: 600_000 };
+const MAX_FAILS: Kind = Kind::Integer { min: 0, max: 1_000 };
+const QUEUE_TIMEOUT_MS: Kind = Kind::Integer { min: 0, max: QUEUE_TIMEOUT_MS_MAX };
+const QUEUE_MAX: Kind = Kind::Integer { min: 1, max: 65_536 };
+const PERCENT: Kind = Kind::Integer { min: 0, max: 100 };
+const SLOW_AFTER_MS: Kind = Kind::Integer { min: 0, max: 30_000 };
+const CHECK_TYPE: Kind = Kind::Choice { now: &["http", "tcp"], later: &[] };
+const CHECK_INTERVAL_MS: Kind = Kind::Integer { min: CHECK_INTERVAL_MS_MIN as i64, max: 60_000 };
+const CHECK_TIMEOUT_MS: Kind = Kind::Integer { min: 10, max: 60_000 };
+const CHECKS_IN_A_ROW: Kind = Kind::Integer { min: 1, max: 100 };
+const WEIGHT: Kind = Kind::Integer { min: 0, max: Backend::WEIGHT_MAX as i64 };
+const MAX_CONNECTIONS: Kind = Kind::Integer { min: 0, max: MAX_CONNECTIONS_MAX };
+
 static BALANCER: &[Key] = &[
     required(
         "servers",
@@ -249,10 +291,7 @@ static BALANCER: &[Key] = &[
     ),
     default(
         "algorithm",
-        Kind::Choice {
-            now: &["roundrobin", "leastconn", "random", "source", "uri", "header", "cookie", "first"],
-            later: &[],
-        },
+        ALGORITHM,
         Presence::Text("roundrobin"),
         "\"roundrobin\"",
         "How the next backend is chosen. `roundrobin`: by weight, spread evenly; `leastconn`: the fewest requests in \
@@ -269,7 +308,7 @@ static BALANCER: &[Key] = &[
     ),
     default(
         "mode",
-        Kind::Choice { now: &["active-active", "active-passive"], later: &[] },
+        MODE,
         Presence::Text("active-active"),
         "\"active-passive\"",
         "In one word: `active-active` shares requests among all backends that are not passive; `active-passive` sends \
@@ -277,7 +316,7 @@ static BALANCER: &[Key] = &[
     ),
     default(
         "slow_start_ms",
-        Kind::Integer { min: 0, max: 600_000 },
+        SLOW_START_MS,
         Presence::Integer(0),
         "10000",
         "Time in which a backend that came back gets more and more of its share, in milliseconds; 0: all at once. With \
@@ -285,8 +324,8 @@ static BALANCER: &[Key] = &[
     ),
     default(
         "max_fails",
-        Kind::Integer { min: 0, max: 1_000 },
-        Presence::Integer(Balancer::MAX_FAILS as i64),
+        MAX_FAILS,
+        Presence::Integer(Balancing::MAX_FAILS as i64),
         "5",
         "Requests in a row that fail on a backend whose checks pass (no connection, no answer, or 502, 503 or 504), or \
          that many more than half of those that are answered meanwhile, until it is left out for 10 s, twice as long each time after that; it still has what nobody else takes, and is back \
@@ -294,7 +333,7 @@ static BALANCER: &[Key] = &[
     ),
     default(
         "error_rate_percent",
-        Kind::Integer { min: 0, max: 100 },
+        PERCENT,
         Presence::Integer(0),
         "20",
         "Percentage of a backend's requests in a window of 10 s, of at least 20, that leaves it out in the same way when \
@@ -302,7 +341,7 @@ static BALANCER: &[Key] = &[
     ),
     default(
         "slow_after_ms",
-        Kind::Integer { min: 0, max: 30_000 },
+        SLOW_AFTER_MS,
         Presence::Integer(0),
         "2000",
         "Time after which an answer that has not begun counts as a failure for `error_rate_percent`, in milliseconds; of \
@@ -310,8 +349,8 @@ static BALANCER: &[Key] = &[
     ),
     default(
         "queue_timeout_ms",
-        Kind::Integer { min: 0, max: QUEUE_TIMEOUT_MS_MAX },
-        Presence::Integer(Balancer::QUEUE_TIMEOUT_MS as i64),
+        QUEUE_TIMEOUT_MS,
+        Presence::Integer(Balancing::QUEUE_TIMEOUT_MS as i64),
         "5000",
         "Time a request waits, first in, first out, while every backend that could take it has its `max_connections`, \
          in milliseconds; then it is answered 503. The same holds for instances of the application. Passive backends \
@@ -319,14 +358,14 @@ static BALANCER: &[Key] = &[
     ),
     default(
         "queue_max",
-        Kind::Integer { min: 1, max: 65_536 },
-        Presence::Integer(Balancer::QUEUE_MAX as i64),
+        QUEUE_MAX,
+        Presence::Integer(Balancing::QUEUE_MAX as i64),
         "1024",
         "Requests that wait at one time on each server; more are answered 503 at once.",
     ),
     default(
         "panic_percent",
-        Kind::Integer { min: 0, max: 100 },
+        PERCENT,
         Presence::Integer(0),
         "50",
         "While fewer than so many per cent of the active backends are up by their checks, checks are not believed: \
@@ -373,7 +412,7 @@ static BALANCER: &[Key] = &[
 static BACKEND: &[Key] = &[
     default(
         "weight",
-        Kind::Integer { min: 0, max: Backend::WEIGHT_MAX as i64 },
+        WEIGHT,
         Presence::Integer(1),
         "5",
         "Its share among the active backends. 0 makes it passive, as `backup = true` does.",
@@ -387,7 +426,7 @@ static BACKEND: &[Key] = &[
     ),
     default(
         "max_connections",
-        Kind::Integer { min: 0, max: MAX_CONNECTIONS_MAX },
+        MAX_CONNECTIONS,
         Presence::Integer(0),
         "100",
         "Requests of each balancer that it may have in flight, upgraded connections included, checks not; more wait \
@@ -398,7 +437,7 @@ static BACKEND: &[Key] = &[
 static HEALTH: &[Key] = &[
     default(
         "type",
-        Kind::Choice { now: &["http", "tcp"], later: &[] },
+        CHECK_TYPE,
         Presence::Text("http"),
         "\"tcp\"",
         "What a check asks: `http`: a request that must be answered; `tcp`: a connection, with its TLS handshake where \
@@ -427,7 +466,7 @@ static HEALTH: &[Key] = &[
     ),
     default(
         "interval_ms",
-        Kind::Integer { min: CHECK_INTERVAL_MS_MIN as i64, max: 60_000 },
+        CHECK_INTERVAL_MS,
         Presence::Integer(500),
         "500",
         "Time between two checks of one backend, in milliseconds; each is up to a tenth shorter, so that many balancers \
@@ -435,7 +474,7 @@ static HEALTH: &[Key] = &[
     ),
     default(
         "fast_interval_ms",
-        Kind::Integer { min: CHECK_INTERVAL_MS_MIN as i64, max: 60_000 },
+        CHECK_INTERVAL_MS,
         Presence::Derived("a fifth of `interval_ms`, at least 50"),
         "100",
         "The same from the first failure of a backend that is up, or success of one that is down, until `fall` or \
@@ -443,25 +482,13 @@ static HEALTH: &[Key] = &[
     ),
     default(
         "timeout_ms",
-        Kind::Integer { min: 10, max: 60_000 },
+        CHECK_TIMEOUT_MS,
         Presence::Integer(500),
         "500",
         "Time after which a check has failed, in milliseconds.",
     ),
-    default(
-        "rise",
-        Kind::Integer { min: 1, max: 100 },
-        Presence::Integer(2),
-        "2",
-        "Successes in a row that bring a backend back.",
-    ),
-    default(
-        "fall",
-        Kind::Integer { min: 1, max: 100 },
-        Presence::Integer(2),
-        "2",
-        "Failures in a row that take a backend out.",
-    ),
+    default("rise", CHECKS_IN_A_ROW, Presence::Integer(2), "2", "Successes in a row that bring a backend back."),
+    default("fall", CHECKS_IN_A_ROW, Presence::Integer(2), "2", "Failures in a row that take a backend out."),
 ];
 
 static WEB: &[Key] = &[
@@ -842,7 +869,7 @@ static HEADER_RULES: &[Key] = &[
 static REDIRECTS: &[Key] = &[
     required(
         "from",
-        Kind::Text(Format::RedirectSource),
+        Kind::Text(Format::RequestPattern),
         "\"/old/*\"",
         "Which requests: a path, byte for byte; with `/*` at its end, all that begin so. With a host of the site before \
          it, only those for that host: `foobar.com/*`. A whole path goes before a prefix, a longer prefix before a \

@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod balancing;
 mod certificates;
 mod file;
 mod find;
@@ -24,6 +25,7 @@ mod load;
 mod mistake;
 mod paths;
 mod place;
+mod pools;
 mod reader;
 mod requests;
 mod resolve;

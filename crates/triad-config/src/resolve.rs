@@ -2,9 +2,9 @@
 
 use toml::Spanned;
 use triad_model::{
-    AccessLog, Allowed, App, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall,
-    HeaderRules, Headers, HealthCheck, Hsts, IpNet, Limits, LogField, LogFormat, Monitor, NamedCertificate, Redirect,
-    Server, ServerName, Site, Statuses, Tls, Trace, Web,
+    AccessLog, Allowed, App, Backend, Balancer, Balancing, Certificate, ClientCertificates, Database, Design, Dns,
+    Firewall, HeaderRules, Headers, HealthCheck, Hsts, IpNet, Limits, LogField, LogFormat, Monitor, NamedCertificate,
+    Pool, PoolBackend, Redirect, Route, Server, ServerName, Site, Statuses, Tls, Trace, Web,
 };
 
 use crate::file;
@@ -32,6 +32,8 @@ pub(crate) fn resolve(file: &File) -> Option<Design> {
         limits: optional(&file.limits, limits)?,
         headers: optional(&file.headers, headers)?.unwrap_or_default(),
         redirects: file.redirects.iter().map(redirect).collect::<Option<_>>()?,
+        pools: pools(file)?,
+        routes: file.routes.iter().map(route).collect::<Option<_>>()?,
         firewall: optional(&file.firewall, firewall)?,
         monitor: optional(&file.monitor, |monitor| Some(Monitor { metrics_from: networks(&monitor.metrics_from)? }))?,
         log: optional(&file.log, log)?.unwrap_or_default(),
@@ -83,25 +85,53 @@ fn resolve_balancer(balancer: &file::Balancer, file: &File) -> Option<Balancer> 
         Field::Absent => default_backends(file)?,
         backends => backends.value()?.iter().map(backend).collect::<Option<_>>()?,
     };
-    if balancer.is_active_passive() {
+    if balancer.balancing.is_active_passive() {
         backends.iter_mut().skip(1).for_each(|backend| backend.backup = true);
     }
     Some(Balancer {
         servers: names(&balancer.servers)?,
-        algorithm: *balancer.algorithm.value()?,
         backends,
-        health: health(&balancer.health, file)?,
-        hash_on: balancer.hash_on.value().cloned(),
-        slow_start_ms: balancer.slow_start_ms,
-        max_fails: balancer.max_fails,
-        error_rate_percent: balancer.error_rate_percent,
-        slow_after_ms: *balancer.slow_after_ms.get_ref(),
-        queue_timeout_ms: balancer.queue_timeout_ms,
-        queue_max: balancer.queue_max,
-        panic_percent: *balancer.panic_percent.get_ref(),
+        balancing: balancing(&balancer.balancing, file)?,
         sticky_cookie: balancer.sticky_cookie.value().cloned(),
         proxy_protocol_from: networks(&balancer.proxy_protocol_from)?,
     })
+}
+
+fn balancing(balancing: &file::Balancing, file: &File) -> Option<Balancing> {
+    Some(Balancing {
+        algorithm: *balancing.algorithm.value()?,
+        health: health(&balancing.health, file)?,
+        hash_on: balancing.hash_on.value().cloned(),
+        slow_start_ms: balancing.slow_start_ms,
+        max_fails: balancing.max_fails,
+        error_rate_percent: balancing.error_rate_percent,
+        slow_after_ms: *balancing.slow_after_ms.get_ref(),
+        queue_timeout_ms: balancing.queue_timeout_ms,
+        queue_max: balancing.queue_max,
+        panic_percent: *balancing.panic_percent.get_ref(),
+    })
+}
+
+fn pools(file: &File) -> Option<Vec<Pool>> {
+    let pools = if file.pools.is_absent() { &[][..] } else { file.pools.value()? };
+    pools.iter().map(|pool| resolve_pool(pool, file)).collect()
+}
+
+fn resolve_pool(pool: &file::Pool, file: &File) -> Option<Pool> {
+    let backends = pool.backends.value()?.iter().enumerate().map(|(index, it)| {
+        let Backend { server, weight, backup, max_connections } = backend(&it.backend)?;
+        let backup = backup || pool.balancing.is_active_passive() && index > 0;
+        Some(PoolBackend { name: server, address: it.address.value().copied(), weight, backup, max_connections })
+    });
+    Some(Pool {
+        name: pool.name.get_ref().clone(),
+        backends: backends.collect::<Option<_>>()?,
+        balancing: balancing(&pool.balancing, file)?,
+    })
+}
+
+fn route(route: &file::Route) -> Option<Route> {
+    Some(Route { pattern: route.pattern.value()?.clone(), pool: route.pool.value()?.clone() })
 }
 
 fn backend(backend: &file::Backend) -> Option<Backend> {

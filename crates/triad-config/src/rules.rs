@@ -6,12 +6,14 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use toml::Spanned;
-use triad_model::{AGENT, Algorithm, App, AppProtocol, CheckKind, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
+use triad_model::{AGENT, Algorithm, App, AppProtocol, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
 
+use crate::balancing;
 use crate::certificates;
-use crate::file::{Backend, Database, File, Server, Servers};
+use crate::file::{Database, File, Server, Servers};
 use crate::format::{Format, network};
 use crate::mistake::Mistakes;
+use crate::pools;
 use crate::requests;
 use crate::resolve::default_database_name;
 use crate::suggest::{and_list, suggest};
@@ -33,12 +35,9 @@ pub(crate) fn check(file: &File, mistakes: &mut Mistakes<'_>) {
         check_sections(file, mistakes);
     }
     check_backends(file, mistakes);
-    check_algorithm(file, mistakes);
-    check_first(file, mistakes);
-    check_panic(file, mistakes);
-    check_health(file, mistakes);
-    check_slow(file, mistakes);
+    balancing::check(file, mistakes);
     check_sticky_cookie(file, mistakes);
+    pools::check(file, mistakes);
     check_forwarders(file, mistakes);
     check_protocol(file, mistakes);
     check_limits(file, mistakes);
@@ -343,7 +342,6 @@ fn check_log(file: &File, mistakes: &mut Mistakes<'_>) {
     }
 }
 
-/// Whoever could read or make the cookie could choose where others are sent: its key follows from the site's.
 fn check_sticky_cookie(file: &File, mistakes: &mut Mistakes<'_>) {
     let Some(balancer) = &file.balancer else { return };
     let Some(name) = balancer.sticky_cookie.given() else { return };
@@ -352,148 +350,10 @@ fn check_sticky_cookie(file: &File, mistakes: &mut Mistakes<'_>) {
         let help = "write a section [tls] with certificate = \"internal\", or algorithm = \"source\" instead";
         mistakes.add(name.span(), "balancer.sticky_cookie", what, help);
     }
-    let is_cookie = balancer.algorithm.value().is_some_and(|algorithm| *algorithm == Algorithm::Cookie);
-    if is_cookie && balancer.hash_on.value() == Some(name.get_ref()) {
+    let is_cookie = balancer.balancing.algorithm.value().is_some_and(|algorithm| *algorithm == Algorithm::Cookie);
+    if is_cookie && balancer.balancing.hash_on.value() == Some(name.get_ref()) {
         let what = format!("{:?} is the application's own cookie, by `hash_on`", name.get_ref());
         mistakes.add(name.span(), "balancer.sticky_cookie", what, "write another name: \"stay\"");
-    }
-}
-
-fn check_algorithm(file: &File, mistakes: &mut Mistakes<'_>) {
-    let Some(balancer) = &file.balancer else { return };
-    if let Some(algorithm) = balancer.algorithm.value() {
-        let needs_name = matches!(algorithm, Algorithm::Header | Algorithm::Cookie);
-        let algorithm = algorithm.as_str();
-        match &balancer.hash_on {
-            Field::Absent if needs_name => mistakes.add(
-                balancer.at.clone(),
-                "balancer.hash_on",
-                format!("algorithm = {algorithm:?} needs `hash_on`"),
-                format!("write hash_on = {:?}, the name of the {algorithm}", "X-User"),
-            ),
-            Field::Given(name) if !needs_name => mistakes.add(
-                name.span(),
-                "balancer.hash_on",
-                format!("`hash_on` has no effect with algorithm = {algorithm:?}"),
-                "write algorithm = \"header\" or \"cookie\", or remove it",
-            ),
-            _ => {}
-        }
-    }
-    let first = balancer.backends.value().and_then(|backends| backends.first());
-    if let Some(first) = first.filter(|first| balancer.is_active_passive() && first.is_passive()) {
-        mistakes.add(
-            first.server.span(),
-            "balancer.mode",
-            format!(
-                "mode = \"active-passive\" makes {} the active one, and its own keys make it passive",
-                first.server.get_ref()
-            ),
-            "put the active backend first, or remove `mode` and keep backup = true",
-        );
-    }
-}
-
-/// Algorithm `first` goes on to the next backend only when one is full.
-fn check_first(file: &File, mistakes: &mut Mistakes<'_>) {
-    let Some(Field::Given(algorithm)) = file.balancer.as_ref().map(|balancer| &balancer.algorithm) else { return };
-    let targets = targets(file);
-    let first = targets.iter().find(|target| !target.passive).filter(|first| first.max_connections == 0);
-    if let Some(first) = first.filter(|_| *algorithm.get_ref() == Algorithm::First) {
-        let name = first.name;
-        mistakes.add(
-            algorithm.span(),
-            "balancer.algorithm",
-            format!("algorithm = \"first\" goes on to the next backend when one is full, and {name} never is"),
-            format!("write backends = {{ {name} = {{ max_connections = 100 }}, … }}, or mode = \"active-passive\""),
-        );
-    }
-}
-
-/// Slow answers count for the rate of errors alone.
-fn check_slow(file: &File, mistakes: &mut Mistakes<'_>) {
-    let Some(balancer) = file.balancer.as_ref().filter(|balancer| balancer.error_rate_percent == 0) else { return };
-    if *balancer.slow_after_ms.get_ref() > 0 {
-        let what = "`slow_after_ms` has no effect without `error_rate_percent`, for which slow answers count";
-        let help = "write error_rate_percent = 20, or remove it";
-        mistakes.add(balancer.slow_after_ms.span(), "balancer.slow_after_ms", what, help);
-    }
-}
-
-/// A connection has neither a path nor an answer.
-fn check_health(file: &File, mistakes: &mut Mistakes<'_>) {
-    let Some(health) = file.balancer.as_ref().map(|balancer| &balancer.health) else { return };
-    if health.kind.value() == Some(&CheckKind::Tcp) {
-        let given = [
-            ("path", health.path.given().map(Spanned::span)),
-            ("status", health.status.given().map(Spanned::span)),
-            ("body", health.body.given().map(Spanned::span)),
-        ];
-        for (name, place) in given {
-            let Some(place) = place else { continue };
-            let what = format!("`{name}` has no effect with type = \"tcp\", which asks for nothing but a connection");
-            mistakes.add(place, format!("balancer.health.{name}"), what, "write type = \"http\", or remove it");
-        }
-    }
-    let (fast, interval_ms) = (&health.fast_interval_ms, health.interval_ms);
-    if *fast.get_ref() > interval_ms && interval_ms > 0 {
-        mistakes.add(
-            fast.span(),
-            "balancer.health.fast_interval_ms",
-            format!("{} is slower than interval_ms = {interval_ms}", fast.get_ref()),
-            format!("write at most {interval_ms}, or remove it for a fifth of that"),
-        );
-    }
-}
-
-/// In panic the active backends get the requests: with one of them, passive ones would stand by for nothing.
-fn check_panic(file: &File, mistakes: &mut Mistakes<'_>) {
-    let Some(balancer) = file.balancer.as_ref().filter(|balancer| *balancer.panic_percent.get_ref() > 0) else {
-        return;
-    };
-    let targets = targets(file);
-    let active: Vec<_> = targets.iter().filter(|target| !target.passive).collect();
-    if let [only] = active[..]
-        && targets.len() > 1
-    {
-        let name = only.name;
-        mistakes.add(
-            balancer.panic_percent.span(),
-            "balancer.panic_percent",
-            format!("with `panic_percent`, requests go on to {name} when its checks fail, not to the passive ones"),
-            "remove it, or make more backends active",
-        );
-    }
-}
-
-/// Where the balancer sends requests, whoever says so.
-struct BalancerTarget<'f> {
-    name: &'f str,
-    passive: bool,
-    max_connections: u32,
-}
-
-/// In the order of the file; the default where it names none.
-fn targets(file: &File) -> Vec<BalancerTarget<'_>> {
-    let Some(balancer) = &file.balancer else { return Vec::new() };
-    let mut targets: Vec<BalancerTarget<'_>> = match &balancer.backends {
-        Field::Absent => {
-            let servers = file.web.as_ref().map(|web| &web.servers).or(file.app.as_ref().map(|app| &app.servers));
-            let names = servers.map_or(&[][..], listed).iter().map(|name| name.get_ref().as_str());
-            names.map(|name| BalancerTarget { name, passive: false, max_connections: 0 }).collect()
-        }
-        backends => backends.value().into_iter().flatten().map(BalancerTarget::of).collect(),
-    };
-    if balancer.is_active_passive() {
-        targets.iter_mut().skip(1).for_each(|target| target.passive = true);
-    }
-    targets
-}
-
-impl<'f> BalancerTarget<'f> {
-    fn of(backend: &'f Backend) -> Self {
-        let (name, passive) = (backend.server.get_ref().as_str(), backend.is_passive());
-        Self { name, passive, max_connections: backend.max_connections }
     }
 }
 

@@ -74,6 +74,19 @@ impl<'v> Table<'v> {
         self.table.into_iter().flatten().all(|(name, value)| fits(name.get_ref(), value.get_ref()))
     }
 
+    /// Whether a value stands under `name`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entry(name).1.is_some()
+    }
+
+    /// A value of `name` that may come from elsewhere, at the place where this table has it or could have it.
+    pub(crate) fn here<T>(&self, name: &str, field: Field<T>) -> Field<T> {
+        match field {
+            Field::Given(value) => Field::Given(Spanned::new(self.place(name), value.into_inner())),
+            other => other,
+        }
+    }
+
     /// Where its name stands.
     pub(crate) fn at(&self) -> Range<usize> {
         self.at.clone()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccessLog, Allowed, Headers, HealthCheck, IpNet, Redirect};
+use crate::{AccessLog, Allowed, Headers, HealthCheck, IpNet, Pool, PoolBackend, Redirect, Route};
 
 /// A design, resolved: every default filled in, every name checked. `triad-config` makes it from `triad.toml`;
 /// whoever holds one may rely on what [`Design`]'s methods say without checking again.
@@ -36,6 +36,12 @@ pub struct Design {
     /// Requests that are sent elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redirects: Vec<Redirect>,
+    /// Pools beside the balancer's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<Pool>,
+    /// Which requests go to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
     /// Firewalls on every server; without this section there are none.
     pub firewall: Option<Firewall>,
     /// Monitoring agents on every server; without this section there are none.
@@ -138,37 +144,11 @@ pub struct Dns {
 pub struct Balancer {
     /// Servers that carry it; more than one are active together, found through DNS.
     pub servers: Vec<ServerName>,
-    /// How the next backend is chosen.
-    pub algorithm: Algorithm,
     /// Where requests go, in the order of the file; at least one is not passive.
     pub backends: Vec<Backend>,
-    /// How backends are checked.
-    pub health: HealthCheck,
-    /// The header or cookie that [`Algorithm::Header`] and [`Algorithm::Cookie`] go by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hash_on: Option<String>,
-    /// Time in which a backend that came back gets more and more of its share, in milliseconds; 0: all at once.
-    #[serde(default)]
-    pub slow_start_ms: u32,
-    /// Failures in a row of requests themselves that leave a backend out for a time; 0: only its checks do.
-    #[serde(default = "Balancer::default_max_fails")]
-    pub max_fails: u32,
-    /// Percentage of a backend's requests that fail which leaves it out for a time; 0: none does.
-    #[serde(default)]
-    pub error_rate_percent: u8,
-    /// Time after which an answer that has not begun counts as a failure for that, in milliseconds; 0: none does.
-    #[serde(default)]
-    pub slow_after_ms: u32,
-    /// Time a request waits while every backend that could take it has all it may have, in milliseconds; 0: it is
-    /// refused at once. It holds for instances of the application, too.
-    #[serde(default = "Balancer::default_queue_timeout_ms")]
-    pub queue_timeout_ms: u32,
-    /// Requests that wait at one time; more are refused at once.
-    #[serde(default = "Balancer::default_queue_max")]
-    pub queue_max: u32,
-    /// While fewer than so many per cent of the active backends are up, requests go to all of them; 0: never.
-    #[serde(default)]
-    pub panic_percent: u8,
+    /// How they are shared.
+    #[serde(flatten)]
+    pub balancing: Balancing,
     /// The cookie that keeps users at the backend that answered them first; `None`: there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky_cookie: Option<String>,
@@ -178,18 +158,65 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// [`Balancer::max_fails`] where the file does not say it.
-    pub const MAX_FAILS: u32 = 5;
-    /// [`Balancer::queue_timeout_ms`] where the file does not say it.
-    pub const QUEUE_TIMEOUT_MS: u32 = 5_000;
-    /// [`Balancer::queue_max`] where the file does not say it.
-    pub const QUEUE_MAX: u32 = 1_024;
-
     /// Round robin over `backends`, with no more said.
     pub fn new(servers: Vec<ServerName>, backends: Vec<Backend>, health: HealthCheck) -> Self {
         Self {
             servers,
+            backends,
+            balancing: Balancing::new(health),
+            sticky_cookie: None,
+            proxy_protocol_from: Vec::new(),
+        }
+    }
+}
+
+/// How requests are shared among backends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Balancing {
+    /// How the next backend is chosen.
+    pub algorithm: Algorithm,
+    /// How backends are checked.
+    pub health: HealthCheck,
+    /// The header or cookie that [`Algorithm::Header`] and [`Algorithm::Cookie`] go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash_on: Option<String>,
+    /// Time in which a backend that came back gets more and more of its share, in milliseconds; 0: all at once.
+    #[serde(default)]
+    pub slow_start_ms: u32,
+    /// Failures in a row of requests themselves that leave a backend out for a time; 0: only its checks do.
+    #[serde(default = "Balancing::default_max_fails")]
+    pub max_fails: u32,
+    /// Percentage of a backend's requests that fail which leaves it out for a time; 0: none does.
+    #[serde(default)]
+    pub error_rate_percent: u8,
+    /// Time after which an answer that has not begun counts as a failure for that, in milliseconds; 0: none does.
+    #[serde(default)]
+    pub slow_after_ms: u32,
+    /// Time a request waits while every backend that could take it has all it may have, in milliseconds; 0: it is
+    /// refused at once. The balancer's holds for instances of the application, too.
+    #[serde(default = "Balancing::default_queue_timeout_ms")]
+    pub queue_timeout_ms: u32,
+    /// Requests that wait at one time; more are refused at once.
+    #[serde(default = "Balancing::default_queue_max")]
+    pub queue_max: u32,
+    /// While fewer than so many per cent of the active backends are up, requests go to all of them; 0: never.
+    #[serde(default)]
+    pub panic_percent: u8,
+}
+
+impl Balancing {
+    /// [`Balancing::max_fails`] where the file does not say it.
+    pub const MAX_FAILS: u32 = 5;
+    /// [`Balancing::queue_timeout_ms`] where the file does not say it.
+    pub const QUEUE_TIMEOUT_MS: u32 = 5_000;
+    /// [`Balancing::queue_max`] where the file does not say it.
+    pub const QUEUE_MAX: u32 = 1_024;
+
+    /// Round robin, with no more said.
+    pub fn new(health: HealthCheck) -> Self {
+        Self {
             algorithm: Algorithm::RoundRobin,
+            health,
             hash_on: None,
             slow_start_ms: 0,
             max_fails: Self::MAX_FAILS,
@@ -198,10 +225,6 @@ impl Balancer {
             queue_timeout_ms: Self::QUEUE_TIMEOUT_MS,
             queue_max: Self::QUEUE_MAX,
             panic_percent: 0,
-            sticky_cookie: None,
-            proxy_protocol_from: Vec::new(),
-            backends,
-            health,
         }
     }
 
@@ -242,6 +265,11 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// Whether it goes by something that the file must name.
+    pub fn hashes_by_name(self) -> bool {
+        matches!(self, Algorithm::Header | Algorithm::Cookie)
+    }
+
     /// As the file writes it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -652,12 +680,18 @@ impl Design {
         [Role::Balancer, Role::Web, Role::App].iter().any(|role| self.carries(server, *role))
     }
 
-    /// The other servers that `server`'s edge sends requests to: a balancer to its backends, a web server without
+    /// The pool called `name`, beside the balancer's.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// The other servers that `server`'s edge sends requests to: a balancer to the backends of all pools, a web server without
     /// the application to the application servers.
     pub fn next_hops(&self, server: &ServerName) -> Vec<&ServerName> {
         let mut hops: Vec<&ServerName> = Vec::new();
         if let Some(balancer) = self.balancer.as_ref().filter(|balancer| balancer.servers.contains(server)) {
             hops.extend(balancer.backends.iter().map(|backend| &backend.server));
+            hops.extend(self.pools.iter().flat_map(|pool| &pool.backends).filter_map(PoolBackend::server));
         }
         if self.carries(server, Role::Web) && !self.carries(server, Role::App) {
             hops.extend(self.carriers(Role::App));

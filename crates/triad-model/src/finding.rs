@@ -104,6 +104,7 @@ codes! {
     SameComponents = "same-components", Note: "Servers hold the same components, which compete.";
     CannotScale = "cannot-scale", Note: "More traffic cannot be met with more servers.";
     OnePrivateNetwork = "one-private-network", Note: "All servers share one private network.";
+    OutsidePool = "outside-pool", Note: "Requests go to what Triad does not run.";
     UnusedAllow = "unused-allow", Note: "The file allows a finding that is not there.";
 }
 

@@ -13,10 +13,12 @@ mod headers;
 mod health;
 mod log;
 mod orders;
+mod pattern;
 mod ports;
 mod process;
 mod redirect;
 mod report;
+mod route;
 mod secret;
 mod setting;
 mod times;
@@ -24,9 +26,9 @@ mod usage;
 
 pub use check::{CheckKind, HealthCheck, InvalidStatuses, Statuses};
 pub use design::{
-    Algorithm, App, AppProtocol, Backend, Balancer, Certificate, ClientCertificates, Database, Design, Dns, Firewall,
-    Hsts, InvalidServerName, Limits, Monitor, NamedCertificate, ProxyProtocol, Role, Server, ServerName, Site, Tls,
-    Web,
+    Algorithm, App, AppProtocol, Backend, Balancer, Balancing, Certificate, ClientCertificates, Database, Design, Dns,
+    Firewall, Hsts, InvalidServerName, Limits, Monitor, NamedCertificate, ProxyProtocol, Role, Server, ServerName,
+    Site, Tls, Web,
 };
 pub use finding::{Allowed, Code, Finding, Severity, UnknownCode};
 pub use flow::{Flow, Origin, Protocol, flows};
@@ -40,16 +42,20 @@ pub use orders::{
     BAN_REASON_BYTES_MAX, BAN_S, BAN_S_MAX, BANS_MAX, Ban, BanRequest, BanWord, InvalidBan, Orders, Said,
     client_network,
 };
+pub use pattern::{InvalidPattern, RequestPattern};
 pub use ports::*;
 pub use process::{ProcessSpec, ServiceUser};
 pub use redirect::{
-    Endless, InvalidRedirect, REDIRECT_STATUS, REDIRECT_STATUSES, REDIRECTS_MAX, Redirect, RedirectSource,
-    RedirectTarget, endless_redirects, redirect_for,
+    Endless, REDIRECT_STATUS, REDIRECT_STATUSES, REDIRECTS_MAX, Redirect, RedirectTarget, endless_redirects,
+    redirect_for,
 };
 pub use report::{
     BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport,
     LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PeerReport, PoolReport, ProcessReport, ProcessState, Rates,
     Refusals, RequestCount, RoleReport, ServerReport, SiteLatency, State,
+};
+pub use route::{
+    Ambiguous, POOL_NAMES_TAKEN, POOLS_MAX, Pool, PoolBackend, ROUTES_MAX, Route, all_readings, route_for,
 };
 pub use secret::Secret;
 pub use setting::{BackendMode, BackendSetting, InvalidMessage, Maintenance};

@@ -54,6 +54,7 @@ log_fields! {
     DurationMs "duration_ms",
     FirstByteMs "first_byte_ms",
     QueueMs "queue_ms",
+    Pool "pool",
     Backend "backend",
     Attempts "attempts",
     Fault "fault",

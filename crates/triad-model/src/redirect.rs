@@ -8,14 +8,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pattern::{InvalidPattern, RequestPattern, check_text, most_specific, split_star};
+
 /// Statuses a redirect can have.
 pub const REDIRECT_STATUSES: &[i64] = &[301, 302, 303, 307, 308];
 /// [`Redirect::status`] where the file does not say it: for ever, and with the method kept.
 pub const REDIRECT_STATUS: i64 = 308;
 /// The most redirects of one design.
 pub const REDIRECTS_MAX: usize = 1000;
-/// Longest text on either side of a redirect.
-const TEXT_BYTES_MAX: usize = 1024;
 /// Redirects in a row after which browsers give up.
 const HOPS_MAX: usize = 20;
 
@@ -23,23 +23,11 @@ const HOPS_MAX: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redirect {
     /// Which requests.
-    pub from: RedirectSource,
+    pub from: RequestPattern,
     /// Where to.
     pub to: RedirectTarget,
     /// One of [`REDIRECT_STATUSES`].
     pub status: u16,
-}
-
-/// Which requests a redirect is for: `/old`, `/old/*`, `foobar.com/*`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RedirectSource {
-    /// The host they are for; `None`: all of the site's.
-    pub host: Option<String>,
-    /// Their path; of a prefix its start, which ends in a slash.
-    pub path: String,
-    /// Whether the path goes on.
-    pub is_prefix: bool,
 }
 
 /// Where a redirect leads: `/new`, `https://www.foobar.com/*`.
@@ -54,11 +42,6 @@ pub struct RedirectTarget {
     pub takes_rest: bool,
 }
 
-/// What is wrong with one side of a redirect, as a clause behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidRedirect(pub &'static str);
-
 /// Redirects that never come to an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endless {
@@ -68,29 +51,10 @@ pub struct Endless {
     pub way: Vec<String>,
 }
 
-impl FromStr for RedirectSource {
-    type Err = InvalidRedirect;
-
-    fn from_str(text: &str) -> Result<Self, InvalidRedirect> {
-        check_text(text)?;
-        if text.contains("://") {
-            return Err(InvalidRedirect("has a scheme: requests over HTTP and HTTPS are meant"));
-        }
-        if text.contains('?') {
-            return Err(InvalidRedirect("has a query, which is not looked at"));
-        }
-        let slash = text.find('/').ok_or(InvalidRedirect("has no path"))?;
-        let (host, path) = text.split_at(slash);
-        let (path, is_prefix) = split_star(path)?;
-        let host = (!host.is_empty()).then(|| host.to_owned());
-        Ok(Self { host, path: path.to_owned(), is_prefix })
-    }
-}
-
 impl FromStr for RedirectTarget {
-    type Err = InvalidRedirect;
+    type Err = InvalidPattern;
 
-    fn from_str(text: &str) -> Result<Self, InvalidRedirect> {
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
         check_text(text)?;
         let (origin, path) = split_origin(text)?;
         let (path, takes_rest) = split_star(path)?;
@@ -98,49 +62,21 @@ impl FromStr for RedirectTarget {
     }
 }
 
-/// What stands in a URL, all of it visible; a fragment would stand before the query that is kept.
-fn check_text(text: &str) -> Result<(), InvalidRedirect> {
-    let stands_in_url = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(InvalidRedirect("is longer than 1024 characters"));
-    }
-    if text.contains('#') {
-        return Err(InvalidRedirect("has a fragment"));
-    }
-    if !text.bytes().all(stands_in_url) {
-        return Err(InvalidRedirect("has characters that must be percent-encoded"));
-    }
-    Ok(())
-}
-
-/// The path without its `*`, and whether it had one.
-fn split_star(path: &str) -> Result<(&str, bool), InvalidRedirect> {
-    let start = path.strip_suffix('*').filter(|start| start.ends_with('/'));
-    let (path, has_star) = start.map_or((path, false), |start| (start, true));
-    if path.contains('*') {
-        return Err(InvalidRedirect("has a * that is not the end of a path, behind a slash"));
-    }
-    if has_star && path.contains('?') {
-        return Err(InvalidRedirect("has a * in its query"));
-    }
-    Ok((path, has_star))
-}
-
 /// Scheme and authority, if there are any, and the rest. The rest starts with a slash, so that nothing that is put
 /// behind it can become a part of the host.
-fn split_origin(text: &str) -> Result<(Option<&str>, &str), InvalidRedirect> {
+fn split_origin(text: &str) -> Result<(Option<&str>, &str), InvalidPattern> {
     if text.starts_with("//") {
-        return Err(InvalidRedirect("starts with two slashes, behind which browsers read a host"));
+        return Err(InvalidPattern("starts with two slashes, behind which browsers read a host"));
     }
     if text.starts_with('/') {
         return Ok((None, text));
     }
     let scheme = ["https://", "http://"].into_iter().find(|scheme| text.starts_with(scheme));
-    let scheme = scheme.ok_or(InvalidRedirect("is neither a path nor a URL of http or https"))?;
+    let scheme = scheme.ok_or(InvalidPattern("is neither a path nor a URL of http or https"))?;
     let authority = &text[scheme.len()..];
-    let slash = authority.find('/').ok_or(InvalidRedirect("has no path"))?;
+    let slash = authority.find('/').ok_or(InvalidPattern("has no path"))?;
     if !is_authority(&authority[..slash]) {
-        return Err(InvalidRedirect("has no host of lower-case letters, digits, hyphens and dots"));
+        return Err(InvalidPattern("has no host of lower-case letters, digits, hyphens and dots"));
     }
     let (origin, path) = text.split_at(scheme.len() + slash);
     Ok((Some(origin), path))
@@ -153,20 +89,6 @@ fn is_authority(text: &str) -> bool {
     !host.is_empty() && host.bytes().all(in_name) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-impl RedirectSource {
-    /// Whether a request for `path`, without query, on `host` is one of them.
-    pub fn catches(&self, host: &str, path: &str) -> bool {
-        let of_host = self.host.as_deref().is_none_or(|own| own == host);
-        of_host && if self.is_prefix { path.starts_with(&self.path) } else { path == self.path }
-    }
-
-    /// Of several that catch a request the greatest decides: a whole path before a prefix, a longer one before a
-    /// shorter, one of this host before one of all.
-    fn precedence(&self) -> (bool, usize, bool) {
-        (!self.is_prefix, self.path.len(), self.host.is_some())
-    }
-}
-
 impl RedirectTarget {
     /// The host without a scheme's own port; `None` if it is the request's.
     pub fn host(&self) -> Option<&str> {
@@ -177,12 +99,6 @@ impl RedirectTarget {
     }
 }
 
-impl fmt::Display for RedirectSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}{}", self.host.as_deref().unwrap_or_default(), self.path, if self.is_prefix { "*" } else { "" })
-    }
-}
-
 impl fmt::Display for RedirectTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let star = if self.takes_rest { "*" } else { "" };
@@ -190,25 +106,11 @@ impl fmt::Display for RedirectTarget {
     }
 }
 
-impl TryFrom<String> for RedirectSource {
-    type Error = InvalidRedirect;
-
-    fn try_from(text: String) -> Result<Self, InvalidRedirect> {
-        text.parse()
-    }
-}
-
 impl TryFrom<String> for RedirectTarget {
-    type Error = InvalidRedirect;
+    type Error = InvalidPattern;
 
-    fn try_from(text: String) -> Result<Self, InvalidRedirect> {
+    fn try_from(text: String) -> Result<Self, InvalidPattern> {
         text.parse()
-    }
-}
-
-impl From<RedirectSource> for String {
-    fn from(source: RedirectSource) -> Self {
-        source.to_string()
     }
 }
 
@@ -220,8 +122,7 @@ impl From<RedirectTarget> for String {
 
 /// The redirect that a request for `path`, without query, on `host` meets, by its number.
 pub fn redirect_for(redirects: &[Redirect], host: &str, path: &str) -> Option<usize> {
-    let caught = redirects.iter().enumerate().filter(|(_, redirect)| redirect.from.catches(host, path));
-    caught.max_by_key(|(_, redirect)| redirect.from.precedence()).map(|(index, _)| index)
+    most_specific(redirects.iter().map(|redirect| &redirect.from), host, path)
 }
 
 /// Which of `redirects` of a site with these `hosts` begin a way that never ends, each such way once. Whether HTTP or
@@ -288,7 +189,7 @@ fn unknown_to(redirects: &[Redirect]) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Endless, HOPS_MAX, Redirect, RedirectSource, RedirectTarget, endless_redirects, next, redirect_for};
+    use super::{Endless, HOPS_MAX, Redirect, RedirectTarget, RequestPattern, endless_redirects, next, redirect_for};
 
     fn redirects(pairs: &[(&str, &str)]) -> Vec<Redirect> {
         let redirect = |(from, to): &(&str, &str)| Redirect {
@@ -312,7 +213,7 @@ mod tests {
     #[test]
     fn the_two_sides_are_read_and_written_alike() {
         for text in ["/old", "/old/*", "/*", "foobar.com/*", "foobar.com/a/b", "/"] {
-            assert_eq!(text.parse::<RedirectSource>().expect(text).to_string(), text);
+            assert_eq!(text.parse::<RequestPattern>().expect(text).to_string(), text);
         }
         for text in ["/new", "/new/*", "/*", "https://www.foobar.com/*", "http://other.example:8080/a?b=c"] {
             assert_eq!(text.parse::<RedirectTarget>().expect(text).to_string(), text);
@@ -324,7 +225,7 @@ mod tests {
         for text in
             ["", "old", "foobar.com", "/a*", "/*/a", "/a/**", "/a?b", "/a#b", "/a b", "/\u{e4}", "http://a.com/"]
         {
-            assert!(text.parse::<RedirectSource>().is_err(), "{text:?}");
+            assert!(text.parse::<RequestPattern>().is_err(), "{text:?}");
         }
         let others = ["//evil.example/", "https://foobar.com*", "https://foobar.com", "https:///a", "ftp://a.com/"];
         let more = ["https://user@a.com/", "/\\evil.example", "/a?b=/*", "/a\r\nb", "javascript:alert(1)", "/a#b"];

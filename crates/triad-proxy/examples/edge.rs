@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
-use triad_model::{HealthCheck, Secret};
+use triad_model::{HealthCheck, Route, Secret};
 use triad_proxy::{BackendPlan, Edge, EdgePlan, ListenerSpec, MinRate, PoolPlan, Target};
 use triad_tls::KeyPair;
 
 /// Time between two checks of a backend: HAProxy's default, so that a hundred backends cost both the same checks.
 const CHECK_INTERVAL_MS: u32 = 2000;
+
+/// The pool that routes lead to.
+const POOL: &str = "origin";
 
 /// One edge worker in front of an origin.
 #[derive(Parser)]
@@ -27,6 +30,9 @@ struct Args {
     /// Speak HTTPS with the certificate and the key in this PEM file.
     #[arg(long)]
     certificate: Option<PathBuf>,
+    /// Reach the backends through so many routes, for `/service-0/*` and on; 0: through none.
+    #[arg(long, default_value_t = 0)]
+    routes: u16,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -47,6 +53,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         .enumerate()
         .map(|(index, origin)| BackendPlan::new(format!("origin-{index}"), Target::Instance(*origin)));
     let check = HealthCheck::new("/", CHECK_INTERVAL_MS, 1000);
+    let pool = PoolPlan::new(backends.collect(), check);
     Ok(EdgePlan {
         // The load generators ask for the address.
         hosts: vec![args.listen.ip().to_string()],
@@ -60,13 +67,15 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         checked_from: Vec::new(),
         root: None,
         balancer: None,
-        local: Some(PoolPlan::new(backends.collect(), check)),
+        local: (args.routes == 0).then(|| pool.clone()),
         sticky: None,
         limits: None,
         files_max: None,
         min_rate: MinRate::default(),
         headers: Default::default(),
         redirects: Vec::new(),
+        pools: if args.routes > 0 { [(POOL.to_owned(), pool)].into() } else { Default::default() },
+        routes: routes(args.routes)?,
         hsts: None,
         grpc: false,
         maintenance: Default::default(),
@@ -74,6 +83,11 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         access_log: Some(args.access_log.clone()),
         log: Default::default(),
     })
+}
+
+fn routes(count: u16) -> anyhow::Result<Vec<Route>> {
+    let route = |number| Ok(Route { pattern: format!("/service-{number}/*").parse()?, pool: POOL.to_owned() });
+    (0..count).map(route).collect()
 }
 
 /// Certificate and key of one file; each reader skips what it is not for.

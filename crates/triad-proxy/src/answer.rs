@@ -4,6 +4,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 use triad_http::{Body, Fault, Peer, RequestId, TraceContext, Whose, body, forwarding};
 use triad_http1::{Framing, HeadWriter, Method, Name, RequestHead, Version};
+use triad_model::Ambiguous;
 use triad_tls::Shown;
 use triad_web::StaticFiles;
 
@@ -29,8 +30,13 @@ pub(crate) enum Entrance {
 pub(crate) enum Way {
     /// It is answered here, by what is known of it already.
     Here(Result<Response<Body>, Fault>),
-    /// It is the site's: a file, or for a backend.
-    Inside { through_balancer: bool },
+    /// It is the site's.
+    Inside {
+        /// The pool it is balanced over, by its number; `None`: it is for what is behind this server.
+        outlet: Option<usize>,
+        /// Whether a file here can answer it.
+        files: bool,
+    },
 }
 
 /// Where the request of `peer` goes whose `head` is in `bytes`.
@@ -41,31 +47,44 @@ pub(crate) fn way(
     bytes: &[u8],
     peer: &Peer,
     shown: Option<&Shown>,
-    is_check: bool,
+    scratch: &mut Vec<u8>,
 ) -> Way {
-    let from_world = entrance != Entrance::Hop;
-    if from_world && is_check {
-        return Way::Here(Ok(alive()));
+    if entrance == Entrance::Hop {
+        return Way::Inside { outlet: None, files: true };
     }
-    if from_world {
-        let Some(site) = head.host.and_then(|host| live.site(host.of_bytes(bytes))) else {
-            return Way::Here(Err(Fault::new(421, Whose::Client, "the request's Host")));
-        };
-        if is_misdirected(live, shown, site) {
-            return Way::Here(Err(Fault::new(
-                421,
-                Whose::Client,
-                "the request's Host, by this connection's certificate",
-            )));
-        }
-        if let Some(fault) = live.closed.as_ref().and_then(|closed| closed.refusal(peer.address)) {
-            return Way::Here(Err(fault));
-        }
-        if let Some(answer) = redirect(entrance, live, site, head, bytes) {
-            return Way::Here(answer);
-        }
+    let Some(site) = head.host.and_then(|host| live.site(host.of_bytes(bytes))) else {
+        return Way::Here(Err(Fault::new(421, Whose::Client, "the request's Host")));
+    };
+    if is_misdirected(live, shown, site) {
+        return Way::Here(Err(Fault::new(421, Whose::Client, "the request's Host, by this connection's certificate")));
     }
-    Way::Inside { through_balancer: from_world && live.through_balancer }
+    if let Some(fault) = live.closed.as_ref().and_then(|closed| closed.refusal(peer.address)) {
+        return Way::Here(Err(fault));
+    }
+    if let Some(answer) = redirect(entrance, live, site, head, bytes) {
+        return Way::Here(answer);
+    }
+    route(live, site, head, bytes, scratch)
+}
+
+/// Where the design sends a request that is for `site`. Where how its path is read makes a difference, who passed it on
+/// and who got it could read it differently, so it is not passed on.
+fn route(live: &Live, site: &str, head: &RequestHead, bytes: &[u8], scratch: &mut Vec<u8>) -> Way {
+    let found = match &live.routes {
+        Some(routes) => routes.find(site, path(head, bytes), scratch),
+        None => Ok(None),
+    };
+    match found {
+        Ok(None) => Way::Inside { outlet: live.balancer, files: true },
+        Ok(Some(outlet)) => Way::Inside { outlet: Some(outlet), files: live.outlets[outlet].looks_at_files() },
+        Err(Ambiguous) => Way::Here(Err(Fault::new(400, Whose::Client, "the request's path"))),
+    }
+}
+
+/// The path a request is for, without query.
+fn path<'b>(head: &RequestHead, bytes: &'b [u8]) -> &'b [u8] {
+    let (slash, path) = head.path(bytes);
+    if slash.is_empty() { path.split(|byte| *byte == b'?').next().unwrap_or_default() } else { b"/" }
 }
 
 /// Whether the client saw a certificate that is not for `site` (RFC 9110 section 7.4): it verified another host than the
@@ -81,6 +100,11 @@ fn is_misdirected(live: &Live, shown: Option<&Shown>, site: &str) -> bool {
 pub(crate) fn checked(up: bool) -> Way {
     let nobody = || Fault::new(503, Whose::Upstream, "no application is up");
     Way::Here(if up { Ok(alive()) } else { Err(nobody()) })
+}
+
+/// Where a name server's check goes that came from the world.
+pub(crate) fn checked_from_world() -> Way {
+    Way::Here(Ok(alive()))
 }
 
 /// What a name server's check gets. It asks about this edge, so no backend is troubled and no one's turn is used up.

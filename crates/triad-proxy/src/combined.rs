@@ -110,6 +110,7 @@ mod tests {
             duration: Duration::ZERO,
             queued: Duration::ZERO,
             first_byte: None,
+            pool: None,
             backend: None,
             attempts: 1,
             fault: None,

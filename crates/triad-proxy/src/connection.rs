@@ -13,7 +13,7 @@ use triad_http1::{BodyReader, Framing, Refusal, RequestHead, ResponseHead};
 use triad_tls::Shown;
 
 use crate::accept::Stop;
-use crate::answer::{Entrance, Identity, Way, checked, file, key, outgoing, way};
+use crate::answer::{Entrance, Identity, Way, checked, checked_from_world, file, key, outgoing, way};
 use crate::bans::Cleared;
 use crate::client::{Client, Ending, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
 use crate::exchange::{Exchange, UNTOUCHED, Unanswered};
@@ -224,15 +224,16 @@ impl Connection {
         let bytes = &self.client.input.bytes()[..length];
         let way = match self.record.is_check && self.entrance == Entrance::Hop && self.live.answers_checks {
             true => checked(self.worker.shared.local.is_up() == Some(true)),
+            false if self.record.is_check && self.entrance != Entrance::Hop => checked_from_world(),
             false => {
                 let shown = self.shown.as_deref();
-                way(self.entrance, &self.live, &self.head, bytes, &self.peer, shown, self.record.is_check)
+                way(self.entrance, &self.live, &self.head, bytes, &self.peer, shown, &mut self.outgoing)
             }
         };
         let way = refusal.map_or(way, |fault| Way::Here(Err(fault)));
         let has_local = self.live.has_local;
         let file = match (&way, &self.live.statics) {
-            (Way::Inside { .. }, Some(statics)) => file(statics, &self.head, bytes, self.record.id).await,
+            (Way::Inside { files: true, .. }, Some(statics)) => file(statics, &self.head, bytes, self.record.id).await,
             _ => None,
         };
         match (file, way) {
@@ -244,9 +245,7 @@ impl Connection {
                 self.client.input.consume(length);
                 self.fail(fault, BodyReader::new(self.head.framing), None).await
             }
-            (None, Way::Inside { through_balancer }) if through_balancer || has_local => {
-                self.pass_on(length, through_balancer).await
-            }
+            (None, Way::Inside { outlet, .. }) if outlet.is_some() || has_local => self.pass_on(length, outlet).await,
             (None, Way::Inside { .. }) => {
                 self.client.input.consume(length);
                 let fault = Fault::new(404, Whose::Client, "the request's path");
@@ -293,12 +292,16 @@ impl Connection {
     }
 
     /// Passes a request on, and its answer back.
-    async fn pass_on(&mut self, length: usize, through_balancer: bool) -> Next {
+    async fn pass_on(&mut self, length: usize, outlet: Option<usize>) -> Next {
         let bytes = &self.client.input.bytes()[..length];
-        let hash_on = self.live.hash_on.as_ref().filter(|_| through_balancer);
-        let key = hash_on.and_then(|on| key(on, &self.head, bytes, &self.peer));
+        self.record.outlet = outlet;
+        // A cookie is of [balancer]'s backends.
+        let sticks = outlet.is_some() && outlet == self.live.balancer;
+        let outlet = outlet.map(|number| &self.live.outlets[number]);
+        let key =
+            outlet.and_then(|outlet| outlet.hash_on.as_ref()).and_then(|on| key(on, &self.head, bytes, &self.peer));
         let announced = self.live.announces.then(|| forwarding::client_end(&self.head.fields, bytes, &self.peer));
-        let changes = self.live.changes(self.entrance, through_balancer);
+        let changes = self.live.changes(self.entrance, sticks);
         let identity = Identity { id: &self.record.id, trace: &self.record.trace };
         let mut request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, identity, changes);
         let sticking = Sticking::of(changes.sticky, self.entrance == Entrance::Hop, &self.head.fields, bytes);
@@ -316,7 +319,7 @@ impl Connection {
             request,
             memory,
         );
-        exchange.through_balancer = through_balancer;
+        exchange.outlet = outlet;
         exchange.key = key;
         exchange.announced = announced;
         exchange.sticking = sticking;

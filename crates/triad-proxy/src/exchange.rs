@@ -27,6 +27,7 @@ use crate::members::{Choice, Place, Tried};
 use crate::plan::Target;
 use crate::pool::Pool;
 use crate::record::Record;
+use crate::routes::Outlet;
 use crate::serve::Worker;
 use crate::slots::Slot;
 use crate::sticky::Sticking;
@@ -87,8 +88,9 @@ pub(crate) struct Exchange<'a> {
     pub request: Request,
     /// The head as backends get it.
     pub head: &'a [u8],
-    pub through_balancer: bool,
-    /// The hash of what the balancer goes by.
+    /// The pool it is balanced over; `None`: it is for what is behind this server.
+    pub outlet: Option<&'a Outlet>,
+    /// The hash of what that goes by.
     pub key: Option<u64>,
     /// The user, where instances are told by a PROXY header.
     pub announced: Option<SocketAddr>,
@@ -146,7 +148,7 @@ pub(crate) enum Unanswered {
     Gone,
 }
 
-/// Where an attempt goes: a backend, and the balancer's entry for this server if the way leads over it.
+/// Where an attempt goes: a backend, and its pool's entry for this server if the way leads over it.
 struct Route<'a> {
     over: Option<Arc<Backend>>,
     backend: Arc<Backend>,
@@ -204,7 +206,7 @@ impl<'a> Exchange<'a> {
             answer_head,
             request,
             head,
-            through_balancer: false,
+            outlet: None,
             key: None,
             announced: None,
             answer_rules: None,
@@ -269,7 +271,7 @@ impl<'a> Exchange<'a> {
 
     /// Notes at each entry how the request ended there: checks do not see everything that users do.
     fn observe(&self, route: &Route<'_>, failed: bool, slow: bool) {
-        let over = route.over.iter().map(|over| (over, &*self.worker.shared.balancer));
+        let over = route.over.iter().zip(self.outlet).map(|(over, outlet)| (over, &*outlet.pool));
         for (backend, pool) in over.chain([(&route.backend, route.pool)]) {
             if let Some(grounds) = backend.observe(failed, slow) {
                 pool.leave_out(backend, grounds);
@@ -297,19 +299,17 @@ impl<'a> Exchange<'a> {
 
     /// The next backend, with a slot in it.
     async fn choose(&mut self) -> Result<Route<'a>, Unplaced> {
-        let shared = &self.worker.shared;
-        let (balancer, local) = (&*shared.balancer, &*shared.local);
-        if !self.through_balancer {
-            return Ok(Route::to(self.place(local, None, None).await?, local));
-        }
+        let local = &*self.worker.shared.local;
+        let Some(outlet) = self.outlet else { return Ok(Route::to(self.place(local, None, None).await?, local)) };
+        let pool = &*outlet.pool;
         let mut busy = false;
         loop {
-            let entry = match self.place(balancer, self.key, None).await {
+            let entry = match self.place(pool, self.key, None).await {
                 Err(Unplaced::Nobody) if busy => return Err(Unplaced::Busy),
                 entry => entry?,
             };
             if entry.backend.plan.target != Target::ThisServer {
-                return Ok(Route::to(entry, balancer));
+                return Ok(Route::to(entry, pool));
             }
             match self.place(local, None, Some(&entry.backend.name)).await {
                 Ok(instance) => return Ok(Route::to(instance, local).over(entry)),
@@ -559,7 +559,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn busy(&self) -> Fault {
-        let part = match self.through_balancer {
+        let part = match self.outlet.is_some() {
             true => "all backends are busy",
             false => "all instances of the application are busy",
         };
@@ -567,7 +567,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn nobody(&self) -> Fault {
-        let part = match self.through_balancer {
+        let part = match self.outlet.is_some() {
             true => "no backend is up",
             false => "no instance of the application is up",
         };

@@ -78,7 +78,7 @@ fn gap(backend: &Backend, random: u64) -> Duration {
 }
 
 fn announce(backend: &Backend, pool: &Pool, verdict: Verdict, why: &str) {
-    let (name, pool) = (&backend.plan.name, pool.name);
+    let (name, pool) = (&backend.plan.name, &*pool.name);
     match verdict {
         Verdict::Up => tracing::info!(pool, backend = name, why, "backend is up"),
         Verdict::Down => tracing::warn!(pool, backend = name, why, "backend is down"),
@@ -119,6 +119,7 @@ mod tests {
     use crate::balance::spread;
     use crate::live::Live;
     use crate::plan::{BackendPlan, EdgePlan, Target};
+    use crate::pool::Pool;
     use crate::serve::Shared;
 
     fn shared() -> Arc<Shared> {
@@ -140,6 +141,8 @@ mod tests {
             files_max: None,
             headers: Default::default(),
             redirects: Vec::new(),
+            pools: Default::default(),
+            routes: Vec::new(),
             hsts: None,
             min_rate: crate::min_rate::MinRate::default(),
             grpc: false,
@@ -164,7 +167,7 @@ mod tests {
         let shared = shared();
         let start = Instant::now();
         let (first, _) = mpsc::channel();
-        tokio::spawn(check(Arc::downgrade(&backend), shared.balancer.clone(), shared, first));
+        tokio::spawn(check(Arc::downgrade(&backend), Arc::new(Pool::new("balancer")), shared, first));
         backend.down().await;
         // On the paused clock: two time-outs, one right after the other; what went before is at most one interval.
         assert_eq!(start.elapsed().as_millis(), Duration::from_secs(1).as_millis());

@@ -14,7 +14,6 @@ use triad_tls::{Identity, SiteTls, TlsError};
 use triad_web::StaticFiles;
 
 use crate::answer::{Changes, Entrance};
-use crate::balance::HashOn;
 use crate::counters::OTHER_SITE;
 use crate::header_rules::HeaderRules;
 use crate::limit::Limiter;
@@ -22,7 +21,9 @@ use crate::log::{LineShape, Log};
 use crate::maintenance::Closed;
 use crate::min_rate::MinRate;
 use crate::plan::{EdgePlan, PoolPlan};
+use crate::pool::Pool;
 use crate::redirect::Redirects;
+use crate::routes::{Outlet, Routes};
 use crate::sticky::Sticky;
 use crate::upstream::HopClient;
 
@@ -54,6 +55,9 @@ pub enum EdgeError {
     /// A rule for a field that would break messages.
     #[error("the plan has a rule for the header field {0:?} that cannot be; write it as `triad check` says")]
     Header(String),
+    /// A route that leads nowhere.
+    #[error("the plan has a route to the pool {0:?} and no such pool; write it under [pools]")]
+    Route(String),
     /// Sockets that do not fit together.
     #[error("the inherited sockets named {name:?} {problem}; the agent must pass the sockets of plan::listeners")]
     Sockets {
@@ -78,9 +82,11 @@ pub(crate) struct Live {
     /// Addresses whose checks are nobody's traffic.
     pub checked_from: Vec<IpAddr>,
     pub redirect_to_https: bool,
-    pub through_balancer: bool,
-    /// What the balancer goes by, if it hashes.
-    pub hash_on: Option<HashOn>,
+    /// The pools that users' requests are balanced over.
+    pub outlets: Vec<Outlet>,
+    /// That of them which takes what no route is for: the balancer's own.
+    pub balancer: Option<usize>,
+    pub routes: Option<Routes>,
     /// Whether there is anything behind static files.
     pub has_local: bool,
     /// Whether a balancer's check is answered by what is known of that: it is on other servers, or knows no such check.
@@ -136,6 +142,7 @@ impl Live {
         if !is_host {
             return Err(EdgeError::Host(canonical.to_owned()));
         }
+        let outlets = outlets(plan, before);
         let site = plan.site_certificate.as_ref().map(|pair| SiteTls::new(pair, &plan.site_extras, plan.http2));
         Ok(Self {
             sites: plan.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
@@ -144,8 +151,9 @@ impl Live {
             forwarders: plan.proxy_protocol_from.clone(),
             checked_from: plan.checked_from.clone(),
             redirect_to_https: plan.redirect_to_https,
-            through_balancer: plan.balancer.is_some(),
-            hash_on: plan.balancer.as_ref().and_then(|pool| HashOn::of(pool.algorithm, pool.hash_on.as_deref())),
+            balancer: plan.balancer.as_ref().map(|_| 0),
+            routes: Routes::of(&plan.routes, &outlets).map_err(EdgeError::Route)?,
+            outlets,
             has_local: plan.local.is_some(),
             announces: plan.local.iter().flat_map(|pool| &pool.backends).any(|it| it.proxy_protocol.is_some()),
             answers_checks: plan.local.as_ref().is_some_and(answers_checks),
@@ -185,12 +193,12 @@ impl Live {
     }
 
     /// What happens to the fields of a request that came in through `entrance`.
-    pub fn changes(&self, entrance: Entrance, through_balancer: bool) -> Changes<'_> {
+    pub fn changes(&self, entrance: Entrance, sticks: bool) -> Changes<'_> {
         match entrance {
             Entrance::Hop => Changes::default(),
             Entrance::Http | Entrance::Https => Changes {
                 rules: self.request_rules.as_ref(),
-                sticky: self.sticky.as_ref().filter(|_| through_balancer),
+                sticky: self.sticky.as_ref().filter(|_| sticks),
                 says_forwarded: self.says_forwarded,
             },
         }
@@ -221,6 +229,14 @@ impl Live {
         let host = host.strip_suffix(b".").unwrap_or(host);
         self.sites.iter().find(|site| site.as_bytes().eq_ignore_ascii_case(host))
     }
+}
+
+/// The pools of `plan`, the balancer's first. One that `before` has under the same name goes on.
+fn outlets(plan: &EdgePlan, before: Option<&Live>) -> Vec<Outlet> {
+    let known =
+        |name: &str| before?.outlets.iter().map(|outlet| &outlet.pool).find(|pool| *pool.name == *name).cloned();
+    let outlet = |(name, plan)| Outlet::new(known(name).unwrap_or_else(|| Arc::new(Pool::new(name))), plan);
+    plan.balanced().map(outlet).collect()
 }
 
 /// The limiter of `before` goes on if the limits are the same: a reload forgives nobody.

@@ -269,6 +269,8 @@ pub(crate) struct Answered<'a> {
     pub queued: Duration,
     /// Time until a backend's answer began.
     pub first_byte: Option<Duration>,
+    /// The pool that a route led to.
+    pub pool: Option<&'a str>,
     pub backend: Option<&'a str>,
     pub attempts: u32,
     pub fault: Option<&'a Fault>,
@@ -364,6 +366,9 @@ impl Answered<'_> {
             if let Some(time) = time.filter(|_| fields.has(field)) {
                 write_ms(line, name, time);
             }
+        }
+        if let Some(pool) = self.pool.filter(|_| fields.has(LogField::Pool)) {
+            write_text(line, "pool", pool.as_bytes());
         }
         if let Some(backend) = self.backend.filter(|_| fields.has(LogField::Backend)) {
             write_text(line, "backend", backend.as_bytes());
@@ -487,6 +492,7 @@ mod tests {
             duration: Duration::from_micros(12_045),
             queued: Duration::from_micros(1_500),
             first_byte: Some(Duration::from_millis(11)),
+            pool: Some("api"),
             backend: Some("srv2"),
             attempts: 2,
             fault: Some(&Fault::new(502, Whose::Upstream, "backend srv2")),
@@ -504,7 +510,7 @@ mod tests {
             "{\"ts\":\"2023-11-14T22:13:20.123Z\",\"request_id\":\"0123456789abcdef0123456789abcdef\",\
              \"client\":\"2001:db8::7\",\"host\":\"www.foobar.com\",\"method\":\"GET\",\"path\":\"/entries.json\",\
              \"protocol\":\"HTTP/1.1\",\"status\":502,\"bytes\":512,\"duration_ms\":12.045,\
-             \"first_byte_ms\":11.000,\"queue_ms\":1.500,\"backend\":\"srv2\",\"attempts\":2,\"fault\":\"backend srv2 (upstream)\",\"user_agent\":\"curl/8 \\\"quoted\\\"\"}\n"
+             \"first_byte_ms\":11.000,\"queue_ms\":1.500,\"pool\":\"api\",\"backend\":\"srv2\",\"attempts\":2,\"fault\":\"backend srv2 (upstream)\",\"user_agent\":\"curl/8 \\\"quoted\\\"\"}\n"
         );
     }
 

@@ -1,16 +1,21 @@
 //! What the edge process of one server should be. Pure; the agent makes it from the design and hands it over.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use triad_model::{
-    AccessLog, Algorithm, AppProtocol, Backend, BackendSetting, Balancer, DATABASE, Design, HOP, HTTP, HTTPS, Headers,
-    HealthCheck, Hsts, INSTANCE_FIRST, IpNet, Limits, Maintenance, ProxyProtocol, Redirect, Role, ServerName,
+    AccessLog, Algorithm, AppProtocol, Backend, BackendSetting, Balancing, DATABASE, Design, HOP, HTTP, HTTPS, Headers,
+    HealthCheck, Hsts, INSTANCE_FIRST, IpNet, Limits, Maintenance, Pool, PoolBackend, ProxyProtocol, Redirect, Role,
+    Route, ServerName,
 };
 use triad_tls::{Identity, KeyPair, SiteExtras, internal_name};
 
 use crate::min_rate::MinRate;
+
+/// The name of the balancer's own pool in reports and settings.
+const BALANCER: &str = "balancer";
 
 /// A socket the agent opens for the edge, once per worker with `SO_REUSEPORT`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +102,12 @@ pub struct EdgePlan {
     /// Requests that are sent elsewhere, on front servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redirects: Vec<Redirect>,
+    /// Pools beside the balancer's, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pools: BTreeMap<String, PoolPlan>,
+    /// Which users' requests go to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
     /// What browsers are told to remember of HTTPS, on front servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hsts: Option<Hsts>,
@@ -175,18 +186,23 @@ pub struct PoolPlan {
 impl PoolPlan {
     /// Round robin over `backends`, with no more said.
     pub fn new(backends: Vec<BackendPlan>, check: HealthCheck) -> Self {
+        Self::of(backends, &Balancing::new(check))
+    }
+
+    /// Over `backends` as `balancing` says.
+    pub fn of(backends: Vec<BackendPlan>, balancing: &Balancing) -> Self {
         Self {
             backends,
-            check,
-            algorithm: Algorithm::RoundRobin,
-            hash_on: None,
-            slow_start_ms: 0,
-            max_fails: Balancer::MAX_FAILS,
-            error_rate_percent: 0,
-            slow_after_ms: 0,
-            queue_timeout_ms: Balancer::QUEUE_TIMEOUT_MS,
-            queue_max: Balancer::QUEUE_MAX,
-            panic_percent: 0,
+            check: balancing.health.clone(),
+            algorithm: balancing.algorithm,
+            hash_on: balancing.hash_on.clone(),
+            slow_start_ms: balancing.slow_start_ms,
+            max_fails: balancing.max_fails,
+            error_rate_percent: balancing.error_rate_percent,
+            slow_after_ms: balancing.slow_after_ms,
+            queue_timeout_ms: balancing.queue_timeout_ms,
+            queue_max: balancing.queue_max,
+            panic_percent: balancing.panic_percent,
             settings: Vec::new(),
         }
     }
@@ -239,6 +255,8 @@ pub enum Target {
     ThisServer,
     /// An instance of the application on this server.
     Instance(SocketAddr),
+    /// Something that Triad does not run, in plain HTTP/1.1: nothing of what edges tell each other is believed of it.
+    Origin(SocketAddr),
     /// Another server's edge, unencrypted.
     Plain(SocketAddr),
     /// Another server's edge, over mutual TLS.
@@ -297,6 +315,7 @@ impl EdgePlan {
     pub fn of(design: &Design, server: &ServerName, inputs: EdgeInputs) -> Self {
         let encrypted = design.tls.is_some();
         let is_front = design.fronts().contains(&server);
+        let is_balancer = design.carries(server, Role::Balancer);
         let root = design.web.as_ref().filter(|web| web.servers.contains(server)).and_then(|web| web.root.as_ref());
         Self {
             hosts: design.site.hosts.clone(),
@@ -313,6 +332,8 @@ impl EdgePlan {
             min_rate: MinRate::default(),
             headers: if is_front { design.headers.clone() } else { Headers::default() },
             redirects: if is_front { design.redirects.clone() } else { Vec::new() },
+            pools: pools(design, server),
+            routes: if is_balancer { design.routes.clone() } else { Vec::new() },
             hsts: design.tls.as_ref().filter(|_| is_front).and_then(|tls| tls.hsts),
             maintenance: if is_front { maintenance(design, inputs.maintenance_page) } else { Default::default() },
             grpc: speaks_http2(design),
@@ -324,6 +345,20 @@ impl EdgePlan {
             access_log: inputs.access_log,
             log: design.log.clone(),
         }
+    }
+}
+
+impl EdgePlan {
+    /// The pools that users' requests are balanced over, with their names: the balancer's first.
+    pub fn balanced(&self) -> impl Iterator<Item = (&str, &PoolPlan)> {
+        let balancer = self.balancer.iter().map(|pool| (BALANCER, pool));
+        balancer.chain(self.pools.iter().map(|(name, pool)| (name.as_str(), pool)))
+    }
+
+    /// The same, to be changed.
+    pub fn balanced_mut(&mut self) -> impl Iterator<Item = (&str, &mut PoolPlan)> {
+        let balancer = self.balancer.iter_mut().map(|pool| (BALANCER, pool));
+        balancer.chain(self.pools.iter_mut().map(|(name, pool)| (name.as_str(), pool)))
     }
 }
 
@@ -371,39 +406,49 @@ fn balancer_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
     let backends = balancer.backends.iter().filter_map(|backend| {
         let Backend { server: name, weight, backup, max_connections } = backend;
         let (weight, backup, max_connections) = (*weight, *backup, *max_connections);
-        let plan = match name == server {
-            true => BackendPlan::new(name.to_string(), Target::ThisServer),
-            false => hop(design, name)?,
+        Some(BackendPlan { weight, backup, max_connections, ..way_to(design, server, name)? })
+    });
+    Some(PoolPlan::of(backends.collect(), &balancer.balancing))
+}
+
+/// On balancers, the pools that routes lead to.
+fn pools(design: &Design, server: &ServerName) -> BTreeMap<String, PoolPlan> {
+    let pools = design.pools.iter().filter(|_| design.carries(server, Role::Balancer));
+    pools.map(|pool| (pool.name.clone(), routed_pool(design, server, pool))).collect()
+}
+
+fn routed_pool(design: &Design, server: &ServerName, pool: &Pool) -> PoolPlan {
+    let backends = pool.backends.iter().filter_map(|backend| {
+        let PoolBackend { name, address, weight, backup, max_connections } = backend;
+        let (weight, backup, max_connections) = (*weight, *backup, *max_connections);
+        let plan = match address {
+            Some(address) => BackendPlan::new(name.to_string(), Target::Origin(*address)),
+            None => way_to(design, server, name)?,
         };
         Some(BackendPlan { weight, backup, max_connections, ..plan })
     });
-    Some(PoolPlan {
-        algorithm: balancer.algorithm,
-        hash_on: balancer.hash_on.clone(),
-        slow_start_ms: balancer.slow_start_ms,
-        max_fails: balancer.max_fails,
-        error_rate_percent: balancer.error_rate_percent,
-        slow_after_ms: balancer.slow_after_ms,
-        queue_timeout_ms: balancer.queue_timeout_ms,
-        queue_max: balancer.queue_max,
-        panic_percent: balancer.panic_percent,
-        ..PoolPlan::new(backends.collect(), balancer.health.clone())
-    })
+    PoolPlan::of(backends.collect(), &pool.balancing)
+}
+
+/// The way from one server's edge to another's, which may be the same.
+fn way_to(design: &Design, from: &ServerName, to: &ServerName) -> Option<BackendPlan> {
+    if from == to { Some(BackendPlan::new(to.to_string(), Target::ThisServer)) } else { hop(design, to) }
 }
 
 fn local_pool(design: &Design, server: &ServerName) -> Option<PoolPlan> {
     let app = design.app.as_ref()?;
-    let balancer_check = design.balancer.as_ref().map(|balancer| &balancer.health);
+    let balancer_check = design.balancer.as_ref().map(|balancer| &balancer.balancing.health);
     let check = HealthCheck::of_instances(app, balancer_check);
     let pool = |backends| {
         let pool = PoolPlan::new(backends, check);
         let Some(balancer) = &design.balancer else { return pool };
+        let balancing = &balancer.balancing;
         PoolPlan {
-            max_fails: balancer.max_fails,
-            error_rate_percent: balancer.error_rate_percent,
-            slow_after_ms: balancer.slow_after_ms,
-            queue_timeout_ms: balancer.queue_timeout_ms,
-            queue_max: balancer.queue_max,
+            max_fails: balancing.max_fails,
+            error_rate_percent: balancing.error_rate_percent,
+            slow_after_ms: balancing.slow_after_ms,
+            queue_timeout_ms: balancing.queue_timeout_ms,
+            queue_max: balancing.queue_max,
             ..pool
         }
     };

@@ -26,8 +26,8 @@ use crate::slots::Slots;
 /// A pool. It lives as long as the edge; reloads change its members.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// `balancer` or `local`.
-    pub name: &'static str,
+    /// `balancer`, `local`, or what the file calls it.
+    pub name: Box<str>,
     members: ArcSwap<Members>,
     /// Picks so far, over all workers.
     turn: AtomicUsize,
@@ -85,9 +85,9 @@ impl Drop for Waiting<'_> {
 
 impl Pool {
     /// A pool without members.
-    pub fn new(name: &'static str) -> Self {
+    pub fn new(name: &str) -> Self {
         Self {
-            name,
+            name: name.into(),
             members: ArcSwap::default(),
             turn: AtomicUsize::new(0),
             seed: RandomState::new().hash_one(name),
@@ -121,7 +121,8 @@ impl Pool {
     /// Works from `backends`, which are those of `plan`, from now on, in the way it says.
     pub fn set(&self, backends: Vec<Arc<Backend>>, plan: &PoolPlan) {
         for (backend, wanted) in backends.iter().zip(&plan.backends) {
-            let setting = plan.settings.iter().find(|setting| setting.backend == backend.plan.name);
+            // The last word counts.
+            let setting = plan.settings.iter().rev().find(|setting| setting.backend == backend.plan.name);
             backend.set(setting, plan);
             backend.slots.set_max(wanted.max_connections);
         }
@@ -156,7 +157,7 @@ impl Pool {
             Decision::TakeOthersIn => others().for_each(|other| other.take_in()),
             Decision::LeaveOut => {
                 let pause_s = backend.leave_out(now, grounds).as_secs();
-                let (pool, name) = (self.name, &backend.plan.name);
+                let (pool, name) = (&*self.name, &backend.plan.name);
                 tracing::warn!(pool, backend = name, pause_s, why = %grounds, "left out");
             }
         }
@@ -174,12 +175,12 @@ impl Pool {
         let others = rest.iter().any(|backend| backend.share().up);
         for backend in rest.iter().filter(|it| it.is_known_silent() && !silent.iter().any(|server| it.is_on(server))) {
             if backend.end_silence() == Some(Verdict::Up) {
-                tracing::info!(pool = self.name, backend = backend.plan.name, "its server is heard again: taken in");
+                tracing::info!(pool = &*self.name, backend = backend.plan.name, "its server is heard again: taken in");
             }
         }
         for backend in fallen {
             if backend.fall_silent(now, others) {
-                tracing::warn!(pool = self.name, backend = backend.plan.name, "its server is silent: taken out");
+                tracing::warn!(pool = &*self.name, backend = backend.plan.name, "its server is silent: taken out");
             }
         }
         self.renew(&members);
@@ -193,8 +194,8 @@ impl Pool {
     fn put(&self, members: Members) {
         let (before, now) = (self.members.load().panic, members.panic);
         match (before, now) {
-            (false, true) => tracing::warn!(pool = self.name, "panic: requests go to backends whose checks fail"),
-            (true, false) => tracing::info!(pool = self.name, "panic is over"),
+            (false, true) => tracing::warn!(pool = &*self.name, "panic: requests go to backends whose checks fail"),
+            (true, false) => tracing::info!(pool = &*self.name, "panic is over"),
             _ => {}
         }
         self.members.store(Arc::new(members));
@@ -289,7 +290,7 @@ impl Pool {
     pub fn report(&self) -> Option<PoolReport> {
         let members = self.members.load();
         (!members.backends.is_empty()).then(|| PoolReport {
-            pool: self.name.to_owned(),
+            pool: self.name.to_string(),
             panic: members.panic,
             waiting: self.waiting.load(SeqCst) as u64,
             timed_out: self.timed_out.load(Relaxed),
@@ -299,7 +300,7 @@ impl Pool {
 
     /// Its backends, in the order of the file.
     pub fn report_backends(&self) -> Vec<BackendReport> {
-        self.members.load().backends.iter().map(|backend| backend.report(self.name)).collect()
+        self.members.load().backends.iter().map(|backend| backend.report(&self.name)).collect()
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub is_check: bool,
     /// Bytes sent of the answer's body.
     pub bytes: u64,
+    /// The pool it was balanced over, by its number in the plan.
+    pub outlet: Option<usize>,
     site: Option<Arc<str>>,
     method: Method,
     /// When its head was whole.
@@ -64,6 +66,7 @@ impl Record {
             trace: TraceContext::default(),
             is_check: false,
             bytes: 0,
+            outlet: None,
             site: None,
             method: Method::Get,
             started: Instant::now(),
@@ -88,7 +91,7 @@ impl Record {
         self.site = Some(host.and_then(|host| live.site(host)).unwrap_or(&live.other_site).clone());
         self.method = head.method;
         (self.status, self.bytes, self.attempts) = (CLIENT_GONE, 0, 0);
-        (self.backend, self.fault) = (None, None);
+        (self.outlet, self.backend, self.fault) = (None, None, None);
         (self.queued, self.first_byte) = (Duration::ZERO, None);
         self.front.clear();
         self.back.clear();
@@ -143,7 +146,10 @@ impl Record {
         let duration = now.saturating_duration_since(self.started);
         counters.count(&mut self.last_row, site, self.method, self.status, duration);
         let Some(log) = &live.log else { return };
+        // That of the balancer goes without saying.
+        let routed = self.outlet.filter(|outlet| live.balancer != Some(*outlet));
         let answered = Answered {
+            pool: routed.map(|outlet| &*live.outlets[outlet].pool.name),
             status: self.status,
             bytes: self.bytes,
             duration,

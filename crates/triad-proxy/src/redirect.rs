@@ -1,31 +1,21 @@
-//! The design's redirects, made ready: a table of whole paths, one of prefixes, and the answer.
+//! The design's redirects, made ready: a table, and the answer.
 //!
 //! Invariants: which redirect a request meets is what [`triad_model::redirect_for`] says; the host of a `Location` is
 //! the design's own, never what a client sent; nothing outside visible ASCII stands in one.
-
-use std::collections::{BTreeSet, HashMap};
 
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
 use triad_http::{Body, Fault, Whose, body};
 use triad_model::Redirect;
 
+use crate::table::Table;
+
 /// All redirects of a design.
 #[derive(Debug)]
-pub(crate) struct Redirects {
-    whole: Table,
-    prefixes: Table,
-    /// Lengths of prefixes, the longest first: what is looked up in `prefixes`, however long a path is.
-    lengths: Box<[usize]>,
-}
-
-/// Under the same path, those of one host stand before that of all.
-type Table = HashMap<Box<[u8]>, Vec<Rule>>;
+pub(crate) struct Redirects(Table<Rule>);
 
 #[derive(Debug)]
 struct Rule {
-    /// `None`: for all hosts.
-    host: Option<Box<str>>,
     origin: Option<Box<str>>,
     path: Box<str>,
     takes_rest: bool,
@@ -45,48 +35,21 @@ pub(crate) struct Asked<'a> {
 impl Redirects {
     /// `None` if there are none.
     pub fn of(redirects: &[Redirect]) -> Option<Self> {
-        if redirects.is_empty() {
-            return None;
-        }
-        let (mut whole, mut prefixes) = (Table::new(), Table::new());
-        for redirect in redirects {
-            let table = if redirect.from.is_prefix { &mut prefixes } else { &mut whole };
-            table.entry(redirect.from.path.as_bytes().into()).or_default().push(Rule::of(redirect));
-        }
-        whole.values_mut().chain(prefixes.values_mut()).for_each(|rules| rules.sort_by_key(|it| it.host.is_none()));
-        let lengths: BTreeSet<usize> = prefixes.keys().map(|prefix| prefix.len()).collect();
-        Some(Self { whole, prefixes, lengths: lengths.into_iter().rev().collect() })
+        Table::of(redirects.iter().map(|redirect| (&redirect.from, Rule::of(redirect)))).map(Self)
     }
 
     /// The answer to a request that is redirected.
     pub fn answer(&self, asked: &Asked<'_>) -> Option<Result<Response<Body>, Fault>> {
         let split = asked.target.iter().position(|byte| *byte == b'?').unwrap_or(asked.target.len());
         let (path, query) = asked.target.split_at(split);
-        let (rule, rest) = self.find(asked.host, path)?;
+        let (rule, rest) = self.0.find(asked.host, path)?;
         Some(moved(rule.status, rule.location(asked, rest, query)))
     }
-
-    /// The rule that a path on a host meets, and what of the path its prefix leaves.
-    fn find<'a>(&self, host: &str, path: &'a [u8]) -> Option<(&Rule, &'a [u8])> {
-        if let Some(rule) = of_host(self.whole.get(path), host) {
-            return Some((rule, b""));
-        }
-        let lengths = self.lengths.iter().filter(|length| **length <= path.len());
-        lengths.map(|length| path.split_at(*length)).find_map(|(prefix, rest)| {
-            let rule = of_host(self.prefixes.get(prefix), host)?;
-            Some((rule, rest))
-        })
-    }
-}
-
-fn of_host<'a>(rules: Option<&'a Vec<Rule>>, host: &str) -> Option<&'a Rule> {
-    rules?.iter().find(|rule| rule.host.as_deref().is_none_or(|own| own == host))
 }
 
 impl Rule {
     fn of(redirect: &Redirect) -> Self {
         Self {
-            host: redirect.from.host.as_deref().map(Into::into),
             origin: redirect.to.origin.as_deref().map(Into::into),
             path: redirect.to.path.as_str().into(),
             takes_rest: redirect.to.takes_rest,

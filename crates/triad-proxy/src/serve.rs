@@ -33,7 +33,7 @@ const FIRST_CHECKS_TIMEOUT: Duration = Duration::from_secs(1);
 /// What all threads of an edge share.
 pub(crate) struct Shared {
     pub live: ArcSwap<Live>,
-    pub balancer: Arc<Pool>,
+    /// What is behind this server itself. The pools that a front balances over are the plan's, in [`Live`].
     pub local: Arc<Pool>,
     pub dialer: Dialer,
     pub relay: Arc<Relay>,
@@ -79,7 +79,7 @@ impl Edge {
         let shared = Arc::new(Shared::new(live, log_dropped));
         let workers = (0..shares.len()).map(|number| Arc::new(Worker::new(number, shared.clone()))).collect();
         let mut edge = Self { shared, workers, threads: Vec::new(), checks: Checks::start()? };
-        edge.adopt(&plan);
+        edge.adopt(&plan, &edge.shared.live.load());
         for (worker, listeners) in edge.workers.iter().zip(shares) {
             edge.threads.push(start_worker(worker.clone(), listeners)?);
         }
@@ -91,11 +91,14 @@ impl Edge {
     pub fn reload(&self, plan: EdgePlan) -> Result<(), EdgeError> {
         let next = Live::build(&plan, self.workers.len(), Some(&self.shared.live.load()), &self.shared.log_dropped)?;
         self.shared.dialer.hop.store(next.hop_client.clone());
-        self.adopt(&plan);
-        self.shared.live.store(Arc::new(next));
+        self.adopt(&plan, &next);
+        let next = Arc::new(next);
+        let before = self.shared.live.swap(next.clone());
         // Only now does no new request look for a pool that the plan has no more.
-        for (pool, _) in self.shared.pools(&plan).into_iter().filter(|(_, wanted)| wanted.is_none()) {
-            pool.clear();
+        let stays = |pool: &Arc<Pool>| next.outlets.iter().any(|outlet| Arc::ptr_eq(&outlet.pool, pool));
+        before.outlets.iter().map(|outlet| &outlet.pool).filter(|pool| !stays(pool)).for_each(|pool| pool.clear());
+        if plan.local.is_none() {
+            self.shared.local.clear();
         }
         Ok(())
     }
@@ -104,7 +107,7 @@ impl Edge {
     /// their servers do.
     pub fn heed_silence(&self, servers: &[ServerName]) {
         self.shared.local.heed_silence(servers);
-        self.shared.balancer.heed_silence(servers);
+        self.shared.live.load().outlets.iter().for_each(|outlet| outlet.pool.heed_silence(servers));
     }
 
     /// Clients of these networks are banned from now on, and of no others: new connections of theirs are closed, open ones
@@ -128,16 +131,17 @@ impl Edge {
 
     /// What was counted since the start, and how the backends are now.
     pub fn report(&self) -> EdgeReport {
-        let shared = &self.shared;
+        let (shared, live) = (&self.shared, self.shared.live.load());
+        let pools = || live.outlets.iter().map(|outlet| &outlet.pool).chain([&shared.local]);
         EdgeReport {
             log_dropped: shared.log_dropped.load(Relaxed),
             bans: shared.bans.len(),
             connections_max: shared.room.connections_max(),
-            backends: shared.balancer.report_backends().into_iter().chain(shared.local.report_backends()).collect(),
-            pools: [&shared.balancer, &shared.local].into_iter().filter_map(|pool| pool.report()).collect(),
+            backends: pools().flat_map(|pool| pool.report_backends()).collect(),
+            pools: pools().filter_map(|pool| pool.report()).collect(),
             relay_connections: shared.relay.open.load(Relaxed),
             relay_failures: shared.relay.failures.load(Relaxed),
-            maintenance: shared.live.load().closed.as_ref().map(|closed| closed.order.clone()),
+            maintenance: live.closed.as_ref().map(|closed| closed.order.clone()),
             ..counters::sum(self.workers.iter().map(|worker| &*worker.counters))
         }
     }
@@ -161,29 +165,36 @@ impl Edge {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
-    /// Gives the pools and the relay what `plan` asks for. A new backend gets its first check before it gets requests.
-    fn adopt(&self, plan: &EdgePlan) {
-        for (pool, wanted) in self.shared.pools(plan) {
-            let Some(wanted) = wanted else { continue };
-            let next = pool.next_members(wanted, self.workers.len());
-            self.check_first(pool, &next.new);
-            pool.set(next.all, wanted);
-        }
+    /// Gives the pools, which are those of `live`, and the relay what `plan` asks for. A new backend gets its first
+    /// check before it gets requests. Entries for this server look at the local pool, so that one comes first.
+    fn adopt(&self, plan: &EdgePlan, live: &Live) {
+        self.fill(plan.local.iter().map(|wanted| (&self.shared.local, wanted)));
+        self.fill(live.outlets.iter().zip(plan.balanced()).map(|(outlet, (_, wanted))| (&outlet.pool, wanted)));
         self.shared.relay.target.send_replace(plan.relay.clone());
         let files = plan.files_max.map_or_else(room::files_max, u64::from);
         let site_connections = plan.limits.as_ref().and_then(|limits| limits.site_connections);
         self.shared.room.furnish(files, site_connections, self.workers.len());
     }
 
-    fn check_first(&self, pool: &Arc<Pool>, backends: &[Arc<Backend>]) {
+    /// Gives each of `pools` what is wanted of it. New backends of all of them are checked at the same time.
+    fn fill<'a>(&self, pools: impl Iterator<Item = (&'a Arc<Pool>, &'a PoolPlan)>) {
         let (first, all_checked) = mpsc::channel();
-        for backend in backends {
-            let check = health::check(Arc::downgrade(backend), pool.clone(), self.shared.clone(), first.clone());
-            self.checks.handle.spawn(check);
-        }
+        let pools: Vec<_> =
+            pools.map(|(pool, wanted)| (pool, wanted, self.next_members(pool, wanted, &first))).collect();
         drop(first);
         // Nothing is ever sent: the channel closes when the last first check is done.
         let _ = all_checked.recv_timeout(FIRST_CHECKS_TIMEOUT);
+        pools.into_iter().for_each(|(pool, wanted, members)| pool.set(members, wanted));
+    }
+
+    /// The members that `pool` will have. Checks of new ones begin, and drop a `first` after their first reading.
+    fn next_members(&self, pool: &Arc<Pool>, wanted: &PoolPlan, first: &mpsc::Sender<()>) -> Vec<Arc<Backend>> {
+        let next = pool.next_members(wanted, self.workers.len());
+        for backend in &next.new {
+            let check = health::check(Arc::downgrade(backend), pool.clone(), self.shared.clone(), first.clone());
+            self.checks.handle.spawn(check);
+        }
+        next.all
     }
 
     fn stop(&mut self, deadline: Duration) -> usize {
@@ -215,19 +226,12 @@ impl Shared {
         Self {
             dialer: Dialer { hop: live.hop_client.clone().into() },
             live: ArcSwap::from_pointee(live),
-            balancer: Arc::new(Pool::new("balancer")),
             local: Arc::new(Pool::new("local")),
             relay: Arc::default(),
             room: Room::default(),
             bans: Bans::default(),
             log_dropped,
         }
-    }
-
-    /// The pools with what `plan` wants of each. The balancer's entry for this server looks at the local pool, so that
-    /// one comes first.
-    fn pools<'a>(&'a self, plan: &'a EdgePlan) -> [(&'a Arc<Pool>, Option<&'a PoolPlan>); 2] {
-        [(&self.local, plan.local.as_ref()), (&self.balancer, plan.balancer.as_ref())]
     }
 }
 

@@ -104,7 +104,9 @@ impl Dialer {
     async fn dial(&self, target: &Target, http2: bool) -> Result<Stream, String> {
         match target {
             Target::ThisServer => Err("this server is no hop away".to_owned()),
-            Target::Instance(address) | Target::Plain(address) => connect(*address).await.map(Stream::Plain),
+            Target::Instance(address) | Target::Origin(address) | Target::Plain(address) => {
+                connect(*address).await.map(Stream::Plain)
+            }
             Target::MutualTls { address, server_name } => {
                 let hop = self.hop.load_full().ok_or("no identity for the encrypted hop")?;
                 let config = if http2 { &hop.http2 } else { &hop.http1 }.clone();

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use triad_model::{
-    App, AppProtocol, Backend, Balancer, Database, Design, HeaderRules, HealthCheck, Hsts, IpNet, ProxyProtocol,
-    Redirect, Secret, Server, ServerName, Site, Tls, Web,
+    Algorithm, App, AppProtocol, Backend, Balancer, Balancing, Database, Design, HeaderRules, HealthCheck, Hsts, IpNet,
+    Pool, PoolBackend, ProxyProtocol, Redirect, Route, Secret, Server, ServerName, Site, Tls, Web,
 };
 use triad_proxy::{EdgeInputs, EdgePlan, PoolPlan, listeners};
 use triad_tls::{Identity, KeyPair};
@@ -84,6 +84,8 @@ fn design(servers: Vec<Server>) -> Design {
         headers: Default::default(),
         redirects: Vec::new(),
         log: Default::default(),
+        pools: Vec::new(),
+        routes: Vec::new(),
         check: Vec::new(),
     }
 }
@@ -118,13 +120,15 @@ fn designs() -> Vec<(&'static str, Design)> {
     bounded.app.iter_mut().for_each(|app| (app.servers, app.max_connections) = (names(&["srv2"]), 1));
     bounded.web = web(&["srv1", "srv2"]);
     if let Some(balancer) = &mut bounded.balancer {
-        (balancer.queue_timeout_ms, balancer.queue_max, balancer.panic_percent) = (1000, 64, 51);
+        (balancer.balancing.queue_timeout_ms, balancer.balancing.queue_max, balancer.balancing.panic_percent) =
+            (1000, 64, 51);
         balancer.backends[1].max_connections = 100;
         balancer.sticky_cookie = Some("stay".to_owned());
     }
     let mut grpc = Design { tls: tls().map(|tls| Tls { hop_http2: true, ..tls }), ..secured.clone() };
     grpc.app.iter_mut().for_each(|app| (app.protocol, app.health) = (AppProtocol::Http2, "grpc".to_owned()));
     vec![
+        ("routed", routed(secured.clone())),
         ("bounded", bounded),
         ("grpc", grpc),
         ("simple", simple),
@@ -132,6 +136,26 @@ fn designs() -> Vec<(&'static str, Design)> {
         ("secured", secured),
         ("apart", apart),
     ]
+}
+
+/// With a pool of servers, and one of what Triad does not run.
+fn routed(mut design: Design) -> Design {
+    let backend = |text, address: Option<&str>, backup| PoolBackend {
+        name: name(text),
+        address: address.map(|address| address.parse().expect(address)),
+        weight: 2,
+        backup,
+        max_connections: 10,
+    };
+    let health = HealthCheck { rise: 3, fall: 1, ..HealthCheck::new("/ok", 100, 50) };
+    let balancing = Balancing { algorithm: Algorithm::Uri, panic_percent: 50, ..Balancing::new(health) };
+    let blog = vec![backend("blog1", Some("10.77.0.20:8080"), false), backend("blog2", Some("[2001:db8::1]:80"), true)];
+    let api = vec![backend("srv1", None, false), backend("srv3", None, true)];
+    let pool = |name: &str, backends| Pool { name: name.to_owned(), backends, balancing: balancing.clone() };
+    design.pools = vec![pool("blog", blog), pool("api", api)];
+    let route = |text: &str, pool: &str| Route { pattern: text.parse().expect(text), pool: pool.to_owned() };
+    design.routes = vec![route("/api/*", "api"), route("foobar.com/blog", "blog")];
+    design
 }
 
 fn inputs(design: &Design, server: &ServerName) -> EdgeInputs {

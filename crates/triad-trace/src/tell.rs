@@ -44,10 +44,12 @@ impl Teller<'_> {
             if self.lines.is_empty() { first.cloned().into_iter().collect() } else { logged.collect() };
         let Some(last) = self.lines.last() else { return way };
         let backend = last.backend.as_deref();
-        let named = self.design.servers.iter().find(|server| backend == Some(server.name.as_str()));
+        let servers = self.design.servers.iter().map(|server| &server.name);
+        let pools = self.design.pools.iter().flat_map(|pool| &pool.backends).map(|backend| &backend.name);
+        let named = servers.chain(pools).find(|name| backend == Some(name.as_str()));
         match (named, way.last().cloned()) {
             // Chosen, and silent about it.
-            (Some(server), Some(_)) => way.push(server.name.clone()),
+            (Some(server), Some(_)) => way.push(server.clone()),
             // An instance of its own: the balancer chose the server it runs on.
             (None, Some(own)) if backend.is_some() && way.len() == 1 => way.push(own),
             _ => {}
@@ -76,7 +78,7 @@ impl Teller<'_> {
             Hop::Files { server } => self.files(server),
             Hop::Balance { server } => self.balanced(server),
             Hop::Between { from, to } => self.passed_on(from, to),
-            Hop::Application { server } => self.application(server),
+            Hop::Application { server } | Hop::Outside { from: server, .. } => self.application(server),
             Hop::Database { server } => self.database(server),
             Hop::Back { .. } => self.back(),
         }

@@ -33,11 +33,11 @@ pub struct Load {
     pub requests_per_s: f64,
 }
 
-/// Loads 127.0.0.1:`port` with wrk. An error or an answer other than 2xx or 3xx fails the measurement.
-pub fn wrk(port: u16, seconds: u32) -> anyhow::Result<Load> {
+/// Loads `path` on 127.0.0.1:`port` with wrk. An error or an answer other than 2xx or 3xx fails the measurement.
+pub fn wrk(port: u16, path: &str, seconds: u32) -> anyhow::Result<Load> {
     let mut wrk = Command::new("wrk");
     wrk.args(["--threads", "1", "--connections", &CONNECTIONS.to_string()]);
-    wrk.args(["--duration", &format!("{seconds}s"), &format!("http://127.0.0.1:{port}/")]);
+    wrk.args(["--duration", &format!("{seconds}s"), &format!("http://127.0.0.1:{port}{path}")]);
     let text = output_within(pin(SIDE_CPU, &wrk), Duration::from_secs(seconds.into()) + ANSWER_DEADLINE)?;
     parse_wrk(&text)
 }

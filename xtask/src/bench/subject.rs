@@ -30,6 +30,11 @@ pub const LARGE_BYTES: usize = 1_000_000;
 /// Most backends in front of which a proxy is measured: the origin has so many addresses, from 127.0.0.1 on.
 pub const BACKENDS_MAX: u8 = 100;
 
+/// Most routes through which a proxy is measured; each is for paths that begin with `/service-NUMBER/`.
+pub const ROUTES_MAX: u16 = 1000;
+/// A path that the first of them, and the only one, is for.
+pub const ROUTE_PATH: &str = "/service-0/item/42";
+
 /// Most connections that each proxy may hold on each side, if the system permits so many open files.
 const CONNECTIONS_MAX: u64 = 12_000;
 /// Open files that a proxy needs for other things than connections.
@@ -96,6 +101,8 @@ pub struct Site<'a> {
     pub origin_port: u16,
     /// How many of the origin's addresses are used, at most [`BACKENDS_MAX`].
     pub backends: u8,
+    /// How many routes lead to them, at most [`ROUTES_MAX`]; 0: all requests go there without one.
+    pub routes: u16,
     /// Speak TLS with the certificate and the key in this file; otherwise plain HTTP.
     pub certificate: Option<&'a Path>,
     /// Whether clients may choose HTTP/2.
@@ -139,6 +146,7 @@ fn triad_edge(site: &Site) -> Command {
     let mut command = Command::new(root().join("target/dist/examples/edge"));
     command.arg(format!("127.0.0.1:{}", site.port)).arg(site.directory.join("triad.log")).args(site.origins());
     command.args(site.certificate.iter().flat_map(|path| [Path::new("--certificate"), path]));
+    command.args(["--routes", &site.routes.to_string()]);
     command
 }
 
@@ -153,6 +161,7 @@ fn start_haproxy(site: &Site) -> anyhow::Result<Process> {
     let connections_max = site.connections_max();
     let tls = certificate.map(|path| format!(" ssl crt {}", path.display())).unwrap_or_default();
     let alpn = if *http2 { " alpn h2,http/1.1" } else { "" };
+    let default = haproxy_routes(site)?;
     let servers = site.origins().into_iter().enumerate();
     let servers: String = servers.map(|(index, to)| format!("    server origin-{index} {to} check\n")).collect();
     let configuration = format!(
@@ -170,7 +179,7 @@ defaults
     timeout server 60s
 frontend site
     bind 127.0.0.1:{port}{tls}{alpn}
-    default_backend origin
+    {default}
 backend origin
     option httpchk
     http-check send meth GET uri / ver HTTP/1.1 hdr Host 127.0.0.1
@@ -181,6 +190,17 @@ backend origin
     let mut command = Command::new("haproxy");
     command.arg("-db").arg("-f").arg(path);
     start_proxy(command, site, "haproxy")
+}
+
+/// Where requests go: a map of the starts of paths, its way to have many, or all to the origin.
+fn haproxy_routes(site: &Site) -> anyhow::Result<String> {
+    if site.routes == 0 {
+        return Ok("default_backend origin".to_owned());
+    }
+    let path = site.directory.join("haproxy.map");
+    let map: String = (0..site.routes).map(|number| format!("/service-{number}/ origin\n")).collect();
+    fs::write(&path, map).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(format!("use_backend %[path,map_beg({})]", path.display()))
 }
 
 fn start_nginx(site: &Site) -> anyhow::Result<Process> {
@@ -268,6 +288,7 @@ mod tests {
             port: 80,
             origin_port: 81,
             backends: 2,
+            routes: 0,
             certificate: Some(Path::new("a.pem")),
             http2: false,
             open_files: 1024,

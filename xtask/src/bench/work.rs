@@ -1,6 +1,4 @@
 //! What is measured: one file for each kind of work, one value of [`Work`] for each table.
-//!
-//! 1,000 routes belong here too: as soon as the edge has them.
 
 mod backends;
 mod handshake;
@@ -8,6 +6,7 @@ mod http2;
 mod idle;
 mod large;
 mod latency;
+mod routes;
 mod small;
 
 pub use small::RATE_COLUMN;
@@ -49,6 +48,8 @@ pub enum Work {
     TlsIdle,
     /// A hundred backends against one.
     Backends,
+    /// A thousand routes against one.
+    Routes,
 }
 
 /// How a work is shown, and who does it.
@@ -67,7 +68,7 @@ pub struct Spec {
 
 impl Work {
     /// All of them, in the order of the output.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::KeepAlive,
         Self::TlsKeepAlive,
         Self::TlsHandshake,
@@ -78,6 +79,7 @@ impl Work {
         Self::Idle,
         Self::TlsIdle,
         Self::Backends,
+        Self::Routes,
     ];
 
     /// How it is shown, and who does it.
@@ -93,6 +95,7 @@ impl Work {
             Self::Idle => idle::PLAIN,
             Self::TlsIdle => idle::TLS,
             Self::Backends => backends::SPEC,
+            Self::Routes => routes::SPEC,
         }
     }
 
@@ -109,6 +112,7 @@ impl Work {
             Self::Idle => idle::measure(bench, subject, false),
             Self::TlsIdle => idle::measure(bench, subject, true),
             Self::Backends => backends::measure(bench, subject),
+            Self::Routes => routes::measure(bench, subject),
         }
     }
 }
@@ -137,6 +141,7 @@ impl Bench {
             port: free_port()?,
             origin_port: self.origin_port,
             backends: 1,
+            routes: 0,
             certificate: tls.then_some(&self.certificate),
             http2: false,
             open_files: self.open_files,

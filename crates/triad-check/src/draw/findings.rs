@@ -83,7 +83,7 @@ fn spots(design: &Design, place: &str) -> Vec<Spot> {
     let carriers = |role| design.carriers(role).into_iter().map(|server| spot(server, Some(role))).collect();
     match (section, &design.servers[..]) {
         ("dns", _) => carriers(Role::Dns),
-        ("balancer", _) => carriers(Role::Balancer),
+        ("balancer" | "pools" | "routes", _) => carriers(Role::Balancer),
         ("web", _) => carriers(Role::Web),
         ("app", _) => carriers(Role::App),
         ("database", _) => {

@@ -223,7 +223,7 @@ fn detail(design: &Design, server: &ServerName, role: Role) -> String {
             design.name_server_name(index)
         }
         Role::Balancer => {
-            design.balancer.as_ref().map_or("", |balancer| topology::algorithm(balancer.algorithm)).to_owned()
+            design.balancer.as_ref().map_or("", |balancer| topology::algorithm(balancer.balancing.algorithm)).to_owned()
         }
         Role::Web => {
             let files = design.web.as_ref().is_some_and(|web| web.root.is_some());

@@ -97,7 +97,7 @@ fn balanced(design: &Design) -> Net {
     let to = balancer.backends.iter().filter_map(|backend| {
         Some(Arrival { node: node(design, &backend.server)?, share: share(design, &backend.server) })
     });
-    hop(design, algorithm(balancer.algorithm), nodes(design, &balancer.servers), to.collect())
+    hop(design, algorithm(balancer.balancing.algorithm), nodes(design, &balancer.servers), to.collect())
 }
 
 /// From web servers to applications that run elsewhere.

@@ -140,7 +140,7 @@ fn database(design: &Design) -> Vec<String> {
 
 fn balancer(design: &Design) -> Vec<String> {
     let Some(balancer) = &design.balancer else { return absent("balancer", "Requests go straight to the servers.") };
-    let health = &balancer.health;
+    let health = &balancer.balancing.health;
     let fronts = and_list(balancer.servers.iter().map(|name| public(design, name)));
     let ends = if design.tls.is_some() { format!(", ports {HTTP} and {HTTPS}") } else { format!(", port {HTTP}") };
     let backends: Vec<String> = balancer.backends.iter().map(|backend| share(design, backend)).collect();
@@ -189,8 +189,12 @@ fn algorithm(design: &Design) -> Vec<String> {
     if let [only] = active[..] {
         return vec![format!("{} is the only active backend: it gets every request while it is up.", only.server)];
     }
-    let name = format!("The algorithm is {}, {}.", balancer.algorithm.as_str(), balancer.algorithm.in_words());
-    if balancer.algorithm != Algorithm::RoundRobin {
+    let name = format!(
+        "The algorithm is {}, {}.",
+        balancer.balancing.algorithm.as_str(),
+        balancer.balancing.algorithm.in_words()
+    );
+    if balancer.balancing.algorithm != Algorithm::RoundRobin {
         let weights = active.iter().map(|backend| format!("{} has {}", backend.server, backend.weight));
         return vec![name, format!("Of the weights {}.", and_list(weights))];
     }
@@ -231,7 +235,7 @@ fn active_passive(design: &Design) -> Vec<String> {
         "{active} gets the requests; {} gets them within {} s after {active} has fallen silent, and gives them back \
          when it has returned.",
         and_list(passive),
-        in_seconds(balancer.health.silence_ms())
+        in_seconds(balancer.balancing.health.silence_ms())
     )]
 }
 

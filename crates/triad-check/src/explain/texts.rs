@@ -114,9 +114,9 @@ static PARTS: &[(Part, &str)] = &[
 pub(super) fn findings_of(part: Part) -> &'static [Code] {
     use Code::{
         CannotScale, DatabaseExposed, DeployDowntime, InternalCertificate, MonitoringInside, NameServersTogether,
-        NoBackup, NoFailover, NoFirewall, NoHttps, NoMonitoring, OnePrivateNetwork, PlainBehindTls, SameComponents,
-        SecretReadable, SingleAppServer, SingleBalancer, SingleDatabase, SingleNameServer, SingleServer,
-        SingleWebServer, SingleWriter, SshOpen, UnseenDatabaseLoss, WeakReserve,
+        NoBackup, NoFailover, NoFirewall, NoHttps, NoMonitoring, OnePrivateNetwork, OutsidePool, PlainBehindTls,
+        SameComponents, SecretReadable, SingleAppServer, SingleBalancer, SingleDatabase, SingleNameServer,
+        SingleServer, SingleWebServer, SingleWriter, SshOpen, UnseenDatabaseLoss, WeakReserve,
     };
     match part {
         Part::Server => &[SingleServer, SameComponents, OnePrivateNetwork],
@@ -124,7 +124,7 @@ pub(super) fn findings_of(part: Part) -> &'static [Code] {
         Part::Web => &[SingleServer, SingleWebServer, SameComponents],
         Part::App => &[SingleServer, SingleAppServer, DeployDowntime, UnseenDatabaseLoss, CannotScale, SameComponents],
         Part::Database => &[SingleServer, SingleDatabase, DatabaseExposed, NoBackup, NoFailover, SingleWriter],
-        Part::Balancer => &[SingleBalancer, WeakReserve, CannotScale],
+        Part::Balancer => &[SingleBalancer, WeakReserve, CannotScale, OutsidePool],
         Part::Algorithm => &[WeakReserve],
         Part::ActiveActive | Part::ActivePassive => &[SingleAppServer, WeakReserve, UnseenDatabaseLoss],
         Part::Replica => &[SingleDatabase, NoFailover, NoBackup, SingleWriter],
@@ -257,6 +257,12 @@ static FINDINGS: &[(Code, &str)] = &[
         Code::OnePrivateNetwork,
         "Servers that are all on one network depend on it: its failure cuts all their ways to each other at once, \
          however many servers there are.",
+    ),
+    (
+        Code::OutsidePool,
+        "A pool can lead to what something else runs: an old site, a service of another team. The balancers check it and \
+         choose among its backends, and leave out those that fail. What it needs itself, who starts it again, and what \
+         it loses, Triad cannot know: no prediction and no drill speaks of it.",
     ),
     (
         Code::UnusedAllow,

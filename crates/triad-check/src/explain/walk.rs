@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use triad_model::{
-    Backend, Balancer, DATABASE, DNS, Design, Flow, HOP, HTTP, HTTPS, INSTANCE_FIRST, Origin, Protocol, Redirect, Role,
-    ServerName, flows, redirect_for,
+    Ambiguous, Backend, Balancer, DATABASE, DNS, Design, Flow, HOP, HTTP, HTTPS, INSTANCE_FIRST, Origin, Pool,
+    PoolBackend, Protocol, Redirect, Role, Route, ServerName, flows, redirect_for, route_for,
 };
 
 use super::wrapped;
@@ -70,6 +70,13 @@ pub enum Hop {
         /// Who gets it.
         to: ServerName,
     },
+    /// An edge passes the request to what Triad does not run.
+    Outside {
+        /// Who passes it.
+        from: ServerName,
+        /// What the file calls it.
+        to: ServerName,
+    },
     /// An instance of the application makes the answer.
     Application {
         /// The server it is on.
@@ -128,8 +135,21 @@ pub fn steps(design: &Design, url: &str, way: &[ServerName]) -> Result<Vec<Step>
         steps.push(step(Hop::Arrive { server: front.clone() }, text));
         return Ok(steps);
     }
+    let route = match route_for(&design.routes, url.host, url.path) {
+        Ok(route) => route.map(|index| &design.routes[index]),
+        Err(Ambiguous) => {
+            let text = format!("{arrives} It answers 400: {Ambiguous}.");
+            steps.push(step(Hop::Arrive { server: front.clone() }, text));
+            return Ok(steps);
+        }
+    };
     steps.push(step(Hop::Arrive { server: front.clone() }, arrives));
     let (mut server, mut rest) = (front, way.get(1..).unwrap_or_default());
+    if let Some((route, pool)) = route.and_then(|route| Some((route, design.pool(&route.pool)?))) {
+        steps.extend(routed(design, front, url.path, route, pool, rest));
+        steps.push(step(Hop::Back { server: front.clone() }, back(design, front)));
+        return Ok(steps);
+    }
     if let Some(balancer) = design.balancer.as_ref().filter(|balancer| balancer.servers.contains(front)) {
         steps.extend(files(design, front, url.path));
         let next;
@@ -295,15 +315,18 @@ fn first_backend<'d>(balancer: &'d Balancer, front: &'d ServerName) -> &'d Serve
     balancer.backends.iter().find(|backend| !backend.backup).map_or(front, |backend| &backend.server)
 }
 
+/// Who stands by.
+fn spare(passive: Vec<&ServerName>) -> String {
+    if passive.is_empty() {
+        return String::new();
+    }
+    format!(" {} would get it only with none of them up.", and_list(passive))
+}
+
 fn balance(design: &Design, balancer: &Balancer, front: &ServerName, next: &ServerName) -> String {
     let (passive, active): (Vec<&Backend>, Vec<&Backend>) = balancer.backends.iter().partition(|it| it.backup);
     let turns = active.iter().map(|backend| format!("{} (weight {})", backend.server, backend.weight));
-    let spare = if passive.is_empty() {
-        String::new()
-    } else {
-        let names = and_list(passive.iter().map(|backend| &backend.server));
-        format!(" {names} would get it only with none of them up.")
-    };
+    let spare = spare(passive.iter().map(|backend| &backend.server).collect());
     let kept = if design.carries(front, Role::Web) { "anything else" } else { "the request" };
     let stays = balancer.sticky_cookie.as_ref().map(|cookie| {
         format!(
@@ -314,9 +337,64 @@ fn balance(design: &Design, balancer: &Balancer, front: &ServerName, next: &Serv
         "{front}, balancer: {kept} goes to the next in turn of {}, of those whose {} answers.{spare}{} We follow it to \
          {next}.",
         and_list(turns),
-        balancer.health.path,
+        balancer.balancing.health.path,
         stays.unwrap_or_default()
     )
+}
+
+/// The way of a request that a route is for, from the front on.
+fn routed(
+    design: &Design,
+    front: &ServerName,
+    path: &str,
+    route: &Route,
+    pool: &Pool,
+    way: &[ServerName],
+) -> Vec<Step> {
+    // Where it is a backend itself, it looks for a file first, as it would then.
+    let is_backend = pool.backends.iter().any(|backend| backend.server() == Some(front));
+    let mut steps: Vec<Step> = files(design, front, path).filter(|_| is_backend).into_iter().collect();
+    let asked = way.first().and_then(|name| pool.backends.iter().find(|backend| backend.name == *name));
+    let first = || pool.backends.iter().find(|backend| !backend.backup);
+    let Some(next) = asked.or_else(first) else { return steps };
+    steps.push(step(Hop::Balance { server: front.clone() }, choose(front, route, pool, next)));
+    let Some(server) = next.server() else {
+        steps.push(outside(design, front, next));
+        return steps;
+    };
+    steps.extend(hop(design, front, server));
+    if server != front {
+        steps.extend(files(design, server, path));
+    }
+    steps.extend(application(design, server, way.get(1)));
+    steps
+}
+
+fn choose(front: &ServerName, route: &Route, pool: &Pool, next: &PoolBackend) -> String {
+    let (passive, active): (Vec<&PoolBackend>, Vec<&PoolBackend>) = pool.backends.iter().partition(|it| it.backup);
+    let turns = active.iter().map(|backend| format!("{} (weight {})", backend.name, backend.weight));
+    format!(
+        "{front}, balancer: [[routes]] has match = \"{}\", so the request goes to the pool {}: to the next in turn of {}, \
+         of those whose {} answers.{} We follow it to {}.",
+        route.pattern,
+        pool.name,
+        and_list(turns),
+        pool.balancing.health.path,
+        spare(passive.iter().map(|backend| &backend.name).collect()),
+        next.name
+    )
+}
+
+/// To what Triad does not run.
+fn outside(design: &Design, from: &ServerName, to: &PoolBackend) -> Step {
+    let name = &to.name;
+    let address = to.address.map(|address| address.to_string()).unwrap_or_default();
+    let text = format!(
+        "{from} to {name}: {} connects to {address}, plain HTTP/1.1. Triad does not run it, so what happens there is not \
+         told here.",
+        private(design, from)
+    );
+    step(Hop::Outside { from: from.clone(), to: name.clone() }, text)
 }
 
 /// From one server's edge to another's.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use triad_model::{Backend, Certificate, Code, Design, Finding, IpNet, Role, ServerName};
+use triad_model::{Backend, Certificate, Code, Design, Finding, IpNet, Pool, Role, ServerName};
 
 use super::finding;
 use crate::survival::{Fault, Stage, predict, single_point, unseen_cut};
@@ -14,7 +14,7 @@ const NEIGHBOURS_V6: u8 = 48;
 
 /// Every finding about what fails and what it costs.
 pub(super) fn all(design: &Design) -> Vec<Finding> {
-    let rules: [fn(&Design) -> Option<Finding>; 19] = [
+    let rules: [fn(&Design) -> Option<Finding>; 20] = [
         single_server,
         single_name_server,
         name_servers_together,
@@ -34,6 +34,7 @@ pub(super) fn all(design: &Design) -> Vec<Finding> {
         cannot_scale,
         one_private_network,
         no_https,
+        outside_pool,
     ];
     rules.iter().filter_map(|rule| rule(design)).collect()
 }
@@ -116,11 +117,14 @@ fn single_application(design: &Design) -> Option<Finding> {
     } else {
         (Code::SingleWebServer, "web", "serves the site's web server")
     };
+    // Others may do it for what routes take.
+    let (share, whose) =
+        if design.pools.is_empty() { ("", "users") } else { (" for what no route takes", "its users") };
     Some(finding(
         code,
         &format!("{role}.servers"),
-        format!("{server} alone {what}: a single point of failure"),
-        format!("while {server} is down, users get an error page (502 or 503)"),
+        format!("{server} alone {what}{share}: a single point of failure"),
+        format!("while {server} is down, {whose} get an error page (502 or 503)"),
         format!("list a second server in {role}.servers; a balancer sends requests to whichever is up"),
     ))
 }
@@ -270,6 +274,21 @@ fn internal_certificate(design: &Design) -> Option<Finding> {
         "the site's certificate is signed by the design's own authority",
         "browsers that were not told to trust it show a warning instead of the site",
         "for strangers, write certificate = \"files\" with a certificate that browsers know",
+    ))
+}
+
+fn outside_pool(design: &Design) -> Option<Finding> {
+    let outside = |pool: &&Pool| pool.backends.iter().any(|backend| backend.server().is_none());
+    let pools: Vec<&Pool> = design.pools.iter().filter(outside).collect();
+    let first = pools.first()?;
+    let backends = pools.iter().flat_map(|pool| &pool.backends).filter(|backend| backend.server().is_none());
+    let names: Vec<&ServerName> = backends.map(|backend| &backend.name).collect();
+    Some(finding(
+        Code::OutsidePool,
+        &format!("pools.{}.backends", first.name),
+        format!("routes lead to {}, which Triad does not run", and_list(names)),
+        "what becomes of requests that are routed there is not in the table below, which takes it to be up",
+        "nothing, if somebody else watches it; else run it as the design's own application",
     ))
 }
 

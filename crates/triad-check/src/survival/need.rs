@@ -15,6 +15,8 @@ pub(crate) enum Need {
     All(Vec<Need>),
     /// Every one of them; pauses begin with the fault, so the longest counts.
     AllSince(Vec<Need>),
+    /// Some requests need the first, others the second, and so on.
+    Shares(Vec<Need>),
     /// One of them is enough, and somebody chooses.
     OneOf(Switch, Vec<Candidate>),
     /// Whoever chooses does not look at this: without it requests fail, but they keep coming.
@@ -111,6 +113,7 @@ impl Need {
             },
             Need::All(needs) => needs.iter().map(|need| need.under(fault)).fold(Effect::None, Effect::and),
             Need::AllSince(needs) => needs.iter().map(|need| need.under(fault)).fold(Effect::None, Effect::beside),
+            Need::Shares(needs) => shares(&needs.iter().map(|need| need.under(fault)).collect::<Vec<_>>()),
             Need::OneOf(switch, candidates) => one_of(*switch, candidates, fault),
             Need::Unseen(need) => match need.under(fault) {
                 Effect::Gone { back, .. } => Effect::Fails { all: true, back },
@@ -188,6 +191,17 @@ impl Pause {
             ..longer
         }
     }
+}
+
+/// What becomes of all requests together: where some can be answered, not all fail.
+fn shares(effects: &[Effect]) -> Effect {
+    let fails_all = |effect: &Effect| matches!(effect, Effect::Gone { .. } | Effect::Fails { all: true, .. });
+    let all = effects.iter().all(fails_all);
+    let part = |effect: Effect| match effect {
+        Effect::Gone { back, .. } | Effect::Fails { back, .. } if !all => Effect::Fails { all: false, back },
+        other => other,
+    };
+    effects.iter().copied().map(part).fold(Effect::None, Effect::beside)
 }
 
 /// What becomes of a choice. Candidates that are gone are left out, at the cost of noticing it if they were in use;
@@ -369,6 +383,21 @@ mod tests {
         assert_eq!(pool.under(&Fault::Server(server("x"))), fails(false));
         let shared = Need::OneOf(BALANCER, vec![candidate("a", "x"), candidate("b", "x")]);
         assert_eq!(shared.under(&Fault::Server(server("x"))), fails(true));
+    }
+
+    #[test]
+    fn what_some_requests_need_fails_a_share() {
+        let alone = |name: &str| Need::OneOf(BALANCER, vec![edge(name, false)]);
+        let both = Need::Shares(vec![alone("a"), alone("b")]);
+        let fails = Effect::Fails { all: false, back: Return::Repaired };
+        assert_eq!(both.under(&Fault::Server(server("b"))), fails);
+        assert_eq!(both.under(&Fault::Server(server("c"))), Effect::None);
+        let same = Need::Shares(vec![alone("a"), alone("a")]);
+        let gone = Effect::Gone { manner: Manner::Dead, back: Return::Repaired };
+        assert_eq!(same.under(&Fault::Server(server("a"))), gone);
+        let safe = Need::OneOf(BALANCER, vec![edge("a", false), edge("b", true)]);
+        let pause = pause(HEARTBEAT_NOTICED_MS, Actor::Balancer, Breaks::Writes);
+        assert_eq!(Need::Shares(vec![safe, alone("c")]).under(&Fault::Server(server("a"))), pause);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! From a design to what a request needs.
 
 use triad_model::{
-    App, Balancer, Database, Design, HealthCheck, INSTANCE_CHECK_MS, Role, SEMI_SYNC_TIMEOUT_MS, ServerName,
+    App, Balancing, Database, Design, HealthCheck, INSTANCE_CHECK_MS, Pool, PoolBackend, Role, SEMI_SYNC_TIMEOUT_MS,
+    ServerName,
 };
 
 use super::fault::Part;
@@ -58,11 +59,24 @@ pub(crate) fn behind(design: &Design, front: &ServerName, request: Request) -> N
     let Some(balancer) = design.balancer.as_ref().filter(|balancer| balancer.servers.contains(front)) else {
         return local(design, front, request);
     };
-    let candidates = balancer.backends.iter().map(|backend| {
-        let need = Need::All(vec![hop(front, &backend.server), local(design, &backend.server, request)]);
-        Candidate { need, passive: backend.backup }
-    });
-    Need::OneOf(edge(design, balancer.health.silence_ms()), candidates.collect())
+    let to = |server: &ServerName| Need::All(vec![hop(front, server), local(design, server, request)]);
+    let candidates =
+        balancer.backends.iter().map(|backend| Candidate { need: to(&backend.server), passive: backend.backup });
+    let unrouted = Need::OneOf(switch(&balancer.balancing), candidates.collect());
+    // Files are taken to be where no route leads: what it leads to is an application or like one.
+    if request == Request::File || design.pools.is_empty() {
+        return unrouted;
+    }
+    // What Triad does not run is taken to be there; a finding says so.
+    let need = |backend: &PoolBackend| backend.server().map_or(Need::All(Vec::new()), to);
+    let candidate = |backend: &PoolBackend| Candidate { need: need(backend), passive: backend.backup };
+    let pool = |pool: &Pool| Need::OneOf(switch(&pool.balancing), pool.backends.iter().map(candidate).collect());
+    Need::Shares(std::iter::once(unrouted).chain(design.pools.iter().map(pool)).collect())
+}
+
+/// A balancer that chooses.
+fn switch(balancing: &Balancing) -> Switch {
+    Switch::Edge { silence_ms: balancing.health.silence_ms(), max_fails: balancing.max_fails }
 }
 
 fn has_files(design: &Design, server: &ServerName) -> bool {
@@ -122,13 +136,13 @@ pub(crate) fn data(database: &Database, server: &ServerName, request: Request) -
 
 /// An edge that chooses.
 fn edge(design: &Design, silence_ms: u64) -> Switch {
-    let max_fails = design.balancer.as_ref().map_or(Balancer::MAX_FAILS, |balancer| balancer.max_fails);
+    let max_fails = design.balancer.as_ref().map_or(Balancing::MAX_FAILS, |balancer| balancer.balancing.max_fails);
     Switch::Edge { silence_ms, max_fails }
 }
 
 /// How edges check instances, and other servers' instances.
 fn instance_check(design: &Design, app: &App) -> HealthCheck {
-    HealthCheck::of_instances(app, design.balancer.as_ref().map(|balancer| &balancer.health))
+    HealthCheck::of_instances(app, design.balancer.as_ref().map(|balancer| &balancer.balancing.health))
 }
 
 fn active(need: Need) -> Candidate {

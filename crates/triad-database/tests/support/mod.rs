@@ -44,6 +44,8 @@ pub fn design(addresses: &[&str], primary: &str, replicas: &[&str]) -> Design {
         headers: Default::default(),
         redirects: Vec::new(),
         log: Default::default(),
+        pools: Vec::new(),
+        routes: Vec::new(),
         check: Vec::new(),
     }
 }

@@ -45,6 +45,8 @@ pub fn secured() -> Design {
         headers: Default::default(),
         redirects: Vec::new(),
         log: Default::default(),
+        pools: Vec::new(),
+        routes: Vec::new(),
         check: Vec::new(),
     }
 }

@@ -89,6 +89,8 @@ fn empty(servers: Vec<Server>) -> Design {
         headers: Default::default(),
         redirects: Vec::new(),
         log: Default::default(),
+        pools: Vec::new(),
+        routes: Vec::new(),
         check: Vec::new(),
     }
 }

@@ -73,6 +73,8 @@ pub fn plan() -> EdgePlan {
         min_rate: MinRate::default(),
         headers: Default::default(),
         redirects: Vec::new(),
+        pools: Default::default(),
+        routes: Vec::new(),
         hsts: None,
         grpc: false,
         maintenance: Default::default(),

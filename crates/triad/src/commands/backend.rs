@@ -24,7 +24,8 @@ enum Action {
     ///
     /// Exit code 0 when it is in force on every balancer, 1 when not on all.
     Set {
-        /// The backend: its server's name
+        /// The backend: its server's name, or what the file calls it, in every pool that has it; POOL/NAME for one
+        /// pool, balancer/NAME for that of [balancer]
         backend: String,
         #[command(subcommand)]
         what: What,

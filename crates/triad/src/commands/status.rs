@@ -55,6 +55,8 @@ fn not_running(error: &ApiError) -> ExitCode {
 
 /// The pool that is not shown: what a server's edge itself passes requests to.
 const LOCAL: &str = "local";
+/// The pool of [balancer].
+const BALANCER: &str = "balancer";
 /// Rates are taken over this.
 const RATE_TIME: Duration = Duration::from_secs(1);
 
@@ -127,6 +129,10 @@ fn notes(rows: &[Row]) -> String {
     pools.dedup_by_key(|(balancer, pool)| (*balancer, &pool.pool));
     let mut text = String::new();
     for (balancer, pool) in pools {
+        let balancer = match pool.pool.as_str() {
+            BALANCER => balancer.to_string(),
+            name => format!("{balancer}, pool {name}"),
+        };
         if pool.panic {
             text += &format!("{balancer} is in panic: so few backends are up that requests go to all active ones\n");
         }

@@ -25,6 +25,7 @@ pub const CASES: &[LabCase] = &[
     ("a_wrong_file_read_again_changes_nothing_and_says_why", a_wrong_file_changes_nothing),
     ("servers_speak_http2_to_each_other_when_the_file_says_so", servers_speak_http2_to_each_other),
     ("an_operator_drains_a_backend_and_brings_it_back", an_operator_drains_a_backend),
+    ("a_route_leads_elsewhere_after_a_reload", a_route_leads_elsewhere_after_a_reload),
     ("maintenance_lasts_until_it_is_said_to_end", maintenance_lasts),
     ("a_peer_hears_that_its_connection_is_gone", a_peer_hears_that_its_connection_is_gone),
     ("metrics_count_what_was_served", metrics_count_what_was_served),
@@ -300,6 +301,32 @@ fn an_operator_drains_a_backend(lab: &LabUnderTest) -> Result<(), Failure> {
     ensure!(shown.contains("drain"), "it is not shown:\n{shown}");
     set(&["ready"])?;
     ensure!(server()?["server"] == "srv2", "the active one is not back");
+    Ok(())
+}
+
+/// To the passive server, and to a program on the balancer's loopback that Triad does not run; then no more.
+fn a_route_leads_elsewhere_after_a_reload(lab: &LabUnderTest) -> Result<(), Failure> {
+    const ROUTES: &str = "\n[pools.other]\nbackends = { srv3 = {} }\n\n[pools.outside]\nbackends = { one = { address = \
+                          \"127.0.0.1:2368\" } }\nhealth = { path = \"/\" }\n\n[[routes]]\nmatch = \"/whoami\"\npool = \
+                          \"other\"\n\n[[routes]]\nmatch = \"/outside/*\"\npool = \"outside\"\n";
+    let file = lab.directory().join("design/triad.toml");
+    let before = std::fs::read_to_string(&file)?;
+    let reload = |text: &str| {
+        std::fs::write(&file, text)?;
+        lab.run("srv1", "kill -HUP $(pgrep -o -f 'triad agent')")
+    };
+    reload(&(before.clone() + ROUTES))?;
+    served_by(lab, "srv3", HEAL_LIMIT)?;
+    let code = |path: &str| lab.run("client", &format!("curl -s -o /dev/null -w '%{{http_code}}' '{SITE}{path}'"));
+    ensure!(code("/x/..%2fwhoami")? == "400", "what could be read as another pool's path was passed on");
+    let name = lab.directory().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let shown = triad().args(["status", "balancer", "--lab", &name]).output()?;
+    let shown = text(&shown.stdout);
+    ensure!(shown.contains("other/srv3") && shown.contains("outside/one"), "the pools are not shown:\n{shown}");
+    let outside = code("/outside/")?;
+    ensure!(outside == "502" || outside == "503", "nobody is there, and the answer is {outside}");
+    reload(&before)?;
+    served_by(lab, "srv2", HEAL_LIMIT)?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use super::{Bench, Spec, small};
 
 /// As [`small::PLAIN`], in front of one address of the origin and of a hundred.
 pub const SPEC: Spec = Spec {
-    title: "100 backends against 1, HTTP/1.1 keep-alive, 64 connections, 70-byte answer (the edge has no routes yet)",
+    title: "100 backends against 1, HTTP/1.1 keep-alive, 64 connections, 70-byte answer",
     columns: &[
         Column { title: "100 to 1", digits: 2 },
         Column { title: "CPU µs at 1", digits: 2 },

@@ -29,7 +29,7 @@ pub fn measure(bench: &Bench, subject: Subject) -> anyhow::Result<Vec<f64>> {
     let _processes = subject.start(&site)?;
     let maximum = match bench.maxima.get(&subject) {
         Some(maximum) => *maximum,
-        None => load::wrk(site.port, bench.seconds)?.requests_per_s,
+        None => load::wrk(site.port, "/", bench.seconds)?.requests_per_s,
     };
     let mut load = Generator::start(&Order {
         work: "rate",

@@ -38,10 +38,15 @@ pub const TLS: Spec = Spec {
 
 /// Plain, in front of so many backends.
 pub fn plain(bench: &Bench, subject: Subject, backends: u8) -> anyhow::Result<Vec<f64>> {
-    let site = Site { backends, ..bench.site(false)? };
-    let processes = subject.start(&site)?;
-    load::wrk(site.port, WARM_UP_S)?;
-    let (cpu_us, Load { requests, requests_per_s }) = spent_us(&processes, || load::wrk(site.port, bench.seconds))?;
+    asked(bench, subject, &Site { backends, ..bench.site(false)? }, "/")
+}
+
+/// Requests for `path` of `site`.
+pub fn asked(bench: &Bench, subject: Subject, site: &Site, path: &str) -> anyhow::Result<Vec<f64>> {
+    let processes = subject.start(site)?;
+    let wrk = |seconds| load::wrk(site.port, path, seconds);
+    wrk(WARM_UP_S)?;
+    let (cpu_us, Load { requests, requests_per_s }) = spent_us(&processes, || wrk(bench.seconds))?;
     let each_us = cpu_us / requests as f64;
     Ok(vec![each_us, requests_per_s, busy_percent(each_us, requests_per_s)])
 }
