@@ -13,6 +13,7 @@ use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 /// What a test tells and asks it.
 #[derive(Default)]
@@ -27,7 +28,7 @@ pub struct Seen {
     /// Whether connections that carried a request are to go away after it.
     pub leave: AtomicBool,
     /// Lets `/wait` go on, and whoever reads late read.
-    pub release: Notify,
+    pub release: Arc<Notify>,
     /// Reasons for which clients broke off.
     pub resets: Mutex<Vec<Reason>>,
     pub heads: Mutex<Vec<String>>,
@@ -93,6 +94,8 @@ async fn connection(mut stream: TcpStream, max: u32, seen: Arc<Seen>) {
         if std::mem::take(&mut fresh) {
             seen.connections.fetch_add(1, SeqCst);
         }
+        // Made before it is counted: who sees it counted may let it go on at once.
+        let released = seen.release.clone().notified_owned();
         seen.requests.fetch_add(1, SeqCst);
         if seen.refuse.load(SeqCst) > 0 {
             seen.refuse.fetch_sub(1, SeqCst);
@@ -102,7 +105,7 @@ async fn connection(mut stream: TcpStream, max: u32, seen: Arc<Seen>) {
         if seen.leave.load(SeqCst) {
             server.graceful_shutdown();
         }
-        tokio::spawn(act(request, respond, seen.clone(), path));
+        tokio::spawn(act(request, respond, seen.clone(), path, released));
     }
 }
 
@@ -136,7 +139,13 @@ pub fn trailers() -> HeaderMap {
     HeaderMap::from_iter([("grpc-status".parse().expect("a name"), "0".parse().expect("a value"))])
 }
 
-async fn act(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, seen: Arc<Seen>, path: String) {
+async fn act(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    seen: Arc<Seen>,
+    path: String,
+    released: OwnedNotified,
+) {
     let head = format!("{} {}\n{:?}", request.method(), request.uri(), request.headers());
     seen.heads.lock().expect("heads").push(head.clone());
     let mut body = request.into_body();
@@ -145,7 +154,7 @@ async fn act(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, see
         "/cancel" => {
             let mut send = respond.send_response(Response::new(()), false).expect("begun");
             send.send_data("some".into(), false).expect("sent");
-            seen.release.notified().await;
+            released.await;
             return send.send_reset(Reason::CANCEL);
         }
         "/watch" => {
@@ -165,7 +174,7 @@ async fn act(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, see
             }
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
-        "/late" | "/wait" => seen.release.notified().await,
+        "/late" | "/wait" => released.await,
         "/never" => {
             if let Ok(reason) = std::future::poll_fn(|context| respond.poll_reset(context)).await {
                 seen.resets.lock().expect("resets").push(reason);
