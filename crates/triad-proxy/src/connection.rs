@@ -295,16 +295,17 @@ impl Connection {
     async fn pass_on(&mut self, length: usize, outlet: Option<usize>) -> Next {
         let bytes = &self.client.input.bytes()[..length];
         self.record.outlet = outlet;
-        // A cookie is of [balancer]'s backends.
+        // A cookie is of [balancer]'s backends, and nobody else sees it.
         let sticks = outlet.is_some() && outlet == self.live.balancer;
         let outlet = outlet.map(|number| &self.live.outlets[number]);
         let key =
             outlet.and_then(|outlet| outlet.hash_on.as_ref()).and_then(|on| key(on, &self.head, bytes, &self.peer));
         let announced = self.live.announces.then(|| forwarding::client_end(&self.head.fields, bytes, &self.peer));
-        let changes = self.live.changes(self.entrance, sticks);
+        let changes = self.live.changes(self.entrance);
         let identity = Identity { id: &self.record.id, trace: &self.record.trace };
         let mut request = outgoing(&mut self.outgoing, &self.head, bytes, &self.peer, identity, changes);
-        let sticking = Sticking::of(changes.sticky, self.entrance == Entrance::Hop, &self.head.fields, bytes);
+        let front = changes.sticky.filter(|_| sticks);
+        let sticking = Sticking::of(front, self.entrance == Entrance::Hop, &self.head.fields, bytes);
         // Its messages come in chunks; whoever sends none is not asked.
         let in_chunks = self.live.grpc && request.framing == Framing::Chunked;
         request.is_call = in_chunks && grpc::is_call(&self.head.fields, bytes);

@@ -193,12 +193,12 @@ impl Live {
     }
 
     /// What happens to the fields of a request that came in through `entrance`.
-    pub fn changes(&self, entrance: Entrance, sticks: bool) -> Changes<'_> {
+    pub fn changes(&self, entrance: Entrance) -> Changes<'_> {
         match entrance {
             Entrance::Hop => Changes::default(),
             Entrance::Http | Entrance::Https => Changes {
                 rules: self.request_rules.as_ref(),
-                sticky: self.sticky.as_ref().filter(|_| sticks),
+                sticky: self.sticky.as_ref(),
                 says_forwarded: self.says_forwarded,
             },
         }

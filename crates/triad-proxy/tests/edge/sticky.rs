@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use triad_model::Verdict::{Down, Up};
-use triad_model::{Algorithm, BackendMode, BackendSetting};
+use triad_model::{Algorithm, BackendMode, BackendSetting, Route};
 use triad_proxy::{BackendPlan, Edge, EdgePlan, PoolPlan, StickyPlan, Target};
 use triad_tls::{Authority, KeyPair};
 
@@ -278,4 +278,25 @@ fn waiting(edge: &Edge, name: &str) -> (u64, u64) {
     let report = edge.report();
     let in_flight = report.backends.iter().find(|backend| backend.name == name).map(|backend| backend.in_flight);
     (report.pools[0].waiting, in_flight.unwrap_or_default())
+}
+
+#[test]
+fn a_pool_that_a_route_leads_to_does_not_see_the_cookie_either() {
+    let (home, elsewhere) = (Origin::start("srv2"), Origin::start("a1"));
+    let site = key();
+    let routed = BackendPlan::new("a1", Target::Origin(elsewhere.address));
+    let (_edge, address) = edge(
+        "http",
+        EdgePlan {
+            pools: [("api".to_owned(), pool(vec![routed]).expect("a pool"))].into(),
+            routes: vec![Route { pattern: "/api/*".parse().expect("a pattern"), pool: "api".to_owned() }],
+            ..front(&site, pool(vec![backend("srv2", home.address, 1)]))
+        },
+    );
+    let mut user = User::new(address);
+    assert_eq!(user.met(), "srv2");
+    let reply = user.ask("/api/");
+    assert_eq!((reply.name(), reply.header("set-cookie")), ("a1".to_owned(), None));
+    let text = reply.text();
+    assert!(text.contains("a=1; b=2") && !text.contains(COOKIE), "{text}");
 }
