@@ -308,7 +308,7 @@ mod tests {
         };
         assert_eq!(
             arguments(triad_edge(&site())),
-            "127.0.0.1:80 d/triad.log 127.0.0.1:81 127.0.0.2:81 --certificate a.pem"
+            "127.0.0.1:80 d/triad.log 127.0.0.1:81 127.0.0.2:81 --certificate a.pem --routes 0"
         );
         assert_eq!(arguments(relay(&site())), "127.0.0.1:80 127.0.0.1:81");
     }
