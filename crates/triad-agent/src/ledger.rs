@@ -87,6 +87,8 @@ impl Counted for EdgeReport {
             pools,
             relay_connections,
             relay_failures,
+            relay,
+            read_relay,
             maintenance: _,
         } = other;
         requests.iter().for_each(|request| add_request(&mut self.requests, request));
@@ -105,12 +107,17 @@ impl Counted for EdgeReport {
         pools.iter().for_each(|pool| add_pool(&mut self.pools, pool));
         self.relay_connections += relay_connections;
         self.relay_failures += relay_failures;
+        self.relay += *relay;
+        self.read_relay += *read_relay;
     }
 
     fn close(&mut self) {
         self.in_flight = 0;
         self.connections = 0;
         self.relay_connections = 0;
+        for relay in [&mut self.relay, &mut self.read_relay] {
+            (relay.open, relay.held) = (0, 0);
+        }
         self.backends.iter_mut().for_each(|backend| backend.in_flight = 0);
         self.pools.iter_mut().for_each(|pool| pool.waiting = 0);
         self.maintenance = None;

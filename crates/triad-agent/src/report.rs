@@ -124,9 +124,20 @@ fn app(observed: &Observed) -> (State, String) {
         .processes
         .iter()
         .find(|process| process.state == ProcessState::Waiting && process.name.starts_with("app-"));
-    match (state, waiting.and_then(|process| Some((&process.name, process.last_exit.as_ref()?)))) {
+    let (state, detail) = match (state, waiting.and_then(|process| Some((&process.name, process.last_exit.as_ref()?))))
+    {
         (State::Degraded | State::Down, Some((name, exit))) => (state, format!("{detail}; {name} {exit}")),
         _ => (state, detail),
+    };
+    with_held(observed, state, detail)
+}
+
+/// Says so while connections to the database wait for one that takes them.
+fn with_held(observed: &Observed, state: State, detail: String) -> (State, String) {
+    let held = observed.edge.as_ref().map_or(0, |edge| edge.relay.held + edge.read_relay.held);
+    match held {
+        0 => (state, detail),
+        held => (state.max(State::Degraded), format!("{detail}; {held} connections wait for a database")),
     }
 }
 
@@ -371,6 +382,14 @@ pub(crate) mod tests {
         let told = told(Observed { processes: vec![crashed], ..observed(half) });
         let detail = "1 of 2 instances up; app-2: connection refused; app-2 ended with exit code 1";
         assert!(told.starts_with("degraded\n") && told.ends_with(&format!("app degraded: {detail}")), "{told}");
+    }
+
+    #[test]
+    fn connections_that_wait_for_a_database_are_said_and_are_not_healthy() {
+        let mut waiting = edge(vec![instance(1, Verdict::Up)]);
+        waiting.as_mut().unwrap().relay.held = 3;
+        let told = told(observed(waiting));
+        assert!(told.ends_with("app degraded: 1 of 1 instances up; 3 connections wait for a database"), "{told}");
     }
 
     #[test]

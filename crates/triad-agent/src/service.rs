@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
-use triad_model::{Ban, Noticed, ServerName, Used};
+use triad_model::{Ban, DatabaseRoute, Noticed, ServerName, Used};
 
 use crate::binary::Binary;
 use crate::child::HOLD_TIMEOUT;
@@ -36,6 +36,8 @@ pub struct Service<P, R> {
     pub left_out: watch::Sender<Vec<ServerName>>,
     /// Whom it is to let in no more.
     pub bans: watch::Sender<Vec<Ban>>,
+    /// Where the database takes what, once somebody says so; each new process is told the last one.
+    pub database: watch::Sender<Option<DatabaseRoute>>,
     /// What clients used elsewhere.
     pub debits: broadcast::Sender<Vec<Used>>,
     /// What its processes noticed of clients.
@@ -49,6 +51,7 @@ struct Inner<P, R> {
     plan: watch::Sender<P>,
     left_out: watch::Sender<Vec<ServerName>>,
     bans: watch::Sender<Vec<Ban>>,
+    database: watch::Sender<Option<DatabaseRoute>>,
     debits: broadcast::Sender<Vec<Used>>,
     noticed: broadcast::Sender<Noticed>,
     processes: watch::Sender<Vec<Process>>,
@@ -100,6 +103,7 @@ where
     /// Starts the process of `launch`, whose standard input becomes the control channel.
     pub fn start(launch: Launch, plan: P) -> Self {
         let (left_out, bans) = (watch::Sender::new(Vec::new()), watch::Sender::new(Vec::new()));
+        let database = watch::Sender::new(None);
         let (debits, noticed) = (broadcast::Sender::new(LATELY_MAX), broadcast::Sender::new(LATELY_MAX));
         let state =
             State { generations: Generations::new(), members: BTreeMap::new(), ledger: Ledger::new(), upgrades: 0 };
@@ -107,6 +111,7 @@ where
             plan: watch::Sender::new(plan),
             left_out: left_out.clone(),
             bans: bans.clone(),
+            database: database.clone(),
             debits: debits.clone(),
             noticed: noticed.clone(),
             processes: watch::Sender::new(Vec::new()),
@@ -118,7 +123,7 @@ where
         inner.run(current, inner.launch.clone(), Wish::Keep);
         inner.show_processes();
         let (processes, report) = (inner.processes.subscribe(), inner.report.subscribe());
-        Self { processes, report, left_out, bans, debits, noticed, inner }
+        Self { processes, report, left_out, bans, database, debits, noticed, inner }
     }
 
     /// Makes the child work from `plan`. If it refuses, or does not answer in time, it is left with the plan it had.
@@ -200,6 +205,7 @@ where
                 plans: self.plan.subscribe(),
                 leave_outs: self.left_out.subscribe(),
                 bans: self.bans.subscribe(),
+                routes: self.database.subscribe(),
                 debits: self.debits.subscribe(),
                 retire: retire.subscribe(),
                 answer: answer.clone(),
@@ -296,6 +302,7 @@ struct Conversation<P, R> {
     plans: watch::Receiver<P>,
     leave_outs: watch::Receiver<Vec<ServerName>>,
     bans: watch::Receiver<Vec<Ban>>,
+    routes: watch::Receiver<Option<DatabaseRoute>>,
     debits: broadcast::Receiver<Vec<Used>>,
     retire: watch::Receiver<bool>,
     answer: watch::Sender<Answer>,
@@ -312,6 +319,9 @@ where
         // Nobody is banned at a child that was not told.
         if !self.bans.borrow().is_empty() {
             self.bans.mark_changed();
+        }
+        if self.routes.borrow().is_some() {
+            self.routes.mark_changed();
         }
         while let Ok(true) = self.step(&mut channel).await {}
         self.service.state.borrow_mut().ledger.end(self.life);
@@ -336,6 +346,13 @@ where
                 changed?;
                 let bans = self.bans.borrow_and_update().clone();
                 channel.send(&Order::<P>::Ban(bans)).await?;
+            }
+            changed = self.routes.changed() => {
+                changed?;
+                let route = self.routes.borrow_and_update().clone();
+                if let Some(route) = route {
+                    channel.send(&Order::<P>::Database(route)).await?;
+                }
             }
             used = self.debits.recv() => match used {
                 Ok(used) => channel.send(&Order::<P>::Debit(used)).await?,

@@ -1,7 +1,8 @@
 //! Instances of the team's application on one server.
 //!
 //! What an instance may rely on: it runs in the application's folder, as a user of its own, listens on 127.0.0.1 at
-//! `$PORT`, reaches the database through the relay at 127.0.0.1 by `$DATABASE_URL`, knows where it runs
+//! `$PORT`, reaches the database through the relay at 127.0.0.1 by `$DATABASE_URL`, for reading alone by
+//! `$DATABASE_READ_URL`, knows where it runs
 //! (`$TRIAD_SERVER`, `$TRIAD_INSTANCE`), gets SIGTERM when it is to finish, and traffic only while its health path
 //! answers.
 
@@ -9,7 +10,9 @@
 
 use std::path::Path;
 
-use triad_model::{App, DATABASE, Design, INSTANCE_FIRST, ProcessSpec, Role, Secret, ServerName, ServiceUser};
+use triad_model::{
+    App, DATABASE, DATABASE_READ, Design, INSTANCE_FIRST, ProcessSpec, Role, Secret, ServerName, ServiceUser,
+};
 
 /// Time an instance has to finish what it is doing, in milliseconds.
 const STOP_TIMEOUT_MS: u64 = 10_000;
@@ -55,8 +58,9 @@ fn environment(
     environment.push(("TRIAD_INSTANCE".to_owned(), number.to_string()));
     if let Some(database) = &design.database {
         let (user, name, password) = (&database.user, &database.name, password.expose_secret());
-        let url = format!("mysql://{user}:{password}@127.0.0.1:{DATABASE}/{name}");
-        environment.push(("DATABASE_URL".to_owned(), url));
+        let url = |port| format!("mysql://{user}:{password}@127.0.0.1:{port}/{name}");
+        environment.push(("DATABASE_URL".to_owned(), url(DATABASE)));
+        environment.push(("DATABASE_READ_URL".to_owned(), url(DATABASE_READ)));
     }
     environment
 }

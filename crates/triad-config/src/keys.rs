@@ -565,8 +565,8 @@ static APP: &[Key] = &[
         Kind::Variables,
         Presence::Derived("empty"),
         "{ LOG_LEVEL = \"info\" }",
-        "Variables for its environment, beside those Triad sets: `PORT`, `DATABASE_URL`, `TRIAD_SERVER`, \
-         `TRIAD_INSTANCE`. Never secrets.",
+        "Variables for its environment, beside those Triad sets: `PORT`, `DATABASE_URL`, `DATABASE_READ_URL`, \
+         `TRIAD_SERVER`, `TRIAD_INSTANCE`. Never secrets.",
     ),
     optional(
         "proxy_protocol",

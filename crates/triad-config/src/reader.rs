@@ -16,7 +16,7 @@ const SCHEMA_KEY: &str = "schema";
 /// Words in names that are given to secrets.
 const SECRET_WORDS: [&str; 4] = ["PASSWORD", "SECRET", "TOKEN", "KEY"];
 /// Variables that Triad itself sets for the application.
-const TRIAD_VARIABLES: [&str; 4] = ["DATABASE_URL", "PORT", "TRIAD_INSTANCE", "TRIAD_SERVER"];
+const TRIAD_VARIABLES: [&str; 5] = ["DATABASE_READ_URL", "DATABASE_URL", "PORT", "TRIAD_INSTANCE", "TRIAD_SERVER"];
 
 /// Reports what does not fit the table of keys.
 pub(crate) struct Reader<'m, 't> {

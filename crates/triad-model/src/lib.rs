@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod database_route;
 mod design;
 mod finding;
 mod flow;
@@ -25,6 +26,7 @@ mod times;
 mod usage;
 
 pub use check::{CheckKind, HealthCheck, InvalidStatuses, Statuses};
+pub use database_route::DatabaseRoute;
 pub use design::{
     Algorithm, App, AppProtocol, Backend, Balancer, Balancing, Certificate, ClientCertificates, Database, Design, Dns,
     Firewall, Hsts, InvalidServerName, Limits, Monitor, NamedCertificate, ProxyProtocol, Role, Server, ServerName,
@@ -52,7 +54,7 @@ pub use redirect::{
 pub use report::{
     BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport,
     LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PeerReport, PoolReport, ProcessReport, ProcessState, Rates,
-    Refusals, RequestCount, RoleReport, ServerReport, SiteLatency, State,
+    Refusals, RelayReport, RequestCount, RoleReport, ServerReport, SiteLatency, State,
 };
 pub use route::{
     Ambiguous, POOL_NAMES_TAKEN, POOLS_MAX, Pool, PoolBackend, ROUTES_MAX, Route, all_readings, route_for,

@@ -10,6 +10,8 @@ pub const DNS: u16 = 53;
 pub const HOP: u16 = 8443;
 /// MariaDB: its server on the private address, and the relay that applications use on 127.0.0.1.
 pub const DATABASE: u16 = 3306;
+/// The relay that applications read from on 127.0.0.1: it leads to replicas as well.
+pub const DATABASE_READ: u16 = 3307;
 /// What agents ask each other, on private addresses, always over mutual TLS.
 pub const AGENT: u16 = 7443;
 /// Heartbeats between servers over UDP, on private addresses: authentic, not secret.

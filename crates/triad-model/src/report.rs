@@ -187,10 +187,16 @@ pub struct EdgeReport {
     /// The same two pools, as far as it has them.
     #[serde(default)]
     pub pools: Vec<PoolReport>,
-    /// Connections open through the database relay.
+    /// Connections open through the database relay, for writing and for reading.
     pub relay_connections: u64,
-    /// Connections the database relay could not pass on.
+    /// Connections the database relay could not pass on, of both kinds.
     pub relay_failures: u64,
+    /// The relay's connections to the primary.
+    #[serde(default)]
+    pub relay: RelayReport,
+    /// Those for reading.
+    #[serde(default)]
+    pub read_relay: RelayReport,
     /// Users are answered that the site is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<Maintenance>,
@@ -200,6 +206,32 @@ impl EdgeReport {
     /// All requests.
     pub fn requests_total(&self) -> u64 {
         self.requests.iter().map(|request| request.count).sum()
+    }
+}
+
+/// One listener of the database relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayReport {
+    /// Connections open, those that are held too.
+    pub open: u64,
+    /// Connections that wait for a database that takes them.
+    pub held: u64,
+    /// Connections that ever had to.
+    pub held_total: u64,
+    /// Connections cut because their database was no longer the one to ask.
+    pub cut: u64,
+    /// Connections that could not be passed on.
+    pub failures: u64,
+}
+
+impl std::ops::AddAssign for RelayReport {
+    fn add_assign(&mut self, other: Self) {
+        let Self { open, held, held_total, cut, failures } = other;
+        self.open += open;
+        self.held += held;
+        self.held_total += held_total;
+        self.cut += cut;
+        self.failures += failures;
     }
 }
 

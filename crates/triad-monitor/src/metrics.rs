@@ -2,7 +2,7 @@
 
 use triad_model::{
     BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport,
-    LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PoolReport, ProcessReport, ProcessState, RoleReport,
+    LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PoolReport, ProcessReport, ProcessState, RelayReport, RoleReport,
     ServerReport, SiteLatency, State, Verdict,
 };
 
@@ -165,10 +165,29 @@ fn connections(page: &mut Exposition, edge: &EdgeReport) {
     .count(&[], edge.proxy_headers_refused);
     page.counter("triad_access_log_dropped_total", "Lines of the access log dropped because the disk was too slow.")
         .count(&[], edge.log_dropped);
-    page.gauge("triad_database_relay_connections", "Connections open through the database relay.")
-        .count(&[], edge.relay_connections);
-    page.counter("triad_database_relay_failures_total", "Connections the database relay could not pass on.")
-        .count(&[], edge.relay_failures);
+    relays(page, edge);
+}
+
+/// The database relay, by what its connections are for.
+fn relays(page: &mut Exposition, edge: &EdgeReport) {
+    let each = [("write", edge.relay), ("read", edge.read_relay)];
+    let mut family = |kind, name, help, count: fn(RelayReport) -> u64| {
+        let mut family = page.family(name, kind, help);
+        for (purpose, relay) in each {
+            family.count(&[("for", purpose)], count(relay));
+        }
+    };
+    let (gauge, counter) = (Kind::Gauge, Kind::Counter);
+    let help = "Connections open through the database relay.";
+    family(gauge, "triad_database_relay_connections", help, |relay| relay.open);
+    let help = "Connections that wait for a database that takes them.";
+    family(gauge, "triad_database_relay_held", help, |relay| relay.held);
+    let help = "Connections that had to wait for a database that takes them.";
+    family(counter, "triad_database_relay_held_total", help, |relay| relay.held_total);
+    let help = "Connections cut because their database was no longer the one to ask.";
+    family(counter, "triad_database_relay_cut_total", help, |relay| relay.cut);
+    let help = "Connections the database relay could not pass on.";
+    family(counter, "triad_database_relay_failures_total", help, |relay| relay.failures);
 }
 
 fn backends(page: &mut Exposition, backends: &[BackendReport]) {

@@ -80,6 +80,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         grpc: false,
         maintenance: Default::default(),
         relay: None,
+        database: Default::default(),
         access_log: Some(args.access_log.clone()),
         log: Default::default(),
     })

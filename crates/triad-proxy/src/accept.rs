@@ -17,6 +17,7 @@ use crate::counters::Ongoing;
 use crate::forwarder;
 use crate::handshake;
 use crate::http2;
+use crate::lead::Purpose;
 use crate::limit::Admitted;
 use crate::live::Hop;
 use crate::plan::ListenerSpec;
@@ -32,7 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
     Web(Entrance),
-    Relay,
+    Relay(Purpose),
 }
 
 impl Door {
@@ -42,7 +43,8 @@ impl Door {
             ListenerSpec::HTTP => Some(Self::Web(Entrance::Http)),
             ListenerSpec::HTTPS => Some(Self::Web(Entrance::Https)),
             ListenerSpec::HOP => Some(Self::Web(Entrance::Hop)),
-            ListenerSpec::RELAY => Some(Self::Relay),
+            ListenerSpec::RELAY => Some(Self::Relay(Purpose::Write)),
+            ListenerSpec::READ_RELAY => Some(Self::Relay(Purpose::Read)),
             _ => None,
         }
     }
@@ -83,9 +85,9 @@ async fn idle_ended(stop: &mut Stop) {
 
 fn admit(worker: &Arc<Worker>, door: Door, stream: TcpStream, from: SocketAddr) {
     let stop = worker.stop.subscribe();
-    let Door::Web(entrance) = door else {
-        tokio::spawn(relayed(worker.clone(), stream, stop));
-        return;
+    let entrance = match door {
+        Door::Web(entrance) => entrance,
+        Door::Relay(purpose) => return drop(tokio::spawn(relayed(worker.clone(), purpose, stream, stop))),
     };
     let Some(seat) = seat(worker, entrance, from) else { return };
     if worker.shared.live.load().is_forwarded(entrance, from.ip()) {
@@ -155,8 +157,8 @@ async fn forwarded(
 }
 
 /// A relayed connection counts as open for a drain; the application ends it, or the deadline.
-async fn relayed(worker: Arc<Worker>, stream: TcpStream, _open: Stop) {
-    relay(worker.shared.relay.clone(), stream).await;
+async fn relayed(worker: Arc<Worker>, purpose: Purpose, stream: TcpStream, _open: Stop) {
+    relay(worker.shared.relay.clone(), purpose, stream).await;
 }
 
 /// A connection, as long as it lives. What it counts as is an argument, because a task that holds this future beside

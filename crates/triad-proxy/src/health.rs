@@ -148,6 +148,7 @@ mod tests {
             grpc: false,
             maintenance: Default::default(),
             relay: None,
+            database: Default::default(),
             access_log: None,
             log: Default::default(),
         };

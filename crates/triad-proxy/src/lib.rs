@@ -33,6 +33,7 @@ mod handshake;
 mod header_rules;
 mod health;
 mod http2;
+mod lead;
 mod limit;
 mod live;
 mod log;
@@ -65,11 +66,12 @@ mod table;
 mod times;
 mod transfer;
 mod upstream;
+mod ways;
 
 pub use live::EdgeError;
 pub use min_rate::MinRate;
 pub use plan::{
-    BackendPlan, EdgeInputs, EdgePlan, ListenerSpec, MaintenancePlan, PoolPlan, RelayTarget, StickyPlan, Target,
-    listeners,
+    BackendPlan, DatabaseWays, EdgeInputs, EdgePlan, ListenerSpec, MaintenancePlan, PoolPlan, RelayTarget, StickyPlan,
+    Target, listeners,
 };
 pub use serve::Edge;

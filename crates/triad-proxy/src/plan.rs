@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use triad_model::{
-    AccessLog, Algorithm, AppProtocol, Backend, BackendSetting, Balancing, DATABASE, Design, HOP, HTTP, HTTPS, Headers,
-    HealthCheck, Hsts, INSTANCE_FIRST, IpNet, Limits, Maintenance, Pool, PoolBackend, ProxyProtocol, Redirect, Role,
-    Route, ServerName,
+    AccessLog, Algorithm, AppProtocol, Backend, BackendSetting, Balancing, DATABASE, DATABASE_READ, Design, HOP, HTTP,
+    HTTPS, Headers, HealthCheck, Hsts, INSTANCE_FIRST, IpNet, Limits, Maintenance, Pool, PoolBackend, ProxyProtocol,
+    Redirect, Role, Route, ServerName,
 };
 use triad_tls::{Identity, KeyPair, SiteExtras, internal_name};
 
 use crate::min_rate::MinRate;
+pub use crate::ways::{DatabaseWays, RelayTarget};
 
 /// The name of the balancer's own pool in reports and settings.
 const BALANCER: &str = "balancer";
@@ -35,6 +36,8 @@ impl ListenerSpec {
     pub const HOP: &str = "hop";
     /// The application's connections to the database.
     pub const RELAY: &str = "relay";
+    /// Those in which it only reads.
+    pub const READ_RELAY: &str = "read_relay";
 }
 
 /// What the agent adds to the design.
@@ -117,8 +120,11 @@ pub struct EdgePlan {
     /// Whether users are turned away for a while.
     #[serde(default, skip_serializing_if = "MaintenancePlan::is_default")]
     pub maintenance: MaintenancePlan,
-    /// Where the relay leads.
+    /// Where the relay leads until somebody says who the primary is.
     pub relay: Option<RelayTarget>,
+    /// Where it may lead then.
+    #[serde(default, skip_serializing_if = "DatabaseWays::is_default")]
+    pub database: DatabaseWays,
     /// Where the access log goes.
     pub access_log: Option<PathBuf>,
     /// What stands there.
@@ -275,16 +281,6 @@ impl Target {
     }
 }
 
-/// Where the database is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RelayTarget {
-    /// Another server.
-    Tcp(SocketAddr),
-    /// This server.
-    Unix(PathBuf),
-}
-
 /// The sockets `server`'s edge needs.
 pub fn listeners(design: &Design, server: &ServerName) -> Vec<ListenerSpec> {
     let mut specs = Vec::new();
@@ -306,6 +302,7 @@ pub fn listeners(design: &Design, server: &ServerName) -> Vec<ListenerSpec> {
     }
     if design.database.is_some() && design.carries(server, Role::App) {
         listen(ListenerSpec::RELAY, Ipv4Addr::LOCALHOST.into(), DATABASE);
+        listen(ListenerSpec::READ_RELAY, Ipv4Addr::LOCALHOST.into(), DATABASE_READ);
     }
     specs
 }
@@ -316,6 +313,7 @@ impl EdgePlan {
         let encrypted = design.tls.is_some();
         let is_front = design.fronts().contains(&server);
         let is_balancer = design.carries(server, Role::Balancer);
+        let database = DatabaseWays::of(design, server, inputs.database_socket);
         let root = design.web.as_ref().filter(|web| web.servers.contains(server)).and_then(|web| web.root.as_ref());
         Self {
             hosts: design.site.hosts.clone(),
@@ -337,7 +335,8 @@ impl EdgePlan {
             hsts: design.tls.as_ref().filter(|_| is_front).and_then(|tls| tls.hsts),
             maintenance: if is_front { maintenance(design, inputs.maintenance_page) } else { Default::default() },
             grpc: speaks_http2(design),
-            relay: relay_target(design, server, inputs.database_socket),
+            relay: database.to_primary(design),
+            database,
             site_certificate: inputs.site_certificate.filter(|_| encrypted),
             site_extras: inputs.site_extras,
             http2: design.tls.as_ref().is_some_and(|tls| tls.http2),
@@ -482,12 +481,4 @@ fn hop(design: &Design, to: &ServerName) -> Option<BackendPlan> {
 
 fn speaks_http2(design: &Design) -> bool {
     design.app.as_ref().is_some_and(|app| app.protocol == AppProtocol::Http2)
-}
-
-fn relay_target(design: &Design, server: &ServerName, socket: Option<PathBuf>) -> Option<RelayTarget> {
-    let database = design.database.as_ref().filter(|_| design.carries(server, Role::App))?;
-    if database.primary == *server {
-        return socket.map(RelayTarget::Unix);
-    }
-    private(design, &database.primary).map(|address| RelayTarget::Tcp(SocketAddr::new(address, DATABASE)))
 }

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use triad_model::{Ban, EdgeReport, Noticed, ServerName, Used};
+use triad_model::{Ban, DatabaseRoute, EdgeReport, Noticed, ServerName, Used};
 
 use crate::accept::{Door, accept};
 use crate::backend::Backend;
@@ -19,6 +19,7 @@ use crate::bans::Bans;
 use crate::counters::{self, Counters};
 use crate::handshake::Handshakes;
 use crate::health;
+use crate::lead::Purpose;
 use crate::live::{EdgeError, Live};
 use crate::plan::{EdgePlan, PoolPlan};
 use crate::pool::Pool;
@@ -116,6 +117,15 @@ impl Edge {
         self.shared.bans.set(bans);
     }
 
+    /// The relay leads where `route` says, unless a newer one was taken up: connections to other databases are cut, and
+    /// those that were held go on.
+    pub fn route_database(&self, route: DatabaseRoute) {
+        let DatabaseRoute { epoch, primary, readable } = route.clone();
+        if self.shared.relay.lead.send_if_modified(|lead| lead.take(route)) {
+            tracing::info!(epoch, ?primary, ?readable, "the database's route");
+        }
+    }
+
     /// Which clients used noticeably much of their allowance, and which were refused too often, since this was asked last;
     /// `None`: they are not limited.
     pub fn noticed(&self) -> Option<Noticed> {
@@ -132,6 +142,7 @@ impl Edge {
     /// What was counted since the start, and how the backends are now.
     pub fn report(&self) -> EdgeReport {
         let (shared, live) = (&self.shared, self.shared.live.load());
+        let [relay, read_relay] = [Purpose::Write, Purpose::Read].map(|purpose| shared.relay.report(purpose));
         let pools = || live.outlets.iter().map(|outlet| &outlet.pool).chain([&shared.local]);
         EdgeReport {
             log_dropped: shared.log_dropped.load(Relaxed),
@@ -139,8 +150,10 @@ impl Edge {
             connections_max: shared.room.connections_max(),
             backends: pools().flat_map(|pool| pool.report_backends()).collect(),
             pools: pools().filter_map(|pool| pool.report()).collect(),
-            relay_connections: shared.relay.open.load(Relaxed),
-            relay_failures: shared.relay.failures.load(Relaxed),
+            relay_connections: relay.open + read_relay.open,
+            relay_failures: relay.failures + read_relay.failures,
+            relay,
+            read_relay,
             maintenance: live.closed.as_ref().map(|closed| closed.order.clone()),
             ..counters::sum(self.workers.iter().map(|worker| &*worker.counters))
         }
@@ -170,7 +183,7 @@ impl Edge {
     fn adopt(&self, plan: &EdgePlan, live: &Live) {
         self.fill(plan.local.iter().map(|wanted| (&self.shared.local, wanted)));
         self.fill(live.outlets.iter().zip(plan.balanced()).map(|(outlet, (_, wanted))| (&outlet.pool, wanted)));
-        self.shared.relay.target.send_replace(plan.relay.clone());
+        self.shared.relay.lead.send_modify(|lead| lead.set_plan(plan));
         let files = plan.files_max.map_or_else(room::files_max, u64::from);
         let site_connections = plan.limits.as_ref().and_then(|limits| limits.site_connections);
         self.shared.room.furnish(files, site_connections, self.workers.len());

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use triad_model::{Ban, EdgeReport, Noticed, ServerName, Used};
+use triad_model::{Ban, DatabaseRoute, EdgeReport, Noticed, ServerName, Used};
 use triad_proxy::{Edge, EdgePlan};
 
 use super::{Inherited, Served, serve};
@@ -45,6 +45,10 @@ impl Served for Edge {
 
     fn debit(&mut self, used: Vec<Used>) {
         Edge::debit(self, &used);
+    }
+
+    fn route_database(&mut self, route: DatabaseRoute) {
+        Edge::route_database(self, route);
     }
 
     fn noticed(&self) -> Option<Noticed> {

@@ -79,6 +79,7 @@ pub fn plan() -> EdgePlan {
         grpc: false,
         maintenance: Default::default(),
         relay: None,
+        database: Default::default(),
         access_log: None,
         log: Default::default(),
     }
