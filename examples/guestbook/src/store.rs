@@ -13,6 +13,8 @@ const CONNECTIONS_MAX: usize = 8;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// MySQL's number for "table does not exist" (`ER_NO_SUCH_TABLE`).
 const NO_SUCH_TABLE: u16 = 1146;
+/// MySQL's number for "the server is read-only" (`ER_OPTION_PREVENTS_STATEMENT`).
+const READ_ONLY: u16 = 1290;
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS entries (
     id BIGINT AUTO_INCREMENT PRIMARY KEY,
@@ -76,46 +78,105 @@ impl Store {
     /// Adds an entry. `Ok` means committed. After an error in the middle of the statement it may be there or not.
     pub async fn add(&self, name: &str, text: &str) -> Result<(), StoreError> {
         let insert = "INSERT INTO entries (name, text) VALUES (:name, :text)";
-        self.run::<Row>(insert, params! { name, text }).await.map(|_| ())
+        self.run::<Row>(insert, params! { name, text }, Effect::Writes).await.map(|_| ())
     }
 
     /// The `limit` newest entries, newest first.
     pub async fn newest(&self, limit: u32) -> Result<Vec<Entry>, StoreError> {
         let select = format!("SELECT {COLUMNS} FROM entries ORDER BY id DESC LIMIT :limit");
-        self.run(&select, params! { limit }).await
+        self.run(&select, params! { limit }, Effect::Reads).await
     }
 
     /// The first `limit` entries with an id above `after`, oldest first.
     pub async fn after(&self, after: u64, limit: u32) -> Result<Vec<Entry>, StoreError> {
         let select = format!("SELECT {COLUMNS} FROM entries WHERE id > :after ORDER BY id LIMIT :limit");
-        self.run(&select, params! { after, limit }).await
+        self.run(&select, params! { after, limit }, Effect::Reads).await
     }
 
-    /// Runs one statement within [`DEADLINE`] and collects its rows.
-    async fn run<T: FromRow + Send + 'static>(&self, statement: &str, params: Params) -> Result<Vec<T>, StoreError> {
+    /// Runs one statement within [`DEADLINE`] and collects its rows. When the database moves to another server, its
+    /// connections are cut: then it tries once more on a new one, unless the statement may have had its effect.
+    async fn run<T: FromRow + Send + 'static>(
+        &self,
+        statement: &str,
+        params: Params,
+        effect: Effect,
+    ) -> Result<Vec<T>, StoreError> {
         let deadline = Instant::now() + DEADLINE;
-        let mut connection = timeout_at(deadline, self.pool.get_conn()).await??;
-        let outcome = timeout_at(deadline, run_on(&mut connection, statement, params)).await;
-        if !matches!(outcome, Ok(Ok(_))) {
+        match self.try_once(statement, &params, deadline).await {
+            Err(failure) if effect == Effect::Reads || !failure.may_have_run => {
+                eprintln!("tried once more: {}", failure.error);
+                self.try_once(statement, &params, deadline).await
+            }
+            outcome => outcome,
+        }
+        .map_err(|failure| failure.error)
+    }
+
+    async fn try_once<T: FromRow + Send + 'static>(
+        &self,
+        statement: &str,
+        params: &Params,
+        deadline: Instant,
+    ) -> Result<Vec<T>, Failure> {
+        let connected = timeout_at(deadline, self.pool.get_conn()).await.map_err(StoreError::from);
+        let connected = connected.and_then(|connected| Ok(connected?));
+        let mut connection = connected.map_err(|error| Failure { error, may_have_run: false })?;
+        let mut sent = false;
+        let ran = timeout_at(deadline, run_on(&mut connection, statement, params, &mut sent)).await;
+        let outcome = ran.map_err(StoreError::from).and_then(|outcome| Ok(outcome?));
+        if outcome.is_err() {
             // Never back into the pool: an answer may still be on its way, or the server may have become a replica
             // that refuses writes while a new connection would reach the primary.
             let _ = connection.disconnect().await;
         }
-        Ok(outcome??)
+        outcome.map_err(|error| Failure { may_have_run: sent && !is_refusal(&error), error })
     }
 }
 
-/// Runs `statement`; where the table is missing, as on the first use of a new database, creates it.
+/// What a statement does.
+#[derive(PartialEq)]
+enum Effect {
+    Reads,
+    Writes,
+}
+
+/// Why a try failed.
+struct Failure {
+    error: StoreError,
+    /// The database may have done what the statement says.
+    may_have_run: bool,
+}
+
+/// Whether the database is one that takes no writes, and said so.
+fn is_refusal(error: &StoreError) -> bool {
+    matches!(error, StoreError::Failed(mysql_async::Error::Server(error)) if error.code == READ_ONLY)
+}
+
+/// Runs `statement`; where the table is missing, as on the first use of a new database, creates it. Sets `sent` before
+/// the database is told to do what the statement says.
 async fn run_on<T: FromRow + Send + 'static>(
     connection: &mut Conn,
     statement: &str,
-    params: Params,
+    params: &Params,
+    sent: &mut bool,
 ) -> mysql_async::Result<Vec<T>> {
-    match connection.exec(statement, params.clone()).await {
+    match run_prepared(connection, statement, params, sent).await {
         Err(mysql_async::Error::Server(error)) if error.code == NO_SUCH_TABLE => {
+            *sent = false;
             connection.query_drop(CREATE_TABLE).await?;
-            connection.exec(statement, params).await
+            run_prepared(connection, statement, params, sent).await
         }
         outcome => outcome,
     }
+}
+
+async fn run_prepared<T: FromRow + Send + 'static>(
+    connection: &mut Conn,
+    statement: &str,
+    params: &Params,
+    sent: &mut bool,
+) -> mysql_async::Result<Vec<T>> {
+    let prepared = connection.prep(statement).await?;
+    *sent = true;
+    connection.exec(prepared, params.clone()).await
 }

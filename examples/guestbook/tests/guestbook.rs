@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -247,6 +249,75 @@ fn an_instance_is_healthy_and_honest_while_its_database_is_away() {
     assert_eq!(guestbook.post("name=Ann&text=again").status, 303);
     let texts: Vec<String> = guestbook.get("/entries.json").entries().into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts, ["kept", "again"]);
+}
+
+/// A way to a database that is cut in the middle of things: once, before the next command of the kind it is told.
+struct Way {
+    port: u16,
+    cut_at: Arc<AtomicU8>,
+}
+
+/// Commands of MySQL's protocol (`COM_STMT_PREPARE`, `COM_STMT_EXECUTE`).
+const PREPARE: u8 = 0x16;
+const EXECUTE: u8 = 0x17;
+
+impl Way {
+    fn to(database_port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let cut_at = Arc::new(AtomicU8::new(0));
+        let told = cut_at.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let database = TcpStream::connect(("127.0.0.1", database_port)).expect("the database is there");
+                let (mut from, mut to) = (database.try_clone().expect("a clone"), client.try_clone().expect("a clone"));
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                let told = told.clone();
+                std::thread::spawn(move || pass(client, database, &told));
+            }
+        });
+        Self { port, cut_at }
+    }
+
+    /// Gives what `ask` does, in which the way is cut.
+    fn cut<T>(&self, at: u8, ask: impl FnOnce() -> T) -> T {
+        self.cut_at.store(at, SeqCst);
+        let answer = ask();
+        assert_eq!(self.cut_at.load(SeqCst), 0, "it was cut");
+        answer
+    }
+}
+
+fn pass(mut client: TcpStream, mut database: TcpStream, cut_at: &AtomicU8) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = client.read(&mut buffer) {
+        // Length (3 bytes), number (0 in a command), command; a client sends one at a time.
+        let is_command = length > 4 && buffer[3] == 0;
+        if is_command && cut_at.compare_exchange(buffer[4], 0, SeqCst, SeqCst).is_ok() {
+            break;
+        }
+        let Ok(()) = database.write_all(&buffer[..length]) else { break };
+    }
+    for stream in [client, database] {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+}
+
+#[test]
+fn a_cut_connection_costs_no_reader_anything_and_no_writer_twice() {
+    let mut database = Database::new();
+    database.start();
+    let way = Way::to(database.port);
+    let guestbook = Guestbook::start(way.port);
+    assert_eq!(guestbook.post("name=Ann&text=one").status, 303);
+
+    assert_eq!(way.cut(EXECUTE, || guestbook.get("/")).status, 200);
+    let uncertain = way.cut(EXECUTE, || guestbook.post("name=Ann&text=perhaps"));
+    assert_eq!(uncertain.status, 503);
+    assert!(uncertain.body.contains("not certain") && uncertain.body.contains("try again"), "{}", uncertain.body);
+    assert_eq!(way.cut(PREPARE, || guestbook.post("name=Ann&text=two")).status, 303, "nothing was sent that time");
+    let texts: Vec<String> = guestbook.get("/entries.json").entries().into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["one", "two"]);
 }
 
 #[test]
