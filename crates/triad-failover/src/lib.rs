@@ -35,4 +35,4 @@ mod replica;
 mod view;
 
 pub use decide::{Decided, Decision, Degrading, Promotion, Restoring, decide};
-pub use view::{Database, Invitation, Member, Position, Record, View};
+pub use view::{Database, Invitation, Member, Position, Record, Said, View};

@@ -39,6 +39,7 @@ pub(crate) fn decide(view: &View<'_>, record: &Record) -> Decided {
 struct Replica<'a> {
     name: &'a ServerName,
     receiving: bool,
+    connected: bool,
     obeys: u64,
     acknowledges: bool,
     whole: bool,
@@ -54,12 +55,12 @@ impl Primary<'_> {
     /// The replica called `name`, if it is heard and follows this primary.
     fn replica<'r>(&'r self, name: &'r ServerName) -> Option<Replica<'r>> {
         match self.view.heard(name)? {
-            Database::Replica { epoch, receiving, obeys, acknowledges, whole, diverged, received, .. }
-                if *epoch == self.record.epoch =>
-            {
-                let (receiving, acknowledges) = (*receiving, *acknowledges);
+            Database::Replica {
+                epoch, receiving, connected, obeys, acknowledges, whole, diverged, received, ..
+            } if *epoch == self.record.epoch => {
+                let (receiving, connected, acknowledges) = (*receiving, *connected, *acknowledges);
                 let (obeys, whole, diverged, received) = (*obeys, *whole, *diverged, *received);
-                Some(Replica { name, receiving, obeys, acknowledges, whole, diverged, received })
+                Some(Replica { name, receiving, connected, obeys, acknowledges, whole, diverged, received })
             }
             _ => None,
         }
@@ -71,9 +72,11 @@ impl Primary<'_> {
 
     fn degrade(&self) -> Option<Decided> {
         let suspects = self.view.suspects();
-        let gone = self.others().find(|name| suspects.contains(*name) && !self.barred.contains_key(*name));
-        if let Some(gone) = gone {
-            let why = format!("{gone} is gone, and must not acknowledge while the in-sync set loses it");
+        let is_lost = |name: &ServerName| suspects.contains(name) || self.view.is_stalled(name);
+        let lost = self.others().find(|name| is_lost(name) && !self.barred.contains_key(*name));
+        if let Some(gone) = lost {
+            let what = if suspects.contains(gone) { "is gone" } else { "receives nothing" };
+            let why = format!("{gone} {what}, and must not acknowledge while the in-sync set loses it");
             return Some(Decided::new(Decision::Degrade(Degrading::Bar(gone.clone())), why));
         }
         self.shrink().or_else(|| self.stop_waiting(&suspects))
@@ -111,7 +114,8 @@ impl Primary<'_> {
             let why = format!("{replica} is gone again: it is not to come into the in-sync set unseen");
             return degrade(Degrading::Shrink(self.record.next(|_| ())), why);
         }
-        let there = self.replica(replica).is_some_and(|it| it.receiving) && !suspects.contains(replica);
+        let is_lost = suspects.contains(replica) || self.view.is_stalled(replica);
+        let there = self.replica(replica).is_some_and(|it| it.receiving) && !is_lost;
         if there { None } else { degrade(Degrading::Bar(replica.clone()), format!("{replica} is gone again")) }
     }
 
@@ -130,7 +134,11 @@ impl Primary<'_> {
             let admit = Restoring::Admit(name.clone());
             return if knows { restore(admit, format!("{name} is back, and catches up")) } else { None };
         }
-        if replica.diverged || !replica.receiving || replica.received + CATCH_UP_MAX < self.written {
+        if replica.diverged
+            || !replica.receiving
+            || !replica.connected
+            || replica.received + CATCH_UP_MAX < self.written
+        {
             return None;
         }
         if self.is_alone() {

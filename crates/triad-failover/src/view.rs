@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use triad_model::ServerName;
 
 /// How far a database's history goes: the sequence number of its last transaction. There is one replication domain, and
@@ -9,7 +10,7 @@ use triad_model::ServerName;
 pub type Position = u64;
 
 /// What all agree on, changed by compare-and-swap only.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Grows with every change.
     pub version: u64,
@@ -31,7 +32,8 @@ impl Record {
 }
 
 /// How a server's database is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Database {
     /// It does not run, or does not answer.
     Stopped,
@@ -52,8 +54,10 @@ pub enum Database {
     Replica {
         /// The primary of this epoch.
         epoch: u64,
-        /// Whether it receives.
+        /// Whether it was told to receive.
         receiving: bool,
+        /// Whether it does: it has a connection to the primary.
+        connected: bool,
         /// The version of the record for which it has stopped.
         stopped_for: Option<u64>,
         /// The version of the record whose in-sync set it goes by.
@@ -72,7 +76,7 @@ pub enum Database {
 }
 
 /// A primary that is alone waits for this replica, which acknowledges as long as the record has this version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {
     /// The replica.
     pub replica: ServerName,
@@ -82,15 +86,28 @@ pub struct Invitation {
     pub mark: Position,
 }
 
+/// What a server says of itself to the others, with each heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Whom it takes for dead.
+    pub suspects: BTreeSet<ServerName>,
+    /// Its database; `None` if it has none, as a witness.
+    pub database: Option<Database>,
+    /// It is the primary, and takes no writes for a moment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds: bool,
+}
+
 /// What is known of another server.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// It has not been heard for longer than a heartbeat may take.
     pub silent: bool,
-    /// Whom it takes for dead, as it said last.
-    pub suspects: BTreeSet<ServerName>,
-    /// Its database, as it said last; `None` if it has none, as a witness, or was never heard.
-    pub database: Option<Database>,
+    /// It is heard, and its database follows this server's but has not received for longer than that may take: its disk
+    /// is full, or its connection hangs.
+    pub stalled: bool,
+    /// What it said last; nothing if it was never heard.
+    pub said: Said,
 }
 
 /// What a server knows.
@@ -111,20 +128,25 @@ pub struct View<'a> {
 impl View<'_> {
     /// The servers that this one takes for dead: silent ones, and those whose database is by their own word.
     pub fn suspects(&self) -> BTreeSet<ServerName> {
-        let dead = |member: &Member| member.silent || member.database == Some(Database::Stopped);
+        let dead = |member: &Member| member.silent || member.said.database == Some(Database::Stopped);
         self.others.iter().filter(|(_, member)| dead(member)).map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether this server and another one take `server` for dead; that may be the word of `server` itself.
     pub(crate) fn is_dead(&self, server: &ServerName) -> bool {
         let Some(member) = self.others.get(server) else { return false };
-        let says_so = !member.silent && member.database == Some(Database::Stopped);
+        let says_so = !member.silent && member.said.database == Some(Database::Stopped);
         let heard = self.others.iter().filter(|(name, other)| *name != server && !other.silent);
-        says_so || (member.silent && heard.into_iter().any(|(_, other)| other.suspects.contains(server)))
+        says_so || (member.silent && heard.into_iter().any(|(_, other)| other.said.suspects.contains(server)))
+    }
+
+    /// Whether `server` lives and does not receive.
+    pub(crate) fn is_stalled(&self, server: &ServerName) -> bool {
+        self.others.get(server).is_some_and(|member| member.stalled)
     }
 
     /// What `server`'s database said last, if it is heard.
     pub(crate) fn heard(&self, server: &ServerName) -> Option<&Database> {
-        self.others.get(server).filter(|member| !member.silent)?.database.as_ref()
+        self.others.get(server).filter(|member| !member.silent)?.said.database.as_ref()
     }
 }

@@ -72,7 +72,7 @@ impl Node {
     }
 
     /// What its agent says of it.
-    pub fn said(&self, stopped_for: Option<u64>) -> Database {
+    pub fn said(&self, stopped_for: Option<u64>, stuck: bool) -> Database {
         match &self.role {
             _ if self.paused => Database::Stopped,
             Role::Stopped => Database::Stopped,
@@ -86,6 +86,7 @@ impl Node {
             Role::Replica(replica) => Database::Replica {
                 epoch: replica.epoch,
                 receiving: replica.source.is_some(),
+                connected: replica.source.is_some() && !stuck,
                 stopped_for,
                 obeys: replica.obeys,
                 acknowledges: replica.acknowledges,

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use triad_failover::{Database, Decided, Decision, Degrading, Invitation, Member, Promotion, Record, Restoring, View};
+use triad_failover::{
+    Database, Decided, Decision, Degrading, Invitation, Member, Promotion, Record, Restoring, Said, View,
+};
 use triad_model::ServerName;
 
 use crate::chance::Chance;
@@ -19,7 +21,9 @@ const CALM: u64 = 600;
 /// Time without a heartbeat after which a server is silent.
 const SILENT_AFTER: u64 = 6;
 /// Time for which what was read of the record is gone by.
-const RECORD_VALID: u64 = 8;
+const RECORD_VALID: u64 = 40;
+/// Time after which a replica that lives and receives nothing is said to be stalled.
+const STALLED_AFTER: u64 = 15;
 /// Longest time a write to the store arrives late.
 const LATE_MAX: u64 = 40;
 
@@ -46,16 +50,9 @@ impl Counts {
     }
 }
 
-/// What an agent says with each heartbeat.
-#[derive(Clone)]
-struct Report {
-    suspects: BTreeSet<ServerName>,
-    database: Option<Database>,
-}
-
 struct Agent {
     up: bool,
-    heard: BTreeMap<usize, (u64, Option<Report>)>,
+    heard: BTreeMap<usize, (u64, Option<Said>)>,
     record: Option<Record>,
     read_at: u64,
     made: Option<u64>,
@@ -83,6 +80,8 @@ struct Server {
     up: bool,
     paused: bool,
     slow: bool,
+    /// Since when its database receives nothing, though it lives.
+    stuck: Option<u64>,
     agent: Agent,
     node: Option<Node>,
 }
@@ -101,6 +100,7 @@ enum End {
     ResumeNode(usize),
     Join(usize, usize),
     Quicken(usize),
+    Unstick(usize),
 }
 
 /// All of it.
@@ -111,7 +111,7 @@ pub struct World {
     servers: Vec<Server>,
     /// Whether what the first sends reaches the second.
     hears: Vec<Vec<bool>>,
-    messages: Vec<(u64, usize, usize, Report)>,
+    messages: Vec<(u64, usize, usize, Said)>,
     ends: Vec<(u64, End)>,
     store: Store,
     next_write: u32,
@@ -135,6 +135,7 @@ impl World {
             up: true,
             paused: false,
             slow: false,
+            stuck: None,
             agent: Agent::started(0, count),
             node: (index < databases).then(Node::new),
         };
@@ -238,7 +239,7 @@ impl World {
         let count = self.servers.len() as u64;
         let (one, other) = (self.chance.below(count) as usize, self.chance.below(count) as usize);
         let until = now + 3 + self.chance.below(60);
-        match self.chance.below(10) {
+        match self.chance.below(11) {
             0 | 1 => self.kill_database(one),
             2 => self.pause_database(one, until),
             3 => self.kill_server(one, until),
@@ -263,6 +264,11 @@ impl World {
             8 => {
                 self.cut(one, other, until);
                 self.cut(other, one, until);
+            }
+            9 => {
+                self.say(one, "receives nothing");
+                self.servers[one].stuck.get_or_insert(now);
+                self.ends.push((until, End::Unstick(one)));
             }
             _ => {
                 self.servers[one].slow = true;
@@ -309,6 +315,7 @@ impl World {
             End::ResumeNode(index) => self.servers[index].node.iter_mut().for_each(|node| node.paused = false),
             End::Join(from, to) => self.hears[from][to] = true,
             End::Quicken(index) => self.servers[index].slow = false,
+            End::Unstick(index) => self.servers[index].stuck = None,
         }
     }
 
@@ -316,7 +323,7 @@ impl World {
         let now = self.now;
         let (due, later) = std::mem::take(&mut self.messages).into_iter().partition(|(at, ..)| *at <= now);
         self.messages = later;
-        let due: Vec<(u64, usize, usize, Report)> = due;
+        let due: Vec<(u64, usize, usize, Said)> = due;
         for (_, from, to, report) in due {
             self.servers[to].agent.heard.insert(from, (now, Some(report)));
         }
@@ -377,21 +384,20 @@ impl World {
     fn choose(&mut self, index: usize) {
         let now = self.now;
         let server = &self.servers[index];
-        let database = server.node.as_ref().map(|node| node.said(server.agent.stopped_for));
+        let stuck = server.stuck.is_some();
+        let database = server.node.as_ref().map(|node| node.said(server.agent.stopped_for, stuck));
         let others = server.agent.heard.iter().filter(|(other, _)| **other != index);
         let others = others.map(|(other, (at, report))| {
-            let member = Member {
-                silent: at + SILENT_AFTER < now,
-                suspects: report.iter().flat_map(|report| report.suspects.clone()).collect(),
-                database: report.as_ref().and_then(|report| report.database.clone()),
-            };
-            (self.servers[*other].name.clone(), member)
+            let Server { name, stuck, .. } = &self.servers[*other];
+            let silent = at + SILENT_AFTER < now;
+            let stalled = !silent && stuck.is_some_and(|since| since + STALLED_AFTER < now);
+            (name.clone(), Member { silent, stalled, said: report.clone().unwrap_or_default() })
         });
         let others: BTreeMap<ServerName, Member> = others.collect();
         let own = database.clone().unwrap_or(Database::Stopped);
         let record = server.agent.record.as_ref();
         let view = View { me: &server.name, record, made: server.agent.made, database: &own, others: &others };
-        let report = Report { suspects: view.suspects(), database: database.clone() };
+        let report = Said { suspects: view.suspects(), database: database.clone(), holds: false };
         let decided = database.is_some().then(|| (self.rule)(&view));
         let record = record.cloned();
         self.tell(index, &report);
@@ -403,7 +409,7 @@ impl World {
         }
     }
 
-    fn tell(&mut self, from: usize, report: &Report) {
+    fn tell(&mut self, from: usize, report: &Said) {
         for to in 0..self.servers.len() {
             let there = self.hears[from][to] && self.servers[to].runs();
             if to != from && there && self.chance.percent(95) {
@@ -551,12 +557,15 @@ impl World {
 
     fn replicate(&mut self) {
         for index in 0..self.servers.len() {
-            let (runs, slow) = (self.servers[index].runs(), self.servers[index].slow);
+            let Server { slow, stuck, .. } = self.servers[index];
+            let runs = self.servers[index].runs();
             let step = if slow { 0 } else { self.chance.below(4) as usize };
             let Some(node) = self.servers[index].node.as_mut().filter(|node| runs && !node.paused) else { continue };
             let Role::Replica(Replica { epoch, source, .. }) = &node.role else { continue };
             node.applied = (node.applied + step).min(node.log.len());
-            if let Some(source) = source.clone() {
+            if let Some(source) = source.clone()
+                && stuck.is_none()
+            {
                 let epoch = *epoch;
                 self.receive(index, &source, epoch);
             }
