@@ -8,7 +8,7 @@
 //! | 8 | sequence: from 1, one more each time |
 //! | 8 | when it was sent, in microseconds since the sender's start |
 //! | 1 | how many servers the sender hears, then 8 for each |
-//! | 2 | how long the payload is, then the payload; empty for now |
+//! | 2 | how long the payload is, then the payload: what the sender's agent has to say to the others |
 //! | 32 | HMAC-SHA256 (RFC 2104) of all before |
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -19,8 +19,8 @@ use triad_model::ServerName;
 pub const VERSION: u8 = 1;
 /// Servers that a beat can name as heard; a design has no more others.
 pub const HEARD_MAX: usize = 64;
-/// Bytes that a payload may have.
-pub const PAYLOAD_BYTES_MAX: usize = 256;
+/// Bytes that a payload may have: the longest beat still fits into one packet of Ethernet.
+pub const PAYLOAD_BYTES_MAX: usize = 800;
 /// Bytes of the longest beat: one datagram that no network has to take apart.
 pub const BEAT_BYTES_MAX: usize = FIXED_BYTES + HEARD_MAX * ID_BYTES + PAYLOAD_BYTES_MAX + TAG_BYTES;
 

@@ -2,15 +2,16 @@
 //! users does not look dead, and it waits for nothing but the socket and the clock.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key};
 use aws_lc_rs::rand;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::watch;
 use triad_model::{HEARTBEAT_MS, ServerName};
 
@@ -41,7 +42,14 @@ pub struct Heart {
     boot: u64,
     sequence: Arc<AtomicU64>,
     keys: SyncSender<(ServerName, Session)>,
+    says: Arc<Says>,
     origin: Instant,
+}
+
+/// What is said with each beat, and how the thread is told that it changed.
+struct Says {
+    payload: Mutex<Vec<u8>>,
+    bell: OwnedFd,
 }
 
 /// Why there are no beats.
@@ -70,9 +78,20 @@ impl Heart {
         let (sequence, origin) = (Arc::new(AtomicU64::new(0)), Instant::now());
         socket.set_nonblocking(true)?;
         let addresses = peers.iter().map(|(_, address)| *address).collect();
-        let beating = Beating { pulse, socket, addresses, learnt, shown, sequence: sequence.clone(), origin };
+        let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(std::io::Error::from)?;
+        let says = Arc::new(Says { payload: Mutex::default(), bell });
+        let beating = Beating {
+            pulse,
+            socket,
+            addresses,
+            learnt,
+            says: says.clone(),
+            shown,
+            sequence: sequence.clone(),
+            origin,
+        };
         std::thread::Builder::new().name("heart".to_owned()).spawn(move || beating.run())?;
-        Ok(Self { view, root, boot, sequence, keys, origin })
+        Ok(Self { view, root, boot, sequence, keys, says, origin })
     }
 
     /// What `receiver` must know to believe our beats.
@@ -86,6 +105,16 @@ impl Heart {
         let _ = self.keys.try_send((sender.clone(), session));
     }
 
+    /// Says `payload` with each beat from now on, and with one more now if it is `urgent`. What is longer than
+    /// [`crate::beat::PAYLOAD_BYTES_MAX`] is not said, nor is anything else then.
+    pub fn say(&self, payload: Vec<u8>, urgent: bool) {
+        *self.says.payload.lock().unwrap_or_else(PoisonError::into_inner) = payload;
+        if urgent {
+            // It fails only if it rings already.
+            let _ = rustix::io::write(&self.says.bell, &1_u64.to_ne_bytes());
+        }
+    }
+
     /// The clock of the [`View`]'s times.
     pub fn now(&self) -> Duration {
         self.origin.elapsed()
@@ -97,6 +126,7 @@ struct Beating {
     socket: UdpSocket,
     addresses: Vec<SocketAddr>,
     learnt: Receiver<(ServerName, Session)>,
+    says: Arc<Says>,
     shown: watch::Sender<View>,
     sequence: Arc<AtomicU64>,
     origin: Instant,
@@ -112,14 +142,17 @@ impl Beating {
         let mut said = HeardList::new();
         let (mut beat_at, mut show_at, mut beaten_at) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         let mut wake_at = self.origin.elapsed();
+        let mut has_news = false;
         while self.learn() {
+            has_news |= self.is_rung();
             let now = self.receive();
             self.pulse.look(now, now.saturating_sub(wake_at));
             let heard = self.pulse.heard();
-            let is_news = heard.as_heard() != said.as_heard() && now >= beaten_at + PAUSE_MIN;
+            has_news |= heard.as_heard() != said.as_heard();
+            let is_news = has_news && now >= beaten_at + PAUSE_MIN;
             if now >= beat_at || is_news {
                 self.beat(now, &mut datagram);
-                (said, beaten_at) = (heard, now);
+                (said, beaten_at, has_news) = (heard, now, false);
             }
             if now >= beat_at {
                 // In step; but who was late makes up for nothing.
@@ -129,7 +162,8 @@ impl Beating {
                 self.shown.send_replace(self.pulse.view());
                 show_at = now + SHOW;
             }
-            wake_at = beat_at.min(self.origin.elapsed() + LOOK);
+            let pause = if has_news { PAUSE_MIN / 4 } else { LOOK };
+            wake_at = beat_at.min(self.origin.elapsed() + pause);
             self.wait(wake_at);
         }
     }
@@ -149,6 +183,12 @@ impl Beating {
         }
     }
 
+    /// Whether what is to be said is urgent.
+    fn is_rung(&self) -> bool {
+        let mut rung = [0; size_of::<u64>()];
+        rustix::io::read(&self.says.bell, &mut rung).is_ok()
+    }
+
     /// Takes what has arrived; the time then.
     fn receive(&mut self) -> Duration {
         // One byte more than any beat has: a longer one is not mistaken for one.
@@ -163,6 +203,7 @@ impl Beating {
 
     fn beat(&mut self, now: Duration, datagram: &mut Datagram) {
         let sequence = self.sequence.fetch_add(1, Relaxed) + 1;
+        self.pulse.say(&self.says.payload.lock().unwrap_or_else(PoisonError::into_inner));
         let (socket, addresses) = (&self.socket, &self.addresses);
         // One that cannot be sent is one that is lost: the next follows soon.
         self.pulse.beat(sequence, now, datagram, |position, bytes| _ = socket.send_to(bytes, addresses[position]));
@@ -171,7 +212,8 @@ impl Beating {
     fn wait(&self, until: Duration) {
         let wait = until.saturating_sub(self.origin.elapsed());
         let Ok(timeout) = Timespec::try_from(wait) else { return };
-        let mut sockets = [PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN)];
+        let readable = |source| PollFd::from_borrowed_fd(source, PollFlags::IN);
+        let mut sockets = [readable(self.socket.as_fd()), readable(self.says.bell.as_fd())];
         // Woken early is no harm.
         let _ = poll(&mut sockets, Some(&timeout));
     }

@@ -1,11 +1,12 @@
 //! All that one server knows of the others' beats, and what it says to them. Pure: datagrams and times come in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac::Key;
 use triad_model::ServerName;
 
-use crate::beat::{Beat, Datagram, HeardList, ServerId, Unverified};
+use crate::beat::{Beat, Datagram, HeardList, PAYLOAD_BYTES_MAX, ServerId, Unverified};
 use crate::detector::{Detector, Presence};
 use crate::session::{self, InvalidKey, Session};
 
@@ -47,6 +48,8 @@ pub struct Pulse {
     own: ServerId,
     boot: u64,
     peers: Vec<Peer>,
+    /// What this server has to say.
+    says: Vec<u8>,
     refused: [u64; Refusal::ALL.len()],
     late_max: Duration,
     /// Something is other than it was when somebody asked, apart from counts.
@@ -64,6 +67,8 @@ struct Peer {
     detector: Detector,
     /// Whom it said it hears.
     hears: HeardList,
+    /// What else it said.
+    said: Arc<[u8]>,
     received: u64,
     lost: u64,
     /// Its beats come and cannot be believed, for want of a key.
@@ -88,6 +93,7 @@ impl Pulse {
             from: None,
             detector: Detector::default(),
             hears: HeardList::new(),
+            said: Arc::default(),
             received: 0,
             lost: 0,
             // Asked for before the first beat, which then counts.
@@ -95,7 +101,7 @@ impl Pulse {
         };
         let peers = peers.iter().map(peer).collect();
         let (refused, late_max) = ([0; Refusal::ALL.len()], Duration::ZERO);
-        Self { own: ServerId::of(own), boot, peers, refused, late_max, news: true }
+        Self { own: ServerId::of(own), boot, peers, says: Vec::new(), refused, late_max, news: true }
     }
 
     /// Believes beats of `sender` that are made with the key of `session` from now on.
@@ -138,8 +144,20 @@ impl Pulse {
         peer.received += 1;
         self.news |= peer.detector.presence() != Presence::Alive || peer.hears.as_heard() != beat.heard;
         peer.hears.set(beat.heard);
+        if *peer.said != *beat.payload {
+            (peer.said, self.news) = (beat.payload.into(), true);
+        }
         peer.detector.heard(now);
         Ok(())
+    }
+
+    /// Says `payload` with each beat from now on. What is longer than [`PAYLOAD_BYTES_MAX`] is not said, nor is anything
+    /// else then.
+    pub fn say(&mut self, payload: &[u8]) {
+        self.says.clear();
+        if payload.len() <= PAYLOAD_BYTES_MAX {
+            self.says.extend_from_slice(payload);
+        }
     }
 
     /// Looks at the clock, after everything that has arrived was taken; `late` is how much later than it was meant to.
@@ -171,7 +189,7 @@ impl Pulse {
         let heard = self.heard();
         let sent_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
         let (sender, boot) = (self.own, self.boot);
-        let beat = Beat { sender, boot, sequence, sent_us, heard: heard.as_heard(), payload: &[] };
+        let beat = Beat { sender, boot, sequence, sent_us, heard: heard.as_heard(), payload: &self.says };
         for (position, peer) in self.peers.iter().enumerate() {
             send(position, datagram.write(&beat, &peer.key));
         }
@@ -185,6 +203,7 @@ impl Pulse {
             presence: peer.detector.presence(),
             heard_at: peer.detector.heard_at(),
             hears: peer.hears.as_heard().iter().filter_map(named).collect(),
+            said: peer.said.clone(),
             hears_us: peer.hears.as_heard().iter().any(|id| id == self.own),
             received: peer.received,
             lost: peer.lost,
@@ -220,6 +239,8 @@ pub struct ViewOfPeer {
     pub heard_at: Option<Duration>,
     /// Whom else it said it hears when it was.
     pub hears: Vec<ServerName>,
+    /// What else it said, as its agent wrote it.
+    pub said: Arc<[u8]>,
     /// Whether it said that it hears this one.
     pub hears_us: bool,
     /// Its beats that were believed.
