@@ -1,5 +1,6 @@
-//! What the servers of a design know of each other. So far that is who lives: each sends a *beat* to every other one
-//! ten times a second.
+//! What the servers of a design know of each other, and what they agree on.
+//!
+//! *Who lives*: each sends a *beat* to every other one ten times a second.
 //!
 //! * [`beat`] is the datagram, byte for byte: pure.
 //! * [`Detector`] decides from arrivals when one server is silent: pure.
@@ -9,17 +10,20 @@
 //! Invariants: a beat that is not authentic, or not newer than the last, changes nothing but a count; nothing a
 //! datagram says makes anything grow; time during which this host itself stood still is held against nobody.
 //!
-//! Where decisions are kept that servers must agree on (etcd, or a file on one server) will stand beside this, behind
-//! one trait.
+//! *What is agreed upon*: values under keys, changed by compare-and-swap only; [`coordination`] tells all of it.
 
 #![forbid(unsafe_code)]
 
 pub mod beat;
+pub mod coordination;
 mod detector;
 mod heart;
 mod pulse;
 mod session;
 
+pub use coordination::{
+    Coordination, CoordinationError, Etcd, FileHome, Member, PRIMARY_KEY, Seen, Swap, Versioned, Voter,
+};
 pub use detector::{Detector, Presence};
 pub use heart::{Heart, StartError};
 pub use pulse::{Pulse, Refusal, View, ViewOfPeer};

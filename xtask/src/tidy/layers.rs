@@ -63,7 +63,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("triad-failover", &["triad-golden", "triad-model"]),
     ("triad-firewall", &["triad-golden", "triad-model"]),
     // What servers know of each other; whoever acts by it stands above.
-    ("triad-cluster", &["triad-golden", "triad-model"]),
+    ("triad-cluster", &["triad-golden", "triad-model", "triad-tls"]),
     ("triad-tls", &["triad-golden", "triad-model"]),
     ("triad-monitor", &["triad-golden", "triad-model"]),
     // What a design survives; its tests read the examples as files.
