@@ -137,7 +137,7 @@ fn with_held(observed: &Observed, state: State, detail: String) -> (State, Strin
     let held = observed.edge.as_ref().map_or(0, |edge| edge.relay.held + edge.read_relay.held);
     match held {
         0 => (state, detail),
-        held => (state.max(State::Degraded), format!("{detail}; {held} connections wait for a database")),
+        held => (state.max(State::Degraded), format!("{detail}; connections that wait for a database: {held}")),
     }
 }
 
@@ -389,7 +389,7 @@ pub(crate) mod tests {
         let mut waiting = edge(vec![instance(1, Verdict::Up)]);
         waiting.as_mut().unwrap().relay.held = 3;
         let told = told(observed(waiting));
-        assert!(told.ends_with("app degraded: 1 of 1 instances up; 3 connections wait for a database"), "{told}");
+        assert!(told.ends_with("app degraded: 1 of 1 instances up; connections that wait for a database: 3"), "{told}");
     }
 
     #[test]

@@ -122,7 +122,9 @@ impl Edge {
     pub fn route_database(&self, route: DatabaseRoute) {
         let DatabaseRoute { epoch, primary, readable } = route.clone();
         if self.shared.relay.lead.send_if_modified(|lead| lead.take(route)) {
-            tracing::info!(epoch, ?primary, ?readable, "the database's route");
+            let primary = primary.as_ref().map_or("nobody", ServerName::as_str);
+            let readable: Vec<_> = readable.iter().map(ServerName::as_str).collect();
+            tracing::info!(epoch, primary, ?readable, "who takes the database's connections");
         }
     }
 
