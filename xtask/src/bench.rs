@@ -5,6 +5,7 @@ mod edge;
 mod load;
 mod memory;
 mod process;
+mod relay;
 mod subject;
 mod table;
 mod work;
@@ -22,11 +23,14 @@ pub struct Args {
 enum What {
     /// CPU, latency and memory of our edge against HAProxy, nginx, HAProxy in front of nginx, and a raw TCP relay.
     Edge(edge::Args),
+    /// What the database relay adds to a statement, against a bare connection and a raw TCP relay.
+    Relay(relay::Args),
 }
 
 /// Measures, and prints the result to stdout.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::Edge(args) => edge::run(args),
+        What::Relay(args) => relay::run(args),
     }
 }

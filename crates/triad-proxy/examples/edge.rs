@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
-use triad_model::{HealthCheck, Route, Secret};
-use triad_proxy::{BackendPlan, Edge, EdgePlan, ListenerSpec, MinRate, PoolPlan, Target};
+use triad_model::{DatabaseRoute, HealthCheck, Route, Secret, ServerName};
+use triad_proxy::{BackendPlan, DatabaseWays, Edge, EdgePlan, ListenerSpec, MinRate, PoolPlan, RelayTarget, Target};
 use triad_tls::KeyPair;
 
 /// Time between two checks of a backend: HAProxy's default, so that a hundred backends cost both the same checks.
@@ -33,14 +33,24 @@ struct Args {
     /// Reach the backends through so many routes, for `/service-0/*` and on; 0: through none.
     #[arg(long, default_value_t = 0)]
     routes: u16,
+    /// Relay to the first backend, a database, instead.
+    #[arg(long)]
+    database: bool,
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let socket = TcpListener::bind(args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
     socket.set_nonblocking(true)?;
-    let name = if args.certificate.is_some() { ListenerSpec::HTTPS } else { ListenerSpec::HTTP };
-    let _edge = Edge::start(plan(&args)?, vec![(name.to_owned(), vec![socket])])?;
+    let name = match &args.certificate {
+        _ if args.database => ListenerSpec::RELAY,
+        Some(_) => ListenerSpec::HTTPS,
+        None => ListenerSpec::HTTP,
+    };
+    let edge = Edge::start(plan(&args)?, vec![(name.to_owned(), vec![socket])])?;
+    if args.database {
+        edge.route_database(DatabaseRoute { epoch: 1, primary: Some(database()?), readable: Vec::new() });
+    }
     loop {
         std::thread::park();
     }
@@ -67,7 +77,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         checked_from: Vec::new(),
         root: None,
         balancer: None,
-        local: (args.routes == 0).then(|| pool.clone()),
+        local: (args.routes == 0 && !args.database).then(|| pool.clone()),
         sticky: None,
         limits: None,
         files_max: None,
@@ -80,10 +90,20 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         grpc: false,
         maintenance: Default::default(),
         relay: None,
-        database: Default::default(),
+        database: ways(args)?,
         access_log: Some(args.access_log.clone()),
         log: Default::default(),
     })
+}
+
+fn database() -> anyhow::Result<ServerName> {
+    Ok(ServerName::new("database")?)
+}
+
+fn ways(args: &Args) -> anyhow::Result<DatabaseWays> {
+    let first = args.origins.iter().take(1).filter(|_| args.database);
+    let servers = first.map(|origin| Ok((database()?, RelayTarget::Tcp(*origin)))).collect::<anyhow::Result<_>>()?;
+    Ok(DatabaseWays { servers, held: false })
 }
 
 fn routes(count: u16) -> anyhow::Result<Vec<Route>> {

@@ -184,7 +184,7 @@ fn small_over_tls(bench: &Bench, subject: Subject, work: &'static str) -> anyhow
 }
 
 /// CPU time that `processes` use while `work` runs, in microseconds, and what came of it.
-fn spent_us<T>(processes: &[Process], work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(f64, T)> {
+pub fn spent_us<T>(processes: &[Process], work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(f64, T)> {
     let used_us = || processes.iter().map(|process| cpu::tree_us(process.id())).sum::<anyhow::Result<u64>>();
     let before_us = used_us()?;
     let done = work()?;
