@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Exactly(i64),
     /// One of these integers.
     OneOf(&'static [i64]),
+    /// A list of some of these integers, none of them twice.
+    SomeOf(&'static [i64]),
     /// An integer from `min` to `max`.
     Integer { min: i64, max: i64 },
     /// `true` or `false`.
@@ -275,6 +277,7 @@ const QUEUE_TIMEOUT_MS: Kind = Kind::Integer { min: 0, max: QUEUE_TIMEOUT_MS_MAX
 const QUEUE_MAX: Kind = Kind::Integer { min: 1, max: 65_536 };
 const PERCENT: Kind = Kind::Integer { min: 0, max: 100 };
 const SLOW_AFTER_MS: Kind = Kind::Integer { min: 0, max: 30_000 };
+const RETRY_STATUSES: Kind = Kind::SomeOf(&[502, 503, 504]);
 const CHECK_TYPE: Kind = Kind::Choice { now: &["http", "tcp"], later: &[] };
 const CHECK_INTERVAL_MS: Kind = Kind::Integer { min: CHECK_INTERVAL_MS_MIN as i64, max: 60_000 };
 const CHECK_TIMEOUT_MS: Kind = Kind::Integer { min: 10, max: 60_000 };
@@ -346,6 +349,16 @@ static BALANCER: &[Key] = &[
         "2000",
         "Time after which an answer that has not begun counts as a failure for `error_rate_percent`, in milliseconds; of \
          requests without a body, which nobody's upload makes slow. 0: being slow is no failure.",
+    ),
+    default(
+        "retry_statuses",
+        RETRY_STATUSES,
+        Presence::EmptyList,
+        "[503]",
+        "An answer with one of these statuses to a request that may be repeated (GET, PUT and the like; without a body, or \
+         with a small one) is thrown away, and another backend is asked, three at most. When nobody else can have the \
+         request, the last such answer is given. It holds for instances of the application on this very server, too; \
+         another server passes such an answer on, and another backend is asked.",
     ),
     default(
         "queue_timeout_ms",

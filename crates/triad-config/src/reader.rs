@@ -74,6 +74,7 @@ impl<'m, 't> Reader<'m, 't> {
             (Kind::Variables, DeValue::Table(table)) => self.variables(table, path),
             (Kind::Fields, DeValue::Table(table)) => self.fields(table, path),
             (Kind::Tables(keys), DeValue::Array(items)) => self.tables(key, keys, items.iter(), path),
+            (Kind::SomeOf(numbers), DeValue::Array(items)) => self.numbers(key, numbers, items.iter(), path),
             (Kind::List { of, .. } | Kind::OneOrMore(of), DeValue::Array(items)) => {
                 self.items(key, *of, items.iter(), path);
             }
@@ -123,6 +124,30 @@ impl<'m, 't> Reader<'m, 't> {
                     format!("{text:?} stands twice in the list"),
                     "remove one of them",
                 );
+            }
+        }
+    }
+
+    fn numbers<'v>(
+        &mut self,
+        key: &Key,
+        of: &[i64],
+        items: impl Iterator<Item = &'v Spanned<DeValue<'v>>>,
+        path: &str,
+    ) {
+        let mut seen = BTreeSet::new();
+        for item in items {
+            match check_number(key, of, item.get_ref()) {
+                Err(fault) => self.mistakes.add(item.span(), path, fault.what, fault.help),
+                Ok(number) if !seen.insert(number) => {
+                    self.mistakes.add(
+                        item.span(),
+                        path,
+                        format!("{number} stands twice in the list"),
+                        "remove one of them",
+                    );
+                }
+                Ok(_) => {}
             }
         }
     }
@@ -246,6 +271,7 @@ pub(crate) fn check(key: &Key, value: &DeValue<'_>) -> Result<(), Fault> {
     match key.kind {
         Kind::Exactly(only) => check_exactly(key, only, value),
         Kind::OneOf(numbers) => check_one_of(key, numbers, value),
+        Kind::SomeOf(_) => typed(value.is_array(), "a list of integers"),
         Kind::Integer { min, max } => check_integer(key, min, max, value),
         Kind::Flag => typed(value.is_bool(), "true or false"),
         Kind::Text(format) => check_text(key, format, value),
@@ -277,6 +303,17 @@ fn check_one_of(key: &Key, numbers: &[i64], value: &DeValue<'_>) -> Result<(), F
     let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     let help = format!("write {} = {}", key.name, numbers.join(" or "));
     Err(Fault::new(format!("{} is no {} that can be given", shown(value), key.name), help))
+}
+
+/// Checks an item of a list of numbers.
+pub(crate) fn check_number(key: &Key, numbers: &[i64], value: &DeValue<'_>) -> Result<i64, Fault> {
+    let Some(integer) = value.as_integer() else { return Err(wrong_type(key, "an integer", value)) };
+    to_i64(integer).filter(|number| numbers.contains(number)).ok_or_else(|| {
+        let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+        let help =
+            format!("write some of {}: {} = {}", and_list(texts.iter().map(String::as_str)), key.name, key.example);
+        Fault::new(format!("{} cannot stand in {}", shown(value), key.name), help)
+    })
 }
 
 fn check_integer(key: &Key, min: i64, max: i64, value: &DeValue<'_>) -> Result<(), Fault> {

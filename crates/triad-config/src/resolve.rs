@@ -106,6 +106,7 @@ fn balancing(balancing: &file::Balancing, file: &File) -> Option<Balancing> {
         max_fails: balancing.max_fails,
         error_rate_percent: balancing.error_rate_percent,
         slow_after_ms: *balancing.slow_after_ms.get_ref(),
+        retry_statuses: balancing.retry_statuses.clone(),
         queue_timeout_ms: balancing.queue_timeout_ms,
         queue_max: balancing.queue_max,
         panic_percent: *balancing.panic_percent.get_ref(),
@@ -334,6 +335,19 @@ fn values<T: Clone>(list: &Field<Vec<Spanned<T>>>) -> Option<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::default_database_name;
+
+    #[test]
+    fn a_pool_asks_again_as_the_balancer_does_unless_it_says_otherwise() {
+        let text = crate::template(crate::DesignKind::Secured)
+            .replace("[balancer]", "[balancer]\nretry_statuses = [503, 502]");
+        let pools =
+            "\n[pools.as]\nbackends = { srv2 = {} }\n[pools.never]\nretry_statuses = []\nbackends = { srv2 = {} }\n";
+        let routes = "[[routes]]\nmatch = \"/a\"\npool = \"as\"\n[[routes]]\nmatch = \"/b\"\npool = \"never\"\n";
+        let design = crate::parse(&format!("{text}{pools}{routes}")).expect("a design");
+        let pools = design.pools.iter().map(|pool| &pool.balancing);
+        let all: Vec<_> = design.balancer.iter().map(|it| &it.balancing).chain(pools).collect();
+        assert_eq!(all.iter().map(|it| it.retry_statuses.len()).collect::<Vec<_>>(), [2, 2, 0]);
+    }
 
     #[test]
     fn a_domain_gives_the_database_its_name() {

@@ -43,6 +43,7 @@ fn kind_schema(kind: &Kind) -> Map<String, Value> {
     match kind {
         Kind::Exactly(only) => object(json!({ "const": only })),
         Kind::OneOf(numbers) => object(json!({ "enum": numbers })),
+        Kind::SomeOf(numbers) => object(json!({ "type": "array", "items": { "enum": numbers }, "uniqueItems": true })),
         Kind::Integer { min, max } => object(json!({ "type": "integer", "minimum": min, "maximum": max })),
         Kind::Flag => object(json!({ "type": "boolean" })),
         Kind::Text(format) => text_schema(*format),
@@ -135,7 +136,8 @@ fn capitalized(word: &str) -> String {
 fn kind_in_words(kind: &Kind) -> String {
     match kind {
         Kind::Exactly(only) => format!("`{only}`"),
-        Kind::OneOf(numbers) => numbers.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", "),
+        Kind::OneOf(numbers) => numbers_in_words(numbers),
+        Kind::SomeOf(numbers) => format!("list of some of {}", numbers_in_words(numbers)),
         Kind::Integer { min, max } => format!("integer, {min} to {max}"),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Text(format) => format.noun().to_owned(),
@@ -147,4 +149,8 @@ fn kind_in_words(kind: &Kind) -> String {
         Kind::Named { names, .. } => format!("tables, each under a {}", names.noun()),
         Kind::Variables | Kind::Fields => "table of strings".to_owned(),
     }
+}
+
+fn numbers_in_words(numbers: &[i64]) -> String {
+    numbers.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ")
 }

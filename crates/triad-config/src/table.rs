@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::keys::{Key, Kind, Presence, ROOT};
-use crate::reader::{check, key_called, to_i64};
+use crate::reader::{check, check_number, key_called, to_i64};
 
 /// What stands under a key.
 #[derive(Clone, Debug)]
@@ -120,6 +120,14 @@ impl<'v> Table<'v> {
             _ => None,
         });
         integer.and_then(|integer| T::try_from(integer).ok()).unwrap_or_default()
+    }
+
+    /// The integers of a list that may stand there.
+    pub(crate) fn integers<T: TryFrom<i64>>(&self, name: &str) -> Vec<T> {
+        let (key, entry) = self.entry(name);
+        let Kind::SomeOf(numbers) = key.kind else { return Vec::new() };
+        let items = entry.and_then(|(_, value)| value.get_ref().as_array()).into_iter().flatten();
+        items.filter_map(|item| T::try_from(check_number(key, numbers, item.get_ref()).ok()?).ok()).collect()
     }
 
     /// A boolean; the table's default if there is none.

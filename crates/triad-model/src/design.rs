@@ -192,6 +192,9 @@ pub struct Balancing {
     /// Time after which an answer that has not begun counts as a failure for that, in milliseconds; 0: none does.
     #[serde(default)]
     pub slow_after_ms: u32,
+    /// Statuses of 502, 503 and 504 with which an answer is thrown away while another backend can be asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retry_statuses: Vec<u16>,
     /// Time a request waits while every backend that could take it has all it may have, in milliseconds; 0: it is
     /// refused at once. The balancer's holds for instances of the application, too.
     #[serde(default = "Balancing::default_queue_timeout_ms")]
@@ -222,6 +225,7 @@ impl Balancing {
             max_fails: Self::MAX_FAILS,
             error_rate_percent: 0,
             slow_after_ms: 0,
+            retry_statuses: Vec::new(),
             queue_timeout_ms: Self::QUEUE_TIMEOUT_MS,
             queue_max: Self::QUEUE_MAX,
             panic_percent: 0,

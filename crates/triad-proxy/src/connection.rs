@@ -16,7 +16,7 @@ use crate::accept::Stop;
 use crate::answer::{Entrance, Identity, Way, checked, checked_from_world, file, key, outgoing, way};
 use crate::bans::Cleared;
 use crate::client::{Client, Ending, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
-use crate::exchange::{Exchange, UNTOUCHED, Unanswered};
+use crate::exchange::{Exchange, REPEATED, UNTOUCHED, Unanswered};
 use crate::grpc;
 use crate::limit::TooMany;
 use crate::live::Live;
@@ -270,11 +270,11 @@ impl Connection {
         ControlFlow::Break(Ending::Unread)
     }
 
-    /// Answers with `fault`; `untouched` is for another edge.
-    async fn fail(&mut self, fault: Fault, body: BodyReader, untouched: Option<&'static str>) -> Next {
+    /// Answers with `fault`; `note` is a field for another edge.
+    async fn fail(&mut self, fault: Fault, body: BodyReader, note: Option<(&'static str, &'static str)>) -> Next {
         let mut response = fault.response(&self.record.id);
-        if let Some(why) = untouched {
-            response.headers_mut().insert(UNTOUCHED, http::HeaderValue::from_static(why));
+        if let Some((name, value)) = note {
+            response.headers_mut().insert(name, http::HeaderValue::from_static(value));
         }
         self.record.failed(fault);
         self.respond(response, body).await
@@ -321,6 +321,7 @@ impl Connection {
             memory,
         );
         exchange.outlet = outlet;
+        exchange.over_hop = self.entrance == Entrance::Hop;
         exchange.key = key;
         exchange.announced = announced;
         exchange.sticking = sticking;
@@ -346,7 +347,9 @@ impl Connection {
             Err(Unanswered::Gone) => ControlFlow::Break(Ending::Read),
             Err(Unanswered::Fault { fault, backend, attempts, untouched }) => {
                 self.record.sent(backend, attempts, waited);
-                self.fail(fault, body, untouched.filter(|_| self.entrance == Entrance::Hop)).await
+                let untouched = untouched.map(|why| (UNTOUCHED, why));
+                let note = untouched.or((attempts > 1).then_some((REPEATED, "1")));
+                self.fail(fault, body, note.filter(|_| self.entrance == Entrance::Hop)).await
             }
         }
     }

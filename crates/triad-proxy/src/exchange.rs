@@ -2,7 +2,10 @@
 //!
 //! Invariants: a request that a backend may have acted on is sent again only if it is idempotent and has no body (RFC
 //! 9110 §9.2.2), and while [`crate::retry`] allows it; one that none has acted on, as long as all of its body is still
-//! here; any at most [`ATTEMPTS_MAX`] times; bodies stream both ways, and only small ones are ever held whole.
+//! here; any at most [`ATTEMPTS_MAX`] times; bodies stream both ways, and only small ones are ever held whole. One that
+//! was answered is sent again if the file says so of the answer's status, as [`kept`] says.
+
+mod kept;
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -34,6 +37,8 @@ use crate::sticky::Sticking;
 use crate::stream::{Buffer, Stream};
 use crate::transfer::{Upload, UploadError};
 use crate::upstream::preface;
+
+pub(crate) use kept::REPEATED;
 
 /// Times a request is sent, the first included.
 const ATTEMPTS_MAX: u32 = 3;
@@ -90,6 +95,8 @@ pub(crate) struct Exchange<'a> {
     pub head: &'a [u8],
     /// The pool it is balanced over; `None`: it is for what is behind this server.
     pub outlet: Option<&'a Outlet>,
+    /// Whether another edge sent it.
+    pub over_hop: bool,
     /// The hash of what that goes by.
     pub key: Option<u64>,
     /// The user, where instances are told by a PROXY header.
@@ -107,6 +114,8 @@ pub(crate) struct Exchange<'a> {
     /// A backend may have seen some of what was sent last.
     sent: bool,
     touched: bool,
+    /// The last answer because of which another backend was asked: the client gets it if nobody does better.
+    kept: Option<Reply>,
 }
 
 /// A backend's answer whose head is whole and still stands at the start of `bytes`.
@@ -118,8 +127,8 @@ pub(crate) struct Reply {
     pub over: Option<Arc<Backend>>,
     pub backend: Arc<Backend>,
     pub attempts: u32,
-    /// When the attempt that it answers began.
-    pub asked: Instant,
+    /// When the attempt that it answers began; `None`: the time it took is noted.
+    asked: Option<Instant>,
     pub slots: Slots,
 }
 
@@ -207,6 +216,7 @@ impl<'a> Exchange<'a> {
             request,
             head,
             outlet: None,
+            over_hop: false,
             key: None,
             announced: None,
             answer_rules: None,
@@ -218,11 +228,20 @@ impl<'a> Exchange<'a> {
             interim: 0,
             sent: false,
             touched: false,
+            kept: None,
         }
     }
 
     /// Sends the request until it is answered, may not be sent again, or nobody is left to ask.
     pub async fn run(&mut self) -> Result<Reply, Unanswered> {
+        let outcome = self.ask().await;
+        match (outcome, self.kept.take()) {
+            (Err(Unanswered::Fault { .. }), Some(kept)) => self.give_kept(kept),
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn ask(&mut self) -> Result<Reply, Unanswered> {
         let (mut failed, mut last, mut busy, mut costs) = (None, None, false, false);
         self.worker.retries.earn();
         while self.attempts < ATTEMPTS_MAX {
@@ -244,7 +263,14 @@ impl<'a> Exchange<'a> {
                 Ok(reply) => {
                     let slow = slow_from.is_some_and(|from| from < Instant::now());
                     self.observe(&route, matches!(self.answer_head.status, 502..=504), slow);
-                    return Ok(Reply { over: route.over, slots: route.slots, ..reply });
+                    let reply = Reply { over: route.over, slots: route.slots, ..reply };
+                    if !self.may_keep(&reply) {
+                        return Ok(reply);
+                    }
+                    self.tried.push(reply.backend.clone());
+                    self.keep(reply);
+                    costs = true;
+                    continue;
                 }
                 Err(Failure::Gone) => return Err(Unanswered::Gone),
                 Err(failure) => failure,
@@ -330,6 +356,8 @@ impl<'a> Exchange<'a> {
         match pool.pick(&self.tried, key) {
             Choice::Place(place) => Ok(place),
             Choice::Nobody => Err(Unplaced::Nobody),
+            // Two that keep an answer and wait could wait for each other's slots.
+            Choice::Busy if self.kept.is_some() => Err(Unplaced::Busy),
             Choice::Busy => self.wait(pool, key).await,
         }
     }
@@ -426,6 +454,7 @@ impl<'a> Exchange<'a> {
     }
 
     async fn send(&mut self, stream: Stream, route: &Route<'a>) -> Result<Reply, Failure> {
+        let asked = self.now();
         let mut reply = Reply {
             stream,
             bytes: Buffer::default(),
@@ -433,7 +462,7 @@ impl<'a> Exchange<'a> {
             over: None,
             backend: route.backend.clone(),
             attempts: self.attempts,
-            asked: self.now(),
+            asked: Some(asked),
             slots: Slots::default(),
         };
         self.sent = false;
@@ -442,7 +471,6 @@ impl<'a> Exchange<'a> {
         let sticking = self.sticking.as_ref().filter(|_| route.backend.plan.target.is_edge());
         let lines = sticking.map(|it| it.tell(route.backends().map(|backend| &backend.name))).unwrap_or_default();
         self.upload.begin(&preface, self.head, &lines, &self.client.input);
-        let asked = reply.asked;
         let stall = Stall::new(asked, self.request.patience(true));
         let mut wait = Wait { pool: route.pool, stall, tick: asked + TICK };
         let answered = poll_fn(|context| self.poll_reply(context, &mut reply, &mut wait)).await;

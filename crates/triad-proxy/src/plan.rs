@@ -179,6 +179,9 @@ pub struct PoolPlan {
     /// Time after which an answer that has not begun counts as failed for that, in milliseconds; 0: none does.
     #[serde(default)]
     pub slow_after_ms: u32,
+    /// Of 502, 503 and 504, the statuses with which an answer is thrown away while another one can be asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retry_statuses: Vec<u16>,
     /// Time a request waits while all that could take it are full, in milliseconds; 0: it is refused at once.
     pub queue_timeout_ms: u32,
     /// Requests that wait at one time.
@@ -206,6 +209,7 @@ impl PoolPlan {
             max_fails: balancing.max_fails,
             error_rate_percent: balancing.error_rate_percent,
             slow_after_ms: balancing.slow_after_ms,
+            retry_statuses: balancing.retry_statuses.clone(),
             queue_timeout_ms: balancing.queue_timeout_ms,
             queue_max: balancing.queue_max,
             panic_percent: balancing.panic_percent,

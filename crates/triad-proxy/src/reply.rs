@@ -11,7 +11,7 @@ use triad_http2::Fate;
 
 use crate::client::Ending;
 use crate::clock::Stall;
-use crate::exchange::{Exchange, Reply, Slots, UNTOUCHED};
+use crate::exchange::{Exchange, REPEATED, Reply, Slots, UNTOUCHED};
 use crate::respond::{write_connection, write_date};
 use crate::sticky::STICKY;
 use crate::stream::{Buffer, Stream};
@@ -46,10 +46,7 @@ pub(crate) async fn relay(exchange: &mut Exchange<'_>, mut reply: Reply) -> Rela
     let status = exchange.answer_head.status;
     exchange.record.sent(Some(reply.backend.name.clone()), reply.attempts, exchange.waited);
     let began = exchange.record.begun();
-    if !exchange.record.is_check {
-        let time = began.saturating_duration_since(reply.asked.into_std());
-        reply.backends().for_each(|backend| backend.answered(exchange.worker.number, time));
-    }
+    exchange.note_time(&mut reply, began);
     exchange.record.answered(status);
     exchange.upload.forget_continue();
     reply.bytes.consume(reply.head_length);
@@ -122,6 +119,7 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
             .as_bytes(),
         reason => reason,
     };
+    let is_repeated = exchange.tells_repeated(reply);
     let mut writer = HeadWriter::response(&mut exchange.client.output, head.status, reason);
     let rules = exchange.answer_rules;
     let sticking = exchange.sticking.as_ref();
@@ -132,7 +130,7 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
     writer.pass(&head.fields, bytes, |kind, name| {
         has_date |= kind == Name::Date;
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        let is_ours = [forwarding::X_REQUEST_ID, UNTOUCHED, STICKY].into_iter().any(is);
+        let is_ours = [forwarding::X_REQUEST_ID, UNTOUCHED, REPEATED, STICKY].into_iter().any(is);
         let is_stuck = hides_cookies && is("set-cookie");
         !is_ours && !is_stuck && rules.is_none_or(|rules| rules.passes(name))
     });
@@ -149,6 +147,9 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
         rules.write(&mut writer);
     }
     writer.field(forwarding::X_REQUEST_ID, &[exchange.record.id.as_str().as_bytes()]);
+    if is_repeated {
+        writer.field(REPEATED, &[b"1"]);
+    }
     if !has_date {
         write_date(&mut writer);
     }

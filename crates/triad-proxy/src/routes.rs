@@ -16,6 +16,8 @@ pub(crate) struct Outlet {
     pub pool: Arc<Pool>,
     /// What it goes by, if it hashes.
     pub hash_on: Option<HashOn>,
+    /// Statuses with which an answer is a reason to ask another backend.
+    retry_statuses: Vec<u16>,
     /// Whether this very server is one of its backends.
     has_this_server: bool,
 }
@@ -26,8 +28,14 @@ impl Outlet {
         Self {
             pool,
             hash_on: HashOn::of(plan.algorithm, plan.hash_on.as_deref()),
+            retry_statuses: plan.retry_statuses.clone(),
             has_this_server: plan.backends.iter().any(|backend| backend.target == Target::ThisServer),
         }
+    }
+
+    /// Whether another backend is asked after an answer with `status`.
+    pub fn retries(&self, status: u16) -> bool {
+        self.retry_statuses.contains(&status)
     }
 
     /// Whether a file of this server may answer what a route sends there: where this server is a backend, it would

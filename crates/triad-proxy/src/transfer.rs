@@ -109,6 +109,14 @@ impl Upload<'_> {
         }
     }
 
+    /// A backend that answered has all of it, whatever became of it at others since.
+    pub fn settle(&mut self) {
+        debug_assert!(self.ended);
+        self.pending.clear();
+        (self.written, self.body_at, self.beside_head, self.moved) = (0, 0, 0, 0);
+        self.stopped = false;
+    }
+
     /// Whether the backend has all of it.
     pub fn is_done(&self) -> bool {
         self.ended && self.written == self.pending.len() && !self.stopped

@@ -123,6 +123,7 @@ fn designs() -> Vec<(&'static str, Design)> {
         (balancer.balancing.queue_timeout_ms, balancer.balancing.queue_max, balancer.balancing.panic_percent) =
             (1000, 64, 51);
         balancer.backends[1].max_connections = 100;
+        balancer.balancing.retry_statuses = vec![502, 503];
         balancer.sticky_cookie = Some("stay".to_owned());
     }
     let mut grpc = Design { tls: tls().map(|tls| Tls { hop_http2: true, ..tls }), ..secured.clone() };

@@ -2,8 +2,8 @@
 
 use super::{
     ALGORITHM, CHECK_INTERVAL_MS, CHECK_TIMEOUT_MS, CHECK_TYPE, CHECKS_IN_A_ROW, Key, Kind, MAX_CONNECTIONS, MAX_FAILS,
-    MODE, PERCENT, Presence, QUEUE_MAX, QUEUE_TIMEOUT_MS, SLOW_AFTER_MS, SLOW_START_MS, WEIGHT, default, optional,
-    required,
+    MODE, PERCENT, Presence, QUEUE_MAX, QUEUE_TIMEOUT_MS, RETRY_STATUSES, SLOW_AFTER_MS, SLOW_START_MS, WEIGHT,
+    default, optional, required,
 };
 use crate::format::Format;
 
@@ -24,6 +24,7 @@ pub(super) static POOL: &[Key] = &[
     default("max_fails", MAX_FAILS, OF_BALANCER, "5", "As `balancer.max_fails`."),
     default("error_rate_percent", PERCENT, OF_BALANCER, "20", "As `balancer.error_rate_percent`."),
     default("slow_after_ms", SLOW_AFTER_MS, OF_BALANCER, "2000", "As `balancer.slow_after_ms`."),
+    default("retry_statuses", RETRY_STATUSES, OF_BALANCER, "[503]", "As `balancer.retry_statuses`."),
     default("queue_timeout_ms", QUEUE_TIMEOUT_MS, OF_BALANCER, "5000", "As `balancer.queue_timeout_ms`."),
     default("queue_max", QUEUE_MAX, OF_BALANCER, "1024", "As `balancer.queue_max`, for this pool."),
     default("panic_percent", PERCENT, OF_BALANCER, "50", "As `balancer.panic_percent`."),

@@ -167,6 +167,13 @@ async fn act(
             let _ = respond.send_response(wide, true);
             return;
         }
+        "/full" => {
+            let answer = Response::builder().status(503).body(()).expect("an answer");
+            let mut send = respond.send_response(answer, false).expect("begun");
+            send_all(&mut send, vec![b'.'; 300_000].into()).await;
+            let _ = send.send_data(Bytes::new(), true);
+            return;
+        }
         "/refuse-late" => {
             let mut length = 0;
             while length < 50_000 {

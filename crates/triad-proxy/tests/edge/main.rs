@@ -19,6 +19,7 @@ mod proxying;
 mod queueing;
 mod relaying;
 mod resumption;
+mod retrying;
 mod routing;
 mod rules;
 mod silence;
