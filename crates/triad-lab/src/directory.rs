@@ -18,7 +18,7 @@ const SOCKET_NAME_BYTES_MAX: usize = 20;
 /// What tells a lab's directory from one that happens to have its name.
 const MARK: &str = ".triad-lab";
 /// Times the directory may be replaced under us while we try to lock it.
-const LOCK_ATTEMPTS_MAX: usize = 16;
+pub(crate) const LOCK_ATTEMPTS_MAX: usize = 16;
 
 /// Paths of a lab's files; absolute.
 #[derive(Clone, Debug)]
@@ -138,26 +138,12 @@ impl Directory {
 
     /// Locks the directory; `None` if it does not exist.
     pub fn lock(&self) -> anyhow::Result<Option<File>> {
-        let place = || format!("cannot lock {}", self.0.display());
-        let file = match File::open(&self.0) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(place),
+        let busy = || {
+            let place = self.0.display();
+            format!("another command is bringing the lab in {place} up or down; wait for it, or end it first")
         };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!(
-                "another command is bringing the lab in {} up or down; wait for it, or end it first",
-                self.0.display()
-            ),
-            Err(TryLockError::Error(error)) => return Err(error).with_context(place),
-        }
-        // The lock may be on a directory that its former owner has removed meanwhile.
-        let locked = file.metadata().with_context(place)?;
-        let current = fs::metadata(&self.0).ok().filter(|now| (now.dev(), now.ino()) == (locked.dev(), locked.ino()));
-        if current.is_none() {
-            return Ok(None);
-        }
+        let Some(file) = lock(&self.0, busy)? else { return Ok(None) };
+        let place = || format!("cannot look into {}", self.0.display());
         if !self.is_a_labs() && fs::read_dir(&self.0).with_context(place)?.next().is_some() {
             bail!("{} is in the lab's place and was not made by a lab; nothing in it was touched", self.0.display());
         }
@@ -169,7 +155,8 @@ impl Directory {
         self.mark().exists()
     }
 
-    fn mark(&self) -> PathBuf {
+    /// What a lab's directory is known by. It is there from the first command to the last.
+    pub fn mark(&self) -> PathBuf {
         self.0.join(MARK)
     }
 
@@ -200,6 +187,25 @@ impl Directory {
         }
         fs::remove_dir(&self.0).with_context(place)
     }
+}
+
+/// Locks what is at `path`; `None` if nothing is. If somebody else holds the lock, that is an error that says `busy`.
+pub(crate) fn lock(path: &Path, busy: impl Fn() -> String) -> anyhow::Result<Option<File>> {
+    let place = || format!("cannot lock {}", path.display());
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(place),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!(busy()),
+        Err(TryLockError::Error(error)) => return Err(error).with_context(place),
+    }
+    // The lock may be on something that its former owner has removed meanwhile.
+    let locked = file.metadata().with_context(place)?;
+    let current = fs::metadata(path).ok().filter(|now| (now.dev(), now.ino()) == (locked.dev(), locked.ino()));
+    Ok(current.map(|_| file))
 }
 
 /// The design's servers in order, then the client.

@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use triad_config::Loaded;
 use triad_drill::{Interrupted, Progress, Report, Scenario, Site, Verdict};
-use triad_lab::{Lab, LabName};
+use triad_lab::{Lab, LabName, Reservation};
 
 use crate::{packages, print};
 
@@ -154,7 +154,8 @@ impl Drill {
 
     /// Runs all `tasks`: their reports, and how many could not be run.
     async fn drill(&self, tasks: &[Task]) -> anyhow::Result<(Vec<Report>, usize)> {
-        let mut labs = Labs { own: None, given: self.lab.clone(), yes: self.yes };
+        let given = self.lab.clone().map(given_lab).transpose()?;
+        let mut labs = Labs { own: None, given, yes: self.yes };
         let mut reports = Vec::new();
         let mut failures = 0;
         for task in tasks.iter().flat_map(|task| (0..self.runs).map(move |_| task)) {
@@ -250,36 +251,51 @@ async fn drill_one(task: &Task, labs: &mut Labs) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// The lab called `name`, reserved if it is there.
+fn given_lab(name: String) -> anyhow::Result<(Lab, Option<Reservation>)> {
+    let lab = Lab::named(LabName::new(name)?)?;
+    let reservation = lab.reserve()?;
+    Ok((lab, reservation))
+}
+
 /// Labs for drills: one at a time, kept as long as the next drill wants the same design.
 struct Labs {
-    /// For which file and which size of disks it was brought up.
-    own: Option<(PathBuf, Option<u32>, Lab)>,
-    given: Option<String>,
+    own: Option<OwnLab>,
+    given: Option<(Lab, Option<Reservation>)>,
     yes: bool,
+}
+
+/// A lab that was brought up for drills.
+struct OwnLab {
+    lab: Lab,
+    /// For which file and which size of disks.
+    file: PathBuf,
+    disk_mb: Option<u32>,
+    _reservation: Reservation,
 }
 
 impl Labs {
     async fn lab_for(&mut self, task: &Task) -> anyhow::Result<Lab> {
         let Task { loaded, scenario } = task;
-        if let Some(name) = &self.given {
-            return Lab::named(LabName::new(name.clone())?);
-        }
-        if let Some((file, disk_mb, lab)) = &self.own
-            && (file, disk_mb) == (&loaded.file, &scenario.disk_mb)
-        {
+        if let Some((lab, _)) = &self.given {
             return Ok(lab.clone());
+        }
+        let (file, disk_mb) = (&loaded.file, scenario.disk_mb);
+        if let Some(own) = self.own.as_ref().filter(|own| (&own.file, own.disk_mb) == (file, disk_mb)) {
+            return Ok(own.lab.clone());
         }
         self.down().await?;
         let lab = Lab::named(name_for(loaded)?)?;
-        self.own = Some((loaded.file.clone(), scenario.disk_mb, lab.clone()));
-        bring_up(&lab, &loaded.file, scenario.disk_mb, self.yes)?;
+        let _reservation = lab.reserve_place()?;
+        self.own = Some(OwnLab { lab: lab.clone(), file: file.clone(), disk_mb, _reservation });
+        bring_up(&lab, file, disk_mb, self.yes)?;
         Ok(lab)
     }
 
     /// Takes down the lab that was brought up here, if any.
     async fn down(&mut self) -> anyhow::Result<()> {
-        if let Some((.., lab)) = self.own.take() {
-            lab.down().await?;
+        if let Some(own) = self.own.take() {
+            own.lab.down().await?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use harness::{Failure, LabUnderTest, examples, labs, text, triad};
 use libtest_mimic::{Arguments, Trial};
+use triad_lab::{Lab, LabName};
 
 /// Those of the standard set that are run here.
 const SHORT: &[&str] = &["instance-killed", "active-silent", "reload", "reload-refused"];
@@ -20,9 +21,10 @@ type Case = (&'static str, fn() -> Result<(), Failure>);
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let cases: [Case; 3] = [
+    let cases: [Case; 4] = [
         ("a_wrong_scenario_is_told_by_line_and_column", a_wrong_scenario_is_told),
         ("every_standard_scenario_is_one", every_standard_scenario_is_one),
+        ("a_lab_that_is_drilled_is_refused", a_lab_that_is_drilled_is_refused),
         ("short_set", short_set),
     ];
     let trials = cases.into_iter().map(|(name, case)| Trial::test(name, move || Ok(case()?))).collect();
@@ -76,6 +78,21 @@ fn every_standard_scenario_is_one() -> Result<(), Failure> {
     let output = triad().args(["drill", "--lab", "none"]).arg(drills()).output()?;
     let said = text(&output.stderr);
     ensure!(output.status.code() == Some(1) && said.contains("lab none does not run"), "{:?}: {said}", output.status);
+    Ok(())
+}
+
+/// Another drill is this process, and its lab is as far as that drill would look at it.
+fn a_lab_that_is_drilled_is_refused() -> Result<(), Failure> {
+    let name = LabName::new("taken")?;
+    let lab = Lab::under(labs(), name);
+    let reservation = lab.reserve_place().map_err(|error| Failure(error.to_string()))?;
+    let scenario = "design x\nload 5 reads/s over new connections\nafter 3 s kill edge on srv1\n";
+    let (code, _, said) = drill_of(scenario, "taken")?;
+    ensure!(code == Some(1) && said.contains("lab taken is used by another drill"), "exit code {code:?}: {said}");
+    drop(reservation);
+    let (code, _, said) = drill_of(scenario, "taken")?;
+    ensure!(code == Some(1) && said.contains("lab taken does not run"), "exit code {code:?}: {said}");
+    std::fs::remove_dir_all(lab.path())?;
     Ok(())
 }
 
