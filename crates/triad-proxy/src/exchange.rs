@@ -187,7 +187,7 @@ enum Failure {
     Broken(String),
     /// The same, and the backend meant this request alone.
     Reset(String),
-    /// The health check took the backend out while we waited.
+    /// Its health checks fail while we wait, and there is no use in waiting on.
     Down,
     /// No head in time.
     Timeout,
@@ -320,7 +320,12 @@ impl<'a> Exchange<'a> {
     }
 
     fn may_repeat(&self) -> bool {
-        !self.sent || (self.request.framing == Framing::None && self.request.method.is_idempotent())
+        !self.sent || self.is_safe_to_repeat()
+    }
+
+    /// Whether it does no harm if a backend acts on it after another one has.
+    fn is_safe_to_repeat(&self) -> bool {
+        self.request.framing == Framing::None && self.request.method.is_idempotent()
     }
 
     /// The next backend, with a slot in it.
@@ -472,7 +477,8 @@ impl<'a> Exchange<'a> {
         let lines = sticking.map(|it| it.tell(route.backends().map(|backend| &backend.name))).unwrap_or_default();
         self.upload.begin(&preface, self.head, &lines, &self.client.input);
         let stall = Stall::new(asked, self.request.patience(true));
-        let mut wait = Wait { pool: route.pool, stall, tick: asked + TICK };
+        let may_repeat = self.is_safe_to_repeat();
+        let mut wait = Wait { pool: route.pool, may_repeat, stall, tick: asked + TICK };
         let answered = poll_fn(|context| self.poll_reply(context, &mut reply, &mut wait)).await;
         self.sent |= self.upload.moved > 0;
         reply.head_length = answered.map_err(|failure| self.judge(failure, &reply.stream))?;
@@ -606,6 +612,8 @@ impl<'a> Exchange<'a> {
 /// How long an answer may take.
 struct Wait<'a> {
     pool: &'a Pool,
+    /// Whether the request can be sent elsewhere although the backend has it.
+    may_repeat: bool,
     stall: Stall,
     /// When to look next.
     tick: Instant,
@@ -624,8 +632,7 @@ impl Wait<'_> {
         }
         while client.clock.poll_passed(context, self.tick) {
             let now = Instant::now();
-            // In panic its checks were no reason not to send it.
-            if !backend.is_up() && !self.pool.is_panic() {
+            if self.is_futile(backend, upload.moved > 0) {
                 return Poll::Ready(Err(Failure::Down));
             }
             if self.stall.is_stuck(now, upload.moved) {
@@ -634,6 +641,15 @@ impl Wait<'_> {
             self.tick = now + TICK;
         }
         Poll::Pending
+    }
+
+    /// Whether there is no use in waiting for `backend`, which has some of the request if it was `sent`. Checks that fail
+    /// alone say too little: one that is only slow goes on with what it has. So what cannot be repeated waits on, unless
+    /// the server is silent, too.
+    fn is_futile(&self, backend: &Backend, sent: bool) -> bool {
+        // In panic its checks were no reason not to send it.
+        let is_down = !backend.is_up() && !self.pool.is_panic();
+        is_down && (self.may_repeat || !sent || backend.is_known_silent())
     }
 }
 

@@ -3,8 +3,8 @@
 //! The agent says that a server is silent long before enough checks have timed out. Its backends get no more requests at
 //! once, unless a check has passed that a dead server could not have answered, or nobody else could have them: heartbeats
 //! that a firewall drops must not take a healthy site down. A quick check follows. If it passes, that is the end of it;
-//! if it fails, what waits for an answer there is sent elsewhere: heartbeats alone break no request. Once they return,
-//! checks alone judge, as before.
+//! if it fails, what waits for an answer there is sent elsewhere, or ends: heartbeats alone break no request. Once they
+//! return, checks alone judge, as before.
 
 use std::time::{Duration, Instant};
 

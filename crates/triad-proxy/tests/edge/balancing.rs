@@ -69,23 +69,28 @@ fn a_refused_connection_is_tried_elsewhere_even_for_a_post_with_a_body() {
 }
 
 #[test]
-fn a_request_that_waits_for_a_dying_backend_is_repeated_only_if_that_is_safe() {
+fn what_waits_for_a_backend_whose_checks_fail_leaves_it_only_if_that_is_safe() {
     let (active, passive) = (Origin::start("srv2"), Origin::start("srv3"));
-    let (_edge, address) = balancer(vec![backend("srv2", active.address, 1), backup("srv3", passive.address)]);
+    let (edge, address) = balancer(vec![backend("srv2", active.address, 1), backup("srv3", passive.address)]);
     let (mut getting, mut posting) = (connect(address), connect(address));
     write!(getting, "GET /never HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
-    active.until_asked(1);
-    write!(posting, "POST /never HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 0\r\n\r\n").expect("sent");
+    write!(posting, "POST /wait HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 0\r\n\r\n").expect("sent");
     active.until_asked(2);
-    // Its checks fail, but its connections stay open: only the verdict ends the wait.
+    // Its connections stay open: only the verdict ends a wait.
     active.state.sick.store(true, SeqCst);
-    let reply = read_reply(&mut posting);
-    assert_eq!(reply.status, 502);
-    assert!(reply.text().contains("backend srv2"), "{}", reply.text());
     passive.until_asked(1);
-    let heads = passive.state.heads.lock().expect("heads");
+    let heads = passive.state.heads.lock().expect("heads").clone();
     assert!(heads[0].starts_with("GET /never"), "{heads:?}");
-    assert_eq!(heads.len(), 1);
+    // Until the same request leaves the other one, too, the edge has looked at what waits for the first once more.
+    passive.state.sick.store(true, SeqCst);
+    let reply = read_reply(&mut getting);
+    assert_eq!(reply.status, 502);
+    assert!(reply.text().contains("backend srv3"), "{}", reply.text());
+    until_backend(&edge, "srv2", Down);
+    active.state.release.notify_one();
+    let reply = read_reply(&mut posting);
+    assert_eq!((reply.status, reply.name().as_str()), (200, "srv2"));
+    assert_eq!(passive.state.requests.load(SeqCst), 1);
 }
 
 #[test]

@@ -47,15 +47,32 @@ fn a_silent_server_leaves_at_once_and_what_waits_there_is_sent_elsewhere() {
     active.state.sick.store(true, SeqCst);
     let mut waiting = connect(address);
     write!(waiting, "GET /never HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
-    active.until_asked(1);
+    let mut posting = connect(address);
+    write!(posting, "POST /never HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 0\r\n\r\n").expect("sent");
+    active.until_asked(2);
     fall_silent(&edge, "srv2");
     passive.until_asked(1);
+    assert_eq!(read_reply(&mut posting).status, 502, "it may have been acted on, and nobody will say so");
     assert_eq!(get(address, "/").name(), "srv3");
     let why = report(&edge, "srv2").why;
     assert!(why.starts_with("server srv2 has been silent for "), "{why}");
     say_silent(&edge, &[]);
     assert_eq!(report(&edge, "srv2").verdict, Up, "its checks never took it out");
     assert_eq!(get(address, "/").name(), "srv2");
+}
+
+#[test]
+fn what_cannot_be_repeated_ends_once_checks_and_heartbeats_agree() {
+    let active = Origin::start("srv2");
+    let pool = pool(vec![server("srv2", active.address)]);
+    let (edge, address) = edge("http", EdgePlan { balancer: pool, ..plan() });
+    let mut posting = connect(address);
+    write!(posting, "POST /never HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 0\r\n\r\n").expect("sent");
+    active.until_asked(1);
+    active.state.sick.store(true, SeqCst);
+    until_backend(&edge, "srv2", Down);
+    say_silent(&edge, &["srv2"]);
+    assert_eq!(read_reply(&mut posting).status, 502, "though nobody else could have it");
 }
 
 #[test]
