@@ -295,7 +295,7 @@ impl Connection {
     async fn pass_on(&mut self, length: usize, outlet: Option<usize>) -> Next {
         let bytes = &self.client.input.bytes()[..length];
         self.record.outlet = outlet;
-        // A cookie is of [balancer]'s backends, and nobody else sees it.
+        // A cookie is of [balancer]'s backends, and nobody else sees it or sets it.
         let sticks = outlet.is_some() && outlet == self.live.balancer;
         let outlet = outlet.map(|number| &self.live.outlets[number]);
         let key =
@@ -324,6 +324,7 @@ impl Connection {
         exchange.over_hop = self.entrance == Entrance::Hop;
         exchange.key = key;
         exchange.announced = announced;
+        exchange.sticky = changes.sticky;
         exchange.sticking = sticking;
         exchange.upload.rules = changes.rules;
         exchange.answer_rules = self.live.answer_rules(self.entrance);

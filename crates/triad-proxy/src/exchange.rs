@@ -33,7 +33,7 @@ use crate::record::Record;
 use crate::routes::Outlet;
 use crate::serve::Worker;
 use crate::slots::Slot;
-use crate::sticky::Sticking;
+use crate::sticky::{Sticking, Sticky};
 use crate::stream::{Buffer, Stream};
 use crate::transfer::{Upload, UploadError};
 use crate::upstream::preface;
@@ -103,6 +103,8 @@ pub(crate) struct Exchange<'a> {
     pub announced: Option<SocketAddr>,
     /// What happens to the fields of its answer.
     pub answer_rules: Option<&'a HeaderRules>,
+    /// Whose cookie nobody else may set; `None` where there is none, or the answer is for another edge.
+    pub sticky: Option<&'a Sticky>,
     /// `None` where users belong nowhere.
     pub sticking: Option<Sticking<'a>>,
     pub upload: Upload<'a>,
@@ -220,6 +222,7 @@ impl<'a> Exchange<'a> {
             key: None,
             announced: None,
             answer_rules: None,
+            sticky: None,
             sticking: None,
             upload: Upload::new(&request, memory),
             tried: Tried::default(),

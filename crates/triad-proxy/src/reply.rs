@@ -122,10 +122,9 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
     let is_repeated = exchange.tells_repeated(reply);
     let mut writer = HeadWriter::response(&mut exchange.client.output, head.status, reason);
     let rules = exchange.answer_rules;
-    let sticking = exchange.sticking.as_ref();
-    let is_in_the_way =
-        |(_, name, value): (Name, &[u8], &[u8])| sticking.is_some_and(|it| it.is_in_the_way(name, value));
-    let hides_cookies = sticking.is_some() && head.fields.iter(bytes).any(is_in_the_way);
+    let sticky = exchange.sticky;
+    let is_in_the_way = |(_, name, value): (Name, &[u8], &[u8])| sticky.is_some_and(|it| it.is_set_by(name, value));
+    let hides_cookies = sticky.is_some() && head.fields.iter(bytes).any(is_in_the_way);
     let mut has_date = false;
     writer.pass(&head.fields, bytes, |kind, name| {
         has_date |= kind == Name::Date;
@@ -134,11 +133,12 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
         let is_stuck = hides_cookies && is("set-cookie");
         !is_ours && !is_stuck && rules.is_none_or(|rules| rules.passes(name))
     });
-    if let Some(sticking) = &exchange.sticking {
-        let others = head.fields.iter(bytes).filter(|(_, name, value)| {
-            hides_cookies && name.eq_ignore_ascii_case(b"set-cookie") && !sticking.is_in_the_way(name, value)
-        });
+    if hides_cookies {
+        let is_cookie = |(_, name, _): &(Name, &[u8], &[u8])| name.eq_ignore_ascii_case(b"set-cookie");
+        let others = head.fields.iter(bytes).filter(|field| is_cookie(field) && !is_in_the_way(*field));
         others.for_each(|(_, _, value)| writer.field("set-cookie", &[value]));
+    }
+    if let Some(sticking) = &exchange.sticking {
         let told = head.fields.find(bytes, STICKY).filter(|_| reply.backend.plan.target.is_edge());
         let gone = reply.backends().map(|backend| &backend.name);
         sticking.write(&mut writer, gone, told.map(|told| told.of_bytes(bytes)));

@@ -4,7 +4,8 @@
 //! the cookie, a pseudonym each. An edge behind a front is told in [`STICKY`] which stations are left, and answers in
 //! the same field with those that were gone to, so that it needs neither key nor configuration.
 //!
-//! Invariants: neither users nor applications see that field, or have a say in it; no application sees the cookie.
+//! Invariants: neither users nor applications see that field, or have a say in it; no application sees the cookie, or
+//! sets it.
 
 use std::sync::Arc;
 
@@ -96,6 +97,11 @@ impl Sticky {
         cookies(fields, bytes).any(|value| cookie(value, &self.cookie).is_some())
     }
 
+    /// Whether an answer's field sets the cookie: not ours, as ours is written after that.
+    pub fn is_set_by(&self, name: &[u8], value: &[u8]) -> bool {
+        name.eq_ignore_ascii_case(b"set-cookie") && cookie(value, &self.cookie).is_some()
+    }
+
     /// Writes the other cookies of a request.
     pub fn write_others(&self, writer: &mut HeadWriter<'_>, fields: &Fields, bytes: &[u8]) {
         for value in cookies(fields, bytes) {
@@ -145,12 +151,6 @@ impl<'a> Sticking<'a> {
     /// The field that tells an edge where the user belongs, which is behind the stations `gone`.
     pub fn tell<'t>(&'t self, gone: impl Iterator<Item = &'t Arc<str>>) -> Vec<u8> {
         line(self.home.behind(gone))
-    }
-
-    /// Whether an answer's field comes between the user and the cookie.
-    pub fn is_in_the_way(&self, name: &[u8], value: &[u8]) -> bool {
-        let is_ours = |sticky: &Sticky| cookie(value, &sticky.cookie).is_some();
-        name.eq_ignore_ascii_case(b"set-cookie") && self.front.is_some_and(is_ours)
     }
 
     /// Says in an answer's head where it came from: `gone`, then what the edge there said.

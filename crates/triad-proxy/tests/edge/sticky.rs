@@ -300,3 +300,23 @@ fn a_pool_that_a_route_leads_to_does_not_see_the_cookie_either() {
     let text = reply.text();
     assert!(text.contains("a=1; b=2") && !text.contains(COOKIE), "{text}");
 }
+
+#[test]
+fn a_pool_that_a_route_leads_to_does_not_set_the_cookie_either() {
+    let home = Origin::start("srv2");
+    let elsewhere = raw_origin(|mut stream| {
+        let head = "HTTP/1.1 200 OK\r\nSet-Cookie: session=1\r\nset-cookie: stay=mine\r\nSet-Cookie: c=3\r\n";
+        stream.write_all(format!("{head}Content-Length: 0\r\nConnection: close\r\n\r\n").as_bytes()).expect("sent");
+    });
+    let routed = BackendPlan::new("a1", Target::Origin(elsewhere));
+    let plan = EdgePlan {
+        pools: [("api".to_owned(), pool(vec![routed]).expect("a pool"))].into(),
+        routes: vec![Route { pattern: "/api/*".parse().expect("a pattern"), pool: "api".to_owned() }],
+        ..front(&key(), pool(vec![backend("srv2", home.address, 1)]))
+    };
+    let (_edge, address) = edge("http", plan);
+    let head = get(address, "/api/").head;
+    let cookies: Vec<&str> = head.lines().filter(|line| line.to_ascii_lowercase().starts_with("set-cookie")).collect();
+    assert_eq!(cookies.len(), 2, "{head}");
+    assert!(cookies.iter().all(|cookie| cookie.ends_with("session=1") || cookie.ends_with("c=3")), "{head}");
+}
