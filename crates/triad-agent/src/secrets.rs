@@ -121,7 +121,7 @@ pub fn provision(
     for server in &design.servers {
         let folder = server_folder(&server.name);
         make_folder(&folder)?;
-        write_identity(&folder, &authority.identity(&server.name)?)?;
+        write_identity(&folder, &authority.identity_at(&server.name, server.private)?)?;
         if let Some(site) = site.as_ref().filter(|_| design.fronts().contains(&&server.name)) {
             write_pair(&folder, SITE, site)?;
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A child process as a service wants it; the agent's supervisor runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSpec {
-    /// `mariadbd`, `app-1`: unique on a server; also the name of its log, `NAME.log`.
+    /// `mariadbd`, `etcd`, `app-1`: unique on a server; also the name of its log, `NAME.log`.
     pub name: String,
     /// The program: a path, or a name to find in `PATH`.
     pub program: PathBuf,
@@ -33,11 +33,13 @@ pub enum ServiceUser {
     App,
     /// MariaDB.
     Database,
+    /// etcd.
+    Etcd,
 }
 
 impl ServiceUser {
     /// All of them.
-    pub const ALL: [ServiceUser; 4] = [Self::Edge, Self::Dns, Self::App, Self::Database];
+    pub const ALL: [ServiceUser; 5] = [Self::Edge, Self::Dns, Self::App, Self::Database, Self::Etcd];
 
     /// The account's name where it exists.
     pub fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl ServiceUser {
             Self::Dns => "triad-dns",
             Self::App => "triad-app",
             Self::Database => "triad-database",
+            Self::Etcd => "triad-etcd",
         }
     }
 
@@ -57,6 +60,7 @@ impl ServiceUser {
             Self::Dns => 59_902,
             Self::App => 59_903,
             Self::Database => 59_904,
+            Self::Etcd => 59_905,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The design's own certificate authority and what it signs.
 
+use std::net::IpAddr;
+
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256,
@@ -92,8 +94,14 @@ impl Authority {
 
     /// Signs `server`'s identity, good for both ends of a connection between servers.
     pub fn identity(&self, server: &ServerName) -> Result<Identity, TlsError> {
+        self.identity_at(server, None)
+    }
+
+    /// The same, with the private address it has: etcd's voters believe each other only from there.
+    pub fn identity_at(&self, server: &ServerName, private: Option<IpAddr>) -> Result<Identity, TlsError> {
         let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let pair = self.issue(vec![internal_name(server)], usages)?;
+        let names = [internal_name(server)].into_iter().chain(private.map(|address| address.to_string()));
+        let pair = self.issue(names.collect(), usages)?;
         Ok(Identity {
             authority_pem: self.certificate_pem.clone(),
             certificate_pem: pair.certificate_pem,

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-pub use etcd::{Etcd, Voter};
+pub use etcd::{Beginning, ETCD, ETCD_ELECTION_MS, ETCD_HEARTBEAT_MS, Etcd, Seat, Voter};
 pub use file::FileHome;
 
 /// The key of the record that says which database is the primary.

@@ -1,5 +1,6 @@
 //! What servers agree on: in a file, and in a real etcd of three voters.
 
+mod etcd;
 mod file;
 
 use std::time::Duration;

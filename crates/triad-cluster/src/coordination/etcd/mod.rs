@@ -5,6 +5,7 @@
 
 mod endpoint;
 mod messages;
+mod process;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,6 +21,7 @@ use triad_model::ServerName;
 
 use self::endpoint::{Endpoint, Lines, Unanswered};
 use self::messages::{Blob, Members, Range, Txn, Watched, decode, malformed};
+pub use self::process::{Beginning, ETCD, ETCD_ELECTION_MS, ETCD_HEARTBEAT_MS, Seat};
 use super::file::beside;
 use super::watching::heard;
 use super::{ATTEMPT_TIMEOUT, CALL_TIMEOUT, CoordinationError, Member, Seen, Swap, Versioned};
@@ -34,8 +36,22 @@ const FOLLOW_AGAIN_AFTER: Duration = Duration::from_millis(250);
 pub struct Voter {
     /// The server.
     pub server: ServerName,
-    /// Its private address, with the port.
-    pub address: SocketAddr,
+    /// Where it answers clients.
+    pub client: SocketAddr,
+    /// Where it hears other voters.
+    pub peer: SocketAddr,
+}
+
+impl Voter {
+    /// Where clients ask it.
+    pub fn client_url(&self) -> String {
+        format!("https://{}", self.client)
+    }
+
+    /// Where other voters reach it.
+    pub fn peer_url(&self) -> String {
+        format!("https://{}", self.peer)
+    }
 }
 
 /// A client of the voters.
@@ -64,7 +80,7 @@ impl Etcd {
     /// Asks `voters`, the first one first; `None` if there is none. `tls` shows this server's identity and trusts the
     /// design's authority.
     pub fn new(voters: &[Voter], tls: &Arc<ClientConfig>) -> Option<Self> {
-        let endpoint = |voter: &Voter| Endpoint::new(voter.server.clone(), voter.address, tls.clone());
+        let endpoint = |voter: &Voter| Endpoint::new(voter.server.clone(), voter.client, tls.clone());
         let endpoints: Arc<[Endpoint]> = voters.iter().map(endpoint).collect();
         (!endpoints.is_empty()).then_some(Self { endpoints })
     }
@@ -94,16 +110,16 @@ impl Etcd {
         Ok(decode::<Members>(place, &bytes)?.into())
     }
 
-    /// Takes a voter out of their list; needs a majority.
-    pub async fn remove_member(&self, id: u64) -> Result<(), CoordinationError> {
-        self.ask("/v3/cluster/member/remove", &json!({ "ID": id.to_string() })).await?;
-        Ok(())
-    }
-
-    /// Adds a voter that others reach at `peer_url`, before it starts for the first time; needs a majority.
-    pub async fn add_member(&self, peer_url: &str) -> Result<Vec<Member>, CoordinationError> {
-        let Answer { place, bytes, .. } =
-            self.ask("/v3/cluster/member/add", &json!({ "peerURLs": [peer_url] })).await?;
+    /// Has the voters list `newcomer`, which has no data, as one that never voted: with its data it forgot how it voted,
+    /// so it may not go on as the one it was. Needs a majority of those listed; can be done again at any point. All that
+    /// are listed then.
+    pub async fn admit(&self, newcomer: &Voter) -> Result<Vec<Member>, CoordinationError> {
+        let url = newcomer.peer_url();
+        let listed = self.members().await?;
+        for member in listed.iter().filter(|member| member.peer_urls.contains(&url)) {
+            self.ask("/v3/cluster/member/remove", &json!({ "ID": member.id.to_string() })).await?;
+        }
+        let Answer { place, bytes, .. } = self.ask("/v3/cluster/member/add", &json!({ "peerURLs": [url] })).await?;
         Ok(decode::<Members>(place, &bytes)?.into())
     }
 

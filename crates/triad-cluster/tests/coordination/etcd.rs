@@ -1,0 +1,289 @@
+//! Three voters on the loopback address, real ones: what is agreed upon when they die, stand still, and lose their data.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::ClientConfig;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use triad_cluster::coordination::{Beginning, CALL_TIMEOUT, Seat};
+use triad_cluster::{Coordination, CoordinationError, Etcd, Seen, Swap, Versioned, Voter};
+use triad_model::ServerName;
+use triad_tls::{Authority, mutual_client_config};
+
+use super::soon;
+
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// A voter's etcd, which ends with it.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("it runs");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Voters {
+    _folder: TempDir,
+    seats: Vec<Seat>,
+    running: Vec<Option<Running>>,
+    tls: Arc<ClientConfig>,
+}
+
+impl Voters {
+    fn founded() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::generate("test").expect("an authority");
+        let names = ["srv1", "srv2", "srv3"].map(|name| ServerName::new(name).expect("a name"));
+        let ports = free_ports();
+        let voters: Vec<Voter> =
+            names.iter().zip(ports).map(|(name, [client, peer])| voter(name, client, peer)).collect();
+        let seats: Vec<Seat> = voters
+            .iter()
+            .map(|own| Seat {
+                own: own.clone(),
+                voters: voters.clone(),
+                token: "test".to_owned(),
+                folder: folder.path().join(own.server.as_str()),
+            })
+            .collect();
+        let loopback = Some(Ipv4Addr::LOCALHOST.into());
+        for seat in &seats {
+            let identity = authority.identity_at(&seat.own.server, loopback).expect("an identity");
+            fs::create_dir(&seat.folder).expect("a folder");
+            fs::write(seat.authority_file(), &identity.authority_pem).expect("a file");
+            fs::write(seat.certificate_file(), &identity.certificate_pem).expect("a file");
+            fs::write(seat.key_file(), identity.key_pem.expose_secret()).expect("a file");
+        }
+        let identity = authority.identity(&names[0]).expect("an identity");
+        let tls = mutual_client_config(&identity).expect("a configuration");
+        let mut voters = Self { _folder: folder, seats, running: vec![None, None, None], tls };
+        (0..3).for_each(|at| voters.start(at, &Beginning::Founding));
+        voters
+    }
+
+    fn start(&mut self, at: usize, beginning: &Beginning) {
+        let seat = &self.seats[at];
+        fs::write(seat.config_file(), seat.config(beginning)).expect("a file");
+        let log = fs::OpenOptions::new().create(true).append(true).open(seat.folder.join("log")).expect("a log");
+        let spec = seat.process();
+        let child = Command::new(spec.program).args(spec.args).stdin(Stdio::null()).stderr(log).spawn();
+        self.running[at] = Some(Running(child.expect("etcd is installed")));
+    }
+
+    /// As by power failure.
+    fn kill(&mut self, at: usize) {
+        self.running[at] = None;
+    }
+
+    /// A client that asks the voter `at` first, then those behind it.
+    fn client(&self, at: usize) -> Coordination {
+        Coordination::Etcd(self.etcd(at))
+    }
+
+    fn etcd(&self, at: usize) -> Etcd {
+        let mut voters: Vec<Voter> = self.seats.iter().map(|seat| seat.own.clone()).collect();
+        voters.rotate_left(at);
+        Etcd::new(&voters, &self.tls).expect("three voters")
+    }
+}
+
+fn voter(name: &ServerName, client: u16, peer: u16) -> Voter {
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    Voter { server: name.clone(), client: address(client), peer: address(peer) }
+}
+
+fn free_ports() -> [[u16; 2]; 3] {
+    let listeners = [(); 6].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+    let ports = listeners.map(|listener| listener.local_addr().expect("an address").port());
+    [[ports[0], ports[1]], [ports[2], ports[3]], [ports[4], ports[5]]]
+}
+
+/// Makes `value` stand, whatever stood there, however often it takes; under which revision.
+async fn set(home: &Coordination, key: &str, value: &str) -> u64 {
+    let set = async {
+        loop {
+            let Ok(standing) = home.get(key).await else {
+                tokio::time::sleep(AGAIN_AFTER).await;
+                continue;
+            };
+            match standing {
+                Some(standing) if standing.value == value => return standing.revision,
+                standing => drop(home.swap(key, standing.map(|standing| standing.revision), value).await),
+            }
+        }
+    };
+    soon("a swap", set).await
+}
+
+async fn shows(seen: &mut watch::Receiver<Seen>, value: &str) {
+    let is_shown = |seen: &Seen| seen.value.as_ref().is_some_and(|shown| shown.value == value);
+    drop(soon("a watch", seen.wait_for(is_shown)).await.expect("it goes on"));
+}
+
+#[tokio::test]
+async fn swaps_and_watches_go_on_when_any_voter_dies() {
+    let mut voters = Voters::founded();
+    let homes = [0, 1, 2].map(|at| voters.client(at));
+    let mut watches = [0, 1, 2].map(|at| homes[at].watch("k"));
+    let mut before = set(&homes[0], "k", "first").await;
+    assert_eq!(homes[1].swap("k", None, "x").await.expect("an answer"), {
+        Swap::Lost(Some(Versioned { value: "first".to_owned(), revision: before }))
+    });
+    // One of them leads, and leads until it dies.
+    for at in 0..3 {
+        voters.kill(at);
+        let value = format!("without {at}");
+        let revision = set(&homes[at], "k", &value).await;
+        assert!(revision > before, "{revision}");
+        before = revision;
+        for seen in &mut watches {
+            shows(seen, &value).await;
+        }
+        voters.start(at, &Beginning::Founding);
+        let back = format!("with {at}");
+        set(&voters.client((at + 1) % 3), "k", &back).await;
+        let names = soon("members", homes[at].members()).await.expect("an answer");
+        assert_eq!(names.len(), 3, "{names:?}");
+    }
+    let copy = voters._folder.path().join("copy");
+    homes[0].snapshot(&copy).await.expect("a copy");
+    let status = Command::new("etcdctl").args(["snapshot", "status"]).arg(&copy).env("ETCDCTL_API", "3").status();
+    assert!(status.expect("etcdctl is installed").success());
+}
+
+/// A change is shown before any read can have found it: the last read was begun before the swap.
+#[tokio::test]
+async fn a_watch_hears_of_changes_between_its_reads() {
+    let voters = Voters::founded();
+    let (ours, theirs) = (voters.client(0), voters.client(1));
+    let mut seen = ours.watch("k");
+    let heard = async {
+        for number in 0.. {
+            let begun = Instant::now();
+            let value = number.to_string();
+            set(&theirs, "k", &value).await;
+            shows(&mut seen, &value).await;
+            if seen.borrow().confirmed.is_some_and(|confirmed| confirmed < begun) {
+                return;
+            }
+        }
+    };
+    soon("news between reads", heard).await;
+}
+
+#[tokio::test]
+async fn of_many_swaps_of_one_revision_one_wins() {
+    const CLIENTS: u64 = 6;
+    const EACH: u64 = 20;
+    let voters = Voters::founded();
+    set(&voters.client(0), "n", "0").await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for client in 0..CLIENTS {
+        let home = voters.client(client as usize % 3);
+        tasks.spawn(async move {
+            let mut done = 0;
+            while done < EACH {
+                let standing = home.get("n").await.expect("a read").expect("it was set");
+                let next = standing.value.parse::<u64>().expect("a number") + 1;
+                let swap = home.swap("n", Some(standing.revision), &next.to_string()).await.expect("all voters live");
+                done += u64::from(matches!(swap, Swap::Done { .. }));
+            }
+        });
+    }
+    soon("swaps", tasks.join_all()).await;
+    let standing = voters.client(0).get("n").await.expect("a read").expect("it was set");
+    assert_eq!(standing.value, (CLIENTS * EACH).to_string());
+}
+
+#[tokio::test]
+async fn without_a_majority_nothing_is_confirmed_and_everything_ends_in_time() {
+    let mut voters = Voters::founded();
+    let home = voters.client(0);
+    let mut seen = home.watch("k");
+    let revision = set(&home, "k", "before").await;
+    shows(&mut seen, "before").await;
+    voters.kill(1);
+    voters.kill(2);
+    // What was on its way has come, or never does.
+    while home.get("k").await.is_ok() {}
+    let begun = Instant::now();
+    let confirmed = seen.borrow().confirmed.expect("it was read");
+    let error = home.swap("k", Some(revision), "after").await.expect_err("no majority");
+    assert!(matches!(error, CoordinationError::Unknown(_)), "{error}");
+    assert!(begun.elapsed() >= CALL_TIMEOUT && seen.borrow().confirmed == Some(confirmed), "a read was confirmed");
+    assert_eq!(seen.borrow().value.as_ref().map(|value| value.value.as_str()), Some("before"));
+    voters.start(1, &Beginning::Founding);
+    let is_confirmed = |seen: &Seen| seen.confirmed > Some(confirmed);
+    soon("a majority", seen.wait_for(is_confirmed)).await.expect("it goes on");
+}
+
+/// It accepts connections and answers nothing: what a stopped process, or a host behind a broken network, does.
+#[tokio::test]
+async fn a_nearest_voter_that_stands_still_is_passed_by() {
+    let voters = Voters::founded();
+    let home = voters.client(0);
+    let mut seen = home.watch("k");
+    set(&home, "k", "before").await;
+    shows(&mut seen, "before").await;
+    voters.running[0].as_ref().expect("it runs").signal(Signal::STOP);
+    set(&voters.client(1), "k", "behind its back").await;
+    shows(&mut seen, "behind its back").await;
+    let answered = async {
+        while home.get("k").await.is_err() {
+            tokio::time::sleep(AGAIN_AFTER).await
+        }
+    };
+    soon("an answer", answered).await;
+    voters.running[0].as_ref().expect("it runs").signal(Signal::CONT);
+    set(&home, "k", "with it again").await;
+    shows(&mut seen, "with it again").await;
+}
+
+#[tokio::test]
+async fn a_voter_that_lost_its_data_votes_again_as_another() {
+    let mut voters = Voters::founded();
+    let home = voters.client(0);
+    set(&home, "k", "before").await;
+    let listed = |members: Vec<triad_cluster::Member>| members.into_iter().map(|member| member.id).collect::<Vec<_>>();
+    let before = listed(home.members().await.expect("an answer"));
+    voters.kill(2);
+    assert!(voters.seats[2].has_data());
+    voters.seats[2].clear().expect("its data is gone");
+    assert!(!voters.seats[2].has_data());
+    let (etcd, own) = (voters.etcd(0), voters.seats[2].own.clone());
+    let admitted = async {
+        loop {
+            match etcd.admit(&own).await {
+                Ok(members) => return members,
+                Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
+            }
+        }
+    };
+    let members = soon("to be admitted", admitted).await;
+    assert_eq!(members.len(), 3);
+    voters.start(2, &Beginning::Joining(members));
+    let is_back = async {
+        while !home.members().await.is_ok_and(|members| members.iter().all(|member| !member.client_urls.is_empty())) {
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    };
+    soon("its start", is_back).await;
+    let after = listed(home.members().await.expect("an answer"));
+    assert_eq!(after.iter().filter(|id| before.contains(id)).count(), 2, "{before:?} {after:?}");
+    voters.kill(0);
+    set(&voters.client(1), "k", "after").await;
+}
