@@ -6,6 +6,7 @@ use crate::workspace::{cargo, run as run_program};
 /// What tests look with, beside what a lab needs.
 const TOOLS: &[Program] = &[
     Program { name: "bash", package: "bash" },
+    Program { name: "etcdctl", package: "etcd-client" },
     Program { name: "pkill", package: "procps" },
     Program { name: "setpriv", package: "util-linux" },
 ];

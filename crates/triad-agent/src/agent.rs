@@ -11,6 +11,7 @@ use triad_model::{BackendSetting, DnsReport, EdgeReport, Orders};
 use triad_proxy::EdgePlan;
 
 use crate::api::{Handle, Started};
+use crate::coordination::CoordinationService;
 use crate::database::DatabaseService;
 use crate::doors::Doors;
 use crate::heartbeats;
@@ -30,6 +31,7 @@ const BANS_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What an agent has started.
 pub(crate) struct Running {
     pub setup: Setup,
+    pub coordination: CoordinationService,
     pub database: Option<DatabaseService>,
     pub apps: Vec<Process>,
     pub edge: Option<Service<EdgePlan, EdgeReport>>,
@@ -53,12 +55,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let edge_sockets = setup.edge_sockets()?;
     let dns_sockets = setup.dns_sockets()?;
     setup.check_database_port()?;
+    setup.check_etcd_ports()?;
     let heartbeat_socket = heartbeats::open(&setup)?;
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let firewall = setup.load_firewall().await?;
+    let coordination = CoordinationService::start(&setup)?;
     let database = DatabaseService::start(&setup)?;
     let apps = setup.start_apps()?;
     let orders = orders::read(&setup.state, &setup.server.name);
@@ -74,6 +78,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     let started = Started {
         firewall,
+        coordination: &coordination,
         database: database.as_ref(),
         apps: &apps,
         edge: edge.as_ref(),
@@ -87,7 +92,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut ends = tokio::time::interval(BANS_LOOK_EVERY);
     let renewal = Renewal::new(setup.secrets.looks.clone());
     let settings = Vec::new();
-    let mut running = Running { setup, database, apps, edge, dns, handle, settings, orders, known, renewal };
+    let mut running =
+        Running { setup, coordination, database, apps, edge, dns, handle, settings, orders, known, renewal };
     let mut looks = tokio::time::interval(renewal::LOOK_EVERY);
     loop {
         tokio::select! {
@@ -118,6 +124,9 @@ impl Running {
         futures_util::future::join_all(self.apps.iter().map(Process::stop)).await;
         if let Some(database) = &self.database {
             database.process.stop().await;
+        }
+        if let Some(etcd) = &self.coordination.process {
+            etcd.stop().await;
         }
     }
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use triad_api::{ApiError, BansReport, DesignReport, HeartbeatKey, Peer, ServerAnswer, SettingAnswer, Upgraded};
+use triad_api::{
+    ApiError, BansReport, DesignReport, HeartbeatKey, Peer, ServerAnswer, SettingAnswer, Upgraded, Voting,
+};
 use triad_cluster::Heart;
 use triad_database::DatabasePlan;
 use triad_dns::Zone;
@@ -18,6 +20,7 @@ use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
 use triad_tls::{Fault, Weight};
 
+use crate::coordination::{CoordinationService, Standing};
 use crate::database::DatabaseService;
 use crate::logfile;
 use crate::orders::{self, Known, now_ms};
@@ -42,7 +45,7 @@ struct Shared {
     server: ServerName,
     state: std::path::PathBuf,
     started: Instant,
-    /// Those of database and application.
+    /// Those of etcd, database and application.
     processes: Vec<Process>,
     /// Those of edge and name server, which may be replaced.
     services: Vec<watch::Receiver<Vec<Process>>>,
@@ -66,6 +69,8 @@ struct Shared {
     access_log: std::path::PathBuf,
     authority_pem: String,
     heart: Option<Arc<Heart>>,
+    /// How agreeing with other servers goes, where it does.
+    standing: Option<Standing>,
 }
 
 /// What the agent is told at its doors.
@@ -82,6 +87,8 @@ pub enum Command {
 pub struct Started<'a> {
     /// Whether there is a firewall.
     pub firewall: bool,
+    /// What servers agree on.
+    pub coordination: &'a CoordinationService,
     /// The database.
     pub database: Option<&'a DatabaseService>,
     /// Instances of the application.
@@ -102,12 +109,13 @@ const COMMANDS_MAX: usize = 16;
 impl Handle {
     /// Ties everything that was started together.
     pub fn new(setup: &Setup, started: Started<'_>) -> anyhow::Result<(Self, mpsc::Receiver<Command>)> {
-        let Started { firewall, database, apps, edge, dns, heart, known } = started;
+        let Started { firewall, coordination, database, apps, edge, dns, heart, known } = started;
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let tls = triad_tls::mutual_client_config(&setup.secrets.identity)?;
         let others = setup.design.servers.iter();
         let peers = others.map(|server| (server.clone(), Peer::of(server, tls.clone()))).collect();
-        let mut processes: Vec<Process> = database.map(|database| database.process.clone()).into_iter().collect();
+        let mut processes: Vec<Process> = coordination.process.iter().cloned().collect();
+        processes.extend(database.map(|database| database.process.clone()));
         processes.extend_from_slice(apps);
         let services = edge.map(|edge| edge.processes.clone()).into_iter().chain(dns.map(|dns| dns.processes.clone()));
         let shared = Arc::new(Shared {
@@ -133,6 +141,7 @@ impl Handle {
             access_log: setup.access_log(),
             authority_pem: setup.secrets.identity.authority_pem.clone(),
             heart,
+            standing: coordination.standing.clone(),
         });
         if let Some(edge) = edge {
             tokio::task::spawn_local(heed(shared.clone(), edge.report.clone()));
@@ -330,6 +339,7 @@ impl triad_api::Agent for Handle {
             database: last(shared.database.as_ref()),
             firewall: shared.firewall.as_ref().map(|firewall| firewall.borrow().clone()),
             rates: shared.rates(),
+            coordination: shared.standing.as_ref().map(Standing::report),
             heartbeats: shared.heart.as_deref().map(heartbeats::report),
             certificate_days_left: lock(&shared.certificate_pems)
                 .iter()
@@ -444,6 +454,10 @@ impl triad_api::Agent for Handle {
 
     fn heartbeat_key(&self, receiver: &ServerName) -> Option<HeartbeatKey> {
         self.shared.heart.as_deref().map(|heart| heartbeats::key_for(heart, receiver))
+    }
+
+    fn voting(&self) -> Voting {
+        self.shared.standing.as_ref().map_or(Voting::Never, |standing| *standing.voting.borrow())
     }
 
     async fn backup(&self) -> Result<Body, String> {

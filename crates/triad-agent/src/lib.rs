@@ -5,12 +5,13 @@
 //! This crate alone sees every service. The order of things:
 //!
 //! * [`run`] reads secrets, opens every socket (a taken port stops it before anything is changed), loads the firewall,
-//!   then starts database, application, edge and name server, and serves until it is told to end;
+//!   then starts etcd if this server votes, database, application, edge and name server, and serves until it is told to end;
 //! * `change` takes a changed file, or an operator's word, into use, or changes nothing; `maintenance` keeps one of them;
 //! * [`supervisor`] is the life of one child process, [`service`] that of a child of ours that works from a plan, and
 //!   of the next one that replaces it: `generations` decides, `ledger` adds up what they counted, `binary` is what runs;
 //! * [`child`] is the inside of those children;
 //! * `heartbeats` asks other servers for their keys and tells the edge which of them are silent;
+//! * `coordination` is what servers agree on, and this server's etcd;
 //! * [`report`] makes what is observed into what is told.
 //!
 //! Invariant: the agent is one thread. Children are tied to it by the kernel, and nothing here needs a lock for longer
@@ -24,6 +25,7 @@ mod backoff;
 mod binary;
 mod change;
 pub mod child;
+mod coordination;
 mod database;
 mod doors;
 mod fronts;

@@ -20,6 +20,8 @@ pub struct Observed {
     pub firewall: Option<Result<FirewallReport, String>>,
     /// Requests a second.
     pub rates: Option<Rates>,
+    /// How agreeing with the other servers goes; `None` where there is nothing to agree on.
+    pub coordination: Option<(State, String)>,
     /// What is heard of the other servers; `None` where there are none.
     pub heartbeats: Option<HeartbeatReport>,
     /// Days until the first certificate ends.
@@ -36,6 +38,8 @@ pub fn report(design: &Design, server: &ServerName, observed: Observed) -> Serve
         design.roles(server).into_iter().map(|role| role_report(design, role, &observed)).collect();
     roles.extend(observed.firewall.as_ref().map(firewall));
     roles.extend(observed.heartbeats.as_ref().map(heartbeats));
+    let coordination = observed.coordination.clone();
+    roles.extend(coordination.map(|(state, detail)| RoleReport { role: "coordination".to_owned(), state, detail }));
     let state = roles.iter().map(|role| role.state).max().unwrap_or(State::Healthy);
     ServerReport {
         server: server.clone(),
@@ -331,6 +335,7 @@ pub(crate) mod tests {
             database: None,
             firewall: None,
             rates: None,
+            coordination: None,
             heartbeats: None,
             certificate_days_left: None,
             certificate_faults: Vec::new(),

@@ -11,8 +11,8 @@ use anyhow::{Context, bail};
 use triad_dns::Zone;
 use triad_firewall::Ruleset;
 use triad_model::{
-    DATABASE, Design, DnsReport, EdgeReport, LogFormat, Maintenance, ProcessSpec, Role, Secret, Server, ServerName,
-    ServiceUser,
+    DATABASE, Design, DnsReport, ETCD, ETCD_PEER, EdgeReport, LogFormat, Maintenance, ProcessSpec, Role, Secret,
+    Server, ServerName, ServiceUser,
 };
 use triad_proxy::{EdgeInputs, EdgePlan};
 
@@ -146,6 +146,16 @@ impl Setup {
     pub(crate) fn check_database_port(&self) -> anyhow::Result<()> {
         if let (true, Some(private)) = (self.carries(Role::Database), self.server.private) {
             sockets::tcp(SocketAddr::new(private, DATABASE), 1)?;
+        }
+        Ok(())
+    }
+
+    /// The same of etcd's, where this server votes.
+    pub(crate) fn check_etcd_ports(&self) -> anyhow::Result<()> {
+        if let (true, Some(private)) = (self.design.voters().contains(&&self.server.name), self.server.private) {
+            for port in [ETCD, ETCD_PEER] {
+                sockets::tcp(SocketAddr::new(private, port), 1)?;
+            }
         }
         Ok(())
     }

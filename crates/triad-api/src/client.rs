@@ -25,7 +25,7 @@ use triad_model::{
 };
 use triad_tls::internal_name;
 
-use crate::{BansReport, DesignReport, HeartbeatKey, SettingAnswer, Upgraded};
+use crate::{BansReport, DesignReport, HeartbeatKey, SettingAnswer, Upgraded, Voting};
 
 /// An agent answers a question about its own server within this.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -153,6 +153,12 @@ impl Peer {
     pub async fn heartbeat_key(&self) -> Result<HeartbeatKey, ApiError> {
         let place = self.place();
         within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/heartbeat")).await?).await }).await
+    }
+
+    /// Asks whether its server votes.
+    pub async fn voting(&self) -> Result<Voting, ApiError> {
+        let place = self.place();
+        within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/voting")).await?).await }).await
     }
 
     /// Asks for what its edge logged of the request `id`.

@@ -76,6 +76,9 @@ pub trait Agent: Clone + Send + Sync + 'static {
     /// What `receiver` must know to believe the heartbeats that this agent sends it; `None` if it sends none.
     fn heartbeat_key(&self, receiver: &ServerName) -> Option<HeartbeatKey>;
 
+    /// Whether its server votes.
+    fn voting(&self) -> Voting;
+
     /// A copy of its running database, for a replica to begin with (an `xbstream` archive), or why there is none.
     fn backup(&self) -> impl Future<Output = Result<axum::body::Body, String>> + Send;
 }
@@ -98,6 +101,18 @@ pub struct HeartbeatKey {
     pub sequence: u64,
     /// In hexadecimal.
     pub key: Secret,
+}
+
+/// How far a server is with voting on what servers agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Voting {
+    /// It never did.
+    Never,
+    /// It begins, with all others.
+    Founding,
+    /// It did: the voters' cluster exists.
+    Member,
 }
 
 /// Who is banned.

@@ -54,6 +54,7 @@ pub async fn peers<A: Agent>(listener: TcpListener, tls: Arc<ServerConfig>, agen
         .route("/v1/usage", post(hear::<A>))
         .route("/v1/access/{id}", get(access_lines::<A>))
         .route("/v1/heartbeat", get(heartbeat_key::<A>))
+        .route("/v1/voting", get(voting::<A>))
         .route("/v1/database/backup", get(backup::<A>))
         .with_state(agent)
         .into_make_service_with_connect_info::<Caller>();
@@ -152,6 +153,10 @@ async fn heartbeat_key<A: Agent>(State(agent): State<A>, ConnectInfo(Caller(call
         Some(key) => Json(key).into_response(),
         None => (StatusCode::CONFLICT, "there are no heartbeats to whoever asks").into_response(),
     }
+}
+
+async fn voting<A: Agent>(State(agent): State<A>) -> Response {
+    Json(agent.voting()).into_response()
 }
 
 async fn backup<A: Agent>(State(agent): State<A>) -> Response {

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::UnixListener;
 use triad_api::{
-    Agent, BansReport, DesignReport, HeartbeatKey, SettingAnswer, Upgraded, ban, serve, set_maintenance, upgrade,
+    Agent, BansReport, DesignReport, HeartbeatKey, SettingAnswer, Upgraded, Voting, ban, serve, set_maintenance,
+    upgrade,
 };
 use triad_model::{BackendSetting, BanRequest, IpNet, Maintenance, Orders, ServerName, ServerReport, UsageNews};
 
@@ -80,6 +81,10 @@ impl Agent for Scribe {
 
     fn heartbeat_key(&self, _: &ServerName) -> Option<HeartbeatKey> {
         None
+    }
+
+    fn voting(&self) -> Voting {
+        Voting::Never
     }
 
     async fn backup(&self) -> Result<axum::body::Body, String> {

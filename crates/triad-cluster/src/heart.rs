@@ -80,16 +80,8 @@ impl Heart {
         let addresses = peers.iter().map(|(_, address)| *address).collect();
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(std::io::Error::from)?;
         let says = Arc::new(Says { payload: Mutex::default(), bell });
-        let beating = Beating {
-            pulse,
-            socket,
-            addresses,
-            learnt,
-            says: says.clone(),
-            shown,
-            sequence: sequence.clone(),
-            origin,
-        };
+        let beating =
+            Beating { pulse, socket, addresses, learnt, says: says.clone(), shown, sequence: sequence.clone(), origin };
         std::thread::Builder::new().name("heart".to_owned()).spawn(move || beating.run())?;
         Ok(Self { view, root, boot, sequence, keys, says, origin })
     }

@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{AGENT, DATABASE, DNS, Design, HEARTBEAT, HOP, HTTP, HTTPS, IpNet, METRICS, Role, ServerName};
+use crate::{
+    AGENT, DATABASE, DNS, Design, ETCD, ETCD_PEER, HEARTBEAT, HOP, HTTP, HTTPS, IpNet, METRICS, Role, ServerName,
+};
 
 /// Who opens connections.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -81,6 +83,15 @@ pub fn flows(design: &Design) -> Vec<Flow> {
         }
         for from in design.carriers(Role::Database).into_iter().filter(|from| *from != to) {
             admit(to, Protocol::Tcp, DATABASE, server(from), "its database replicates from or to this one");
+        }
+    }
+    let voters = design.voters();
+    for to in &voters {
+        for from in design.servers.iter().filter(|from| from.name != **to && from.private.is_some()) {
+            admit(to, Protocol::Tcp, ETCD, server(&from.name), "its agent asks which database is the primary");
+        }
+        for from in voters.iter().filter(|from| *from != to) {
+            admit(to, Protocol::Tcp, ETCD_PEER, server(from), "its etcd votes with this server's");
         }
     }
     for to in &design.servers {

@@ -24,6 +24,7 @@ mod secret;
 mod setting;
 mod times;
 mod usage;
+mod voters;
 
 pub use check::{CheckKind, HealthCheck, InvalidStatuses, Statuses};
 pub use database_route::DatabaseRoute;
@@ -63,5 +64,6 @@ pub use secret::Secret;
 pub use setting::{BackendMode, BackendSetting, InvalidMessage, Maintenance};
 pub use times::*;
 pub use usage::{Heard, Noticed, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used, believable, is_client};
+pub use voters::VOTERS;
 
 pub use ipnet::IpNet;

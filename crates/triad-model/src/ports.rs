@@ -16,6 +16,10 @@ pub const DATABASE_READ: u16 = 3307;
 pub const AGENT: u16 = 7443;
 /// Heartbeats between servers over UDP, on private addresses: authentic, not secret.
 pub const HEARTBEAT: u16 = 7444;
+/// etcd, asked by agents, on voters' private addresses, over mutual TLS.
+pub const ETCD: u16 = 2379;
+/// etcd, among voters, in the same way.
+pub const ETCD_PEER: u16 = 2380;
 /// Prometheus metrics, on private addresses.
 pub const METRICS: u16 = 9100;
 /// The first application instance on 127.0.0.1; instance `n` (from 1) listens on `INSTANCE_FIRST + n - 1`.

@@ -153,6 +153,10 @@ pub fn days_left(certificate_pem: &str) -> Result<i64, TlsError> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use crate::{is_for_address, peer_server};
+
     use super::{Authority, LEAF_DAYS, days_left, internal_name, server_of_internal_name};
     use triad_model::ServerName;
 
@@ -164,6 +168,20 @@ mod tests {
         assert_eq!(again.certificate_pem(), authority.certificate_pem());
         let left = days_left(&site.certificate_pem).unwrap();
         assert!((LEAF_DAYS - 1..=LEAF_DAYS).contains(&left), "{left}: a second may have begun since");
+    }
+
+    #[test]
+    fn an_identity_may_say_where_its_server_is() {
+        let authority = Authority::generate("test").unwrap();
+        let server = ServerName::new("srv2").unwrap();
+        for address in ["10.0.0.2", "fd00::2"].map(|text| text.parse::<IpAddr>().unwrap()) {
+            let certificate = authority.identity_at(&server, Some(address)).unwrap().certificate_pem;
+            assert!(is_for_address(&certificate, address));
+            assert!(!is_for_address(&certificate, "10.0.0.3".parse().unwrap()));
+            let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).unwrap();
+            assert_eq!(peer_server(&[pem.contents.into()]), Some(server.clone()), "its name is still found");
+        }
+        assert!(!is_for_address(&authority.identity(&server).unwrap().certificate_pem, "10.0.0.2".parse().unwrap()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod tickets;
 pub use authority::{Authority, Identity, KeyPair, LEAF_DAYS, days_left, internal_name};
 pub use clients::{CLIENT_CERTIFICATE_BYTES_MAX, ClientAuthority, ClientRefused, client_cert_field};
 pub use inspect::{Fault, Part, Weight, inspect};
-pub use names::{CertificateNames, certificate_names, peer_server};
+pub use names::{CertificateNames, certificate_names, is_for_address, peer_server};
 pub use ocsp::OCSP_BYTES_MAX;
 pub use pseudonyms::{PSEUDONYM_BYTES, Pseudonym, Pseudonyms};
 pub use settings::{

@@ -1,5 +1,7 @@
 //! Which hosts a certificate is for.
 
+use std::net::IpAddr;
+
 use rustls::pki_types::CertificateDer;
 use triad_model::ServerName;
 use x509_parser::extensions::GeneralName;
@@ -54,6 +56,21 @@ fn dns_name<'n>(name: &'n GeneralName<'_>) -> Option<&'n str> {
         GeneralName::DNSName(name) => Some(name),
         _ => None,
     }
+}
+
+/// Whether `certificate_pem` says that it is for `address`; not, if it cannot be read.
+pub fn is_for_address(certificate_pem: &str, address: IpAddr) -> bool {
+    let octets = match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let is_for = || {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(certificate_pem.as_bytes()).ok()?;
+        let certificate = pem.parse_x509().ok()?;
+        let names = certificate.subject_alternative_name().ok()??.value.general_names.iter();
+        Some({ names }.any(|name| matches!(name, GeneralName::IPAddress(named) if *named == octets)))
+    };
+    is_for().unwrap_or(false)
 }
 
 /// The server that a peer's verified certificate belongs to.

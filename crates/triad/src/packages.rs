@@ -24,6 +24,7 @@ pub struct Program {
 pub const LAB: &[Program] = &[
     Program { name: "mariadbd", package: "mariadb-server" },
     Program { name: "mariadb-backup", package: "mariadb-backup" },
+    Program { name: "etcd", package: "etcd-server" },
     Program { name: "nft", package: "nftables" },
     Program { name: "ip", package: "iproute2" },
     Program { name: "dig", package: "bind9-dnsutils" },

@@ -144,10 +144,10 @@ async fn swaps_and_watches_go_on_when_any_voter_dies() {
         Swap::Lost(Some(Versioned { value: "first".to_owned(), revision: before }))
     });
     // One of them leads, and leads until it dies.
-    for at in 0..3 {
+    for (at, home) in homes.iter().enumerate() {
         voters.kill(at);
         let value = format!("without {at}");
-        let revision = set(&homes[at], "k", &value).await;
+        let revision = set(home, "k", &value).await;
         assert!(revision > before, "{revision}");
         before = revision;
         for seen in &mut watches {
@@ -156,7 +156,7 @@ async fn swaps_and_watches_go_on_when_any_voter_dies() {
         voters.start(at, &Beginning::Founding);
         let back = format!("with {at}");
         set(&voters.client((at + 1) % 3), "k", &back).await;
-        let names = soon("members", homes[at].members()).await.expect("an answer");
+        let names = soon("members", home.members()).await.expect("an answer");
         assert_eq!(names.len(), 3, "{names:?}");
     }
     let copy = voters._folder.path().join("copy");

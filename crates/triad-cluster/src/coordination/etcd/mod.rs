@@ -24,7 +24,7 @@ use self::messages::{Blob, Members, Range, Txn, Watched, decode, malformed};
 pub use self::process::{Beginning, ETCD, ETCD_ELECTION_MS, ETCD_HEARTBEAT_MS, Seat};
 use super::file::beside;
 use super::watching::heard;
-use super::{ATTEMPT_TIMEOUT, CALL_TIMEOUT, CoordinationError, Member, Seen, Swap, Versioned};
+use super::{ATTEMPT_TIMEOUT, CALL_TIMEOUT, CoordinationError, Member, PRIMARY_KEY, Seen, Swap, Versioned};
 
 /// Time between two rounds through the voters.
 const ROUND_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -108,6 +108,11 @@ impl Etcd {
     pub(super) async fn members(&self) -> Result<Vec<Member>, CoordinationError> {
         let Answer { place, bytes, .. } = self.ask("/v3/cluster/member/list", &json!({})).await?;
         Ok(decode::<Members>(place, &bytes)?.into())
+    }
+
+    /// Whether the voter that is asked first answers, with a majority behind it.
+    pub async fn nearest_agrees(&self) -> bool {
+        self.endpoints[0].ask("/v3/kv/range", &messages::range(PRIMARY_KEY), ATTEMPT_TIMEOUT).await.is_ok()
     }
 
     /// Has the voters list `newcomer`, which has no data, as one that never voted: with its data it forgot how it voted,
