@@ -23,6 +23,8 @@ pub enum Decision {
     Degrade(Degrading),
     /// A step on the way to a larger one.
     Restore(Restoring),
+    /// A step on the way to another primary that somebody wishes for.
+    Yield(Yielding),
     /// Start as a replica, without what was never acknowledged.
     Rejoin,
     /// Put the data aside and take the primary's.
@@ -60,10 +62,23 @@ pub enum Degrading {
 pub enum Restoring {
     /// Let this replica in, which does not acknowledge.
     Admit(ServerName),
-    /// Commit only what this replica acknowledges, which it is to do under this version of the record.
-    WaitFor(ServerName, u64),
+    /// Have this replica acknowledge, under this version of the record, though nobody waits for it yet.
+    Invite(ServerName, u64),
+    /// Commit only what the invited replica acknowledges.
+    WaitFor(ServerName),
     /// Write this record, which must be the next one.
     Grow(Record),
+}
+
+/// Steps to another primary, while this one lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Yielding {
+    /// Refuse writes from now on, once those that are being committed are.
+    Close,
+    /// Write this record, which must be the next one: it names the successor, who has everything.
+    Hand(Record),
+    /// Take writes again.
+    Reopen,
 }
 
 /// A decision, and why.

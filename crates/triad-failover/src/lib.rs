@@ -26,6 +26,8 @@
 //!    acknowledged (MDEV-21117, MDEV-33465); still named, as the primary, which keeps it.
 //! 9. *A write that was sent may arrive late.* A primary that relies on being alone, or on not being so, relies on a
 //!    version that it made after whatever it sent before.
+//! 10. *Who hands over has closed before.* Its successor has all that was ever written; it takes writes again only under
+//!    a version that it made since, for what it handed over may still arrive.
 
 #![forbid(unsafe_code)]
 
@@ -33,6 +35,8 @@ mod decide;
 mod primary;
 mod replica;
 mod view;
+mod yielding;
 
-pub use decide::{Decided, Decision, Degrading, Promotion, Restoring, decide};
+pub use decide::{Decided, Decision, Degrading, Promotion, Restoring, Yielding, decide};
 pub use view::{Database, Invitation, Member, Position, Record, Said, View};
+pub use yielding::obstacle_to;

@@ -11,22 +11,20 @@ use crate::view::{Database, Invitation, Position, Record, View};
 const CATCH_UP_MAX: Position = 100;
 
 /// A primary that runs.
-struct Primary<'a> {
-    view: &'a View<'a>,
-    record: &'a Record,
-    written: Position,
+pub(crate) struct Primary<'a> {
+    pub view: &'a View<'a>,
+    pub record: &'a Record,
+    pub written: Position,
     waits: bool,
-    barred: &'a BTreeMap<ServerName, Position>,
+    pub closed: bool,
+    pub barred: &'a BTreeMap<ServerName, Position>,
     invited: Option<&'a Invitation>,
 }
 
 /// What the server does that `record` names.
 pub(crate) fn decide(view: &View<'_>, record: &Record) -> Decided {
-    if let Database::Primary { epoch, written, waits, barred, invited } = view.database
-        && *epoch == record.epoch
-    {
-        let (written, waits, invited) = (*written, *waits, invited.as_ref());
-        return Primary { view, record, written, waits, barred, invited }.decide();
+    if let Some(primary) = Primary::of(view, record) {
+        return primary.decide();
     }
     if view.made == Some(record.version) {
         return Decided::new(Decision::Promote(Promotion::Open), format_args!("epoch {} names it", record.epoch));
@@ -36,31 +34,53 @@ pub(crate) fn decide(view: &View<'_>, record: &Record) -> Decided {
 }
 
 /// A replica that is heard, as it said last.
-struct Replica<'a> {
+pub(crate) struct Replica<'a> {
     name: &'a ServerName,
     receiving: bool,
-    connected: bool,
+    pub connected: bool,
     obeys: u64,
     acknowledges: bool,
-    whole: bool,
-    diverged: bool,
-    received: Position,
+    pub whole: bool,
+    pub diverged: bool,
+    pub received: Position,
+    pub applied: Position,
 }
 
-impl Primary<'_> {
+impl<'a> Primary<'a> {
+    /// The server of `view`, if it takes writes by `record`, or refuses them only because another one is to.
+    pub fn of(view: &'a View<'a>, record: &'a Record) -> Option<Self> {
+        let Database::Primary { epoch, written, waits, closed, barred, invited } = view.database else { return None };
+        if record.primary != *view.me || *epoch != record.epoch {
+            return None;
+        }
+        let (written, waits, closed, invited) = (*written, *waits, *closed, invited.as_ref());
+        Some(Self { view, record, written, waits, closed, barred, invited })
+    }
+
     fn decide(&self) -> Decided {
-        self.degrade().or_else(|| self.restore()).unwrap_or_else(|| Decided::new(Decision::Hold, "all is well"))
+        let steps = self.degrade().or_else(|| self.hand_over()).or_else(|| self.restore());
+        steps.unwrap_or_else(|| Decided::new(Decision::Hold, "all is well"))
     }
 
     /// The replica called `name`, if it is heard and follows this primary.
-    fn replica<'r>(&'r self, name: &'r ServerName) -> Option<Replica<'r>> {
+    pub(crate) fn replica<'r>(&'r self, name: &'r ServerName) -> Option<Replica<'r>> {
         match self.view.heard(name)? {
             Database::Replica {
-                epoch, receiving, connected, obeys, acknowledges, whole, diverged, received, ..
+                epoch,
+                receiving,
+                connected,
+                obeys,
+                acknowledges,
+                whole,
+                diverged,
+                received,
+                applied,
+                ..
             } if *epoch == self.record.epoch => {
                 let (receiving, connected, acknowledges) = (*receiving, *connected, *acknowledges);
-                let (obeys, whole, diverged, received) = (*obeys, *whole, *diverged, *received);
-                Some(Replica { name, receiving, connected, obeys, acknowledges, whole, diverged, received })
+                let (obeys, whole, diverged) = (*obeys, *whole, *diverged);
+                let (received, applied) = (*received, *applied);
+                Some(Replica { name, receiving, connected, obeys, acknowledges, whole, diverged, received, applied })
             }
             _ => None,
         }
@@ -83,7 +103,7 @@ impl Primary<'_> {
     }
 
     /// The other members of the in-sync set.
-    fn others(&self) -> impl Iterator<Item = &ServerName> {
+    pub(crate) fn others(&self) -> impl Iterator<Item = &ServerName> {
         self.record.in_sync.iter().filter(|name| *name != self.view.me)
     }
 
@@ -102,7 +122,7 @@ impl Primary<'_> {
     }
 
     fn stop_waiting(&self, suspects: &BTreeSet<ServerName>) -> Option<Decided> {
-        if !self.is_alone() || !self.waits {
+        if !self.is_alone() || (!self.waits && self.invited.is_none()) {
             return None;
         }
         let degrade = |step, why: String| Some(Decided::new(Decision::Degrade(step), why));
@@ -146,10 +166,18 @@ impl Primary<'_> {
                 // One after the other.
                 None if self.invited.is_some_and(|invited| invited.replica != *name) => return None,
                 None => {
-                    let wait = Restoring::WaitFor(name.clone(), self.record.version);
-                    return restore(wait, format!("{name} has caught up: commits wait for it"));
+                    let invite = Restoring::Invite(name.clone(), self.record.version);
+                    return restore(invite, format!("{name} has caught up, and is to acknowledge"));
                 }
-                Some(invited) if !replica.acknowledges || replica.received < invited.mark => return None,
+                // Before it does, nobody waits: what it received without acknowledging it never will.
+                Some(_) if !replica.acknowledges => return None,
+                Some(_) if !self.waits => {
+                    return restore(
+                        Restoring::WaitFor(name.clone()),
+                        format!("{name} acknowledges: commits wait for it"),
+                    );
+                }
+                Some(invited) if replica.received < invited.mark => return None,
                 Some(_) => {}
             }
         }

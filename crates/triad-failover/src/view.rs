@@ -45,6 +45,9 @@ pub enum Database {
         written: Position,
         /// Whether a commit waits for a replica.
         waits: bool,
+        /// Whether it refuses writes, because another one is to take them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        closed: bool,
         /// Replicas that it does not let in, each with the end of what it may have acknowledged.
         barred: BTreeMap<ServerName, Position>,
         /// While it is alone by the record: the replica that may acknowledge all the same, on the way back.
@@ -75,7 +78,8 @@ pub enum Database {
     },
 }
 
-/// A primary that is alone waits for this replica, which acknowledges as long as the record has this version.
+/// A primary that is alone by the record has this replica acknowledge, as long as the record has this version, and then
+/// waits for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {
     /// The replica.
@@ -121,6 +125,8 @@ pub struct View<'a> {
     pub made: Option<u64>,
     /// The server's own database.
     pub database: &'a Database,
+    /// To whom it is to hand over, while it is the primary.
+    pub yields_to: Option<&'a ServerName>,
     /// All other servers with a voice: those with a database, and witnesses.
     pub others: &'a BTreeMap<ServerName, Member>,
 }

@@ -22,7 +22,7 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Role {
     Stopped,
-    Primary { epoch: u64, waits: bool, barred: BTreeMap<ServerName, u64>, invited: Option<Invitation> },
+    Primary { epoch: u64, waits: bool, closed: bool, barred: BTreeMap<ServerName, u64>, invited: Option<Invitation> },
     Replica(Replica),
 }
 
@@ -68,7 +68,7 @@ impl Node {
         if matches!(self.role, Role::Replica(_)) {
             self.log.truncate(self.applied);
         }
-        self.role = Role::Primary { epoch, waits, barred, invited: None };
+        self.role = Role::Primary { epoch, waits, closed: false, barred, invited: None };
     }
 
     /// What its agent says of it.
@@ -76,10 +76,11 @@ impl Node {
         match &self.role {
             _ if self.paused => Database::Stopped,
             Role::Stopped => Database::Stopped,
-            Role::Primary { epoch, waits, barred, invited } => Database::Primary {
+            Role::Primary { epoch, waits, closed, barred, invited } => Database::Primary {
                 epoch: *epoch,
                 written: self.log.len() as u64,
                 waits: *waits,
+                closed: *closed,
                 barred: barred.clone(),
                 invited: invited.clone(),
             },

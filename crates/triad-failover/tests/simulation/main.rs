@@ -49,8 +49,9 @@ fn no_acknowledged_write_is_lost_there_is_one_primary_and_faults_end() {
     }
     println!("{sum:?}");
     // They are about something.
-    let Counts { acknowledged, failovers, faults, degraded, reseeded, truncated } = sum;
+    let Counts { acknowledged, failovers, faults, degraded, reseeded, truncated, handed_over } = sum;
     assert!(acknowledged > 100_000 && faults > 5_000 && failovers > 500, "{sum:?}");
+    assert!(handed_over > 50, "{sum:?}");
     assert!(degraded > 1_000 && truncated > 500 && reseeded > 0, "{sum:?}");
 }
 

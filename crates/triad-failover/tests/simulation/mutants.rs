@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use triad_failover::{Database, Decided, Decision, Degrading, Member, Promotion, Record, Restoring, View, decide};
+use triad_failover::{
+    Database, Decided, Decision, Degrading, Member, Promotion, Record, Restoring, View, Yielding, decide,
+};
 
 use crate::world::Rule;
 
@@ -13,13 +15,16 @@ pub const ALL: &[(&str, u64, Rule)] = &[
     ("starts receiving again under the same version", 0, starts_again_unseen),
     ("claims before it has applied what it received", 0, claims_undrained),
     ("counts who restarted", 0, counts_the_restarted),
-    ("shrinks the set before it bars the replica", 400, shrinks_first),
+    ("shrinks the set before it bars the replica", 0, shrinks_first),
     ("stops waiting before the set has shrunk", 0, stops_waiting_first),
     ("grows the set before it waits for the replica", 0, grows_first),
-    ("shrinks the set before others have what the replica acknowledged", 0, shrinks_too_early),
+    ("shrinks the set before others have what the replica acknowledged", 2600, shrinks_too_early),
     ("keeps in the set who has less than the new primary", 0, keeps_who_has_less),
-    ("opens by a version that a late write may follow", 4700, opens_by_an_old_version),
+    ("opens by a version that a late write may follow", 2500, opens_by_an_old_version),
     ("takes over without being in sync", 0, takes_over_out_of_sync),
+    ("hands over before it has closed", 1600, hands_over_open),
+    ("hands over to who lacks the last writes", 0, hands_over_early),
+    ("reopens though what it handed over may arrive", 1000, reopens_unsure),
     ("starts as the primary whatever the record says", 0, starts_as_primary),
 ];
 
@@ -110,7 +115,7 @@ fn stops_waiting_first(view: &View<'_>) -> Decided {
 fn grows_first(view: &View<'_>) -> Decided {
     let record = view.record.cloned();
     instead(decide(view), |decision| match (decision, &record) {
-        (Decision::Restore(Restoring::WaitFor(replica, _)), Some(record)) => {
+        (Decision::Restore(Restoring::Invite(replica, _)), Some(record)) => {
             let mut next = Record { version: record.version + 1, ..record.clone() };
             next.in_sync.insert(replica.clone());
             Some(Decision::Restore(Restoring::Grow(next)))
@@ -153,4 +158,41 @@ fn starts_as_primary(view: &View<'_>) -> Decided {
         Decision::Rejoin => Some(Decision::Promote(Promotion::Open)),
         _ => None,
     })
+}
+
+fn hands_over_open(view: &View<'_>) -> Decided {
+    let decided = with_own(view, |database| {
+        if let Database::Primary { closed, .. } = database {
+            *closed = true;
+        }
+    });
+    match decided.decision {
+        Decision::Yield(Yielding::Hand(_)) => decided,
+        _ => decide(view),
+    }
+}
+
+fn hands_over_early(view: &View<'_>) -> Decided {
+    let Database::Primary { closed: true, written, .. } = *view.database else { return decide(view) };
+    with_databases(view, |database| {
+        if let Database::Replica { received, applied, .. } = database {
+            (*received, *applied) = (written, written);
+        }
+    })
+}
+
+fn reopens_unsure(view: &View<'_>) -> Decided {
+    match view.database {
+        Database::Primary { closed: true, .. } => {
+            decide(&View { made: view.record.map(|record| record.version), ..*view })
+        }
+        _ => decide(view),
+    }
+}
+
+/// Decides by a view in which the own database is as `change` makes it.
+fn with_own(view: &View<'_>, change: impl Fn(&mut Database)) -> Decided {
+    let mut database = view.database.clone();
+    change(&mut database);
+    decide(&View { database: &database, ..*view })
 }

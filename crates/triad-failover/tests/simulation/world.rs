@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use triad_failover::{
-    Database, Decided, Decision, Degrading, Invitation, Member, Promotion, Record, Restoring, Said, View,
+    Database, Decided, Decision, Degrading, Invitation, Member, Promotion, Record, Restoring, Said, View, Yielding,
 };
 use triad_model::ServerName;
 
@@ -18,6 +18,8 @@ pub type Rule = fn(&View<'_>) -> Decided;
 const FAULTS_END: u64 = 400;
 /// Time after that in which all must be well again.
 const CALM: u64 = 600;
+/// Time in which it is well again after the last that happened by chance.
+const RECOVERS_WITHIN: u64 = 100;
 /// Time without a heartbeat after which a server is silent.
 const SILENT_AFTER: u64 = 6;
 /// Time for which what was read of the record is gone by.
@@ -36,6 +38,7 @@ pub struct Counts {
     pub degraded: usize,
     pub reseeded: usize,
     pub truncated: usize,
+    pub handed_over: usize,
 }
 
 impl Counts {
@@ -47,6 +50,7 @@ impl Counts {
         self.degraded += other.degraded;
         self.reseeded += other.reseeded;
         self.truncated += other.truncated;
+        self.handed_over += other.handed_over;
     }
 }
 
@@ -56,6 +60,8 @@ struct Agent {
     record: Option<Record>,
     read_at: u64,
     made: Option<u64>,
+    /// To whom it is to hand over, until when.
+    wish: Option<(ServerName, u64)>,
     stopped_for: Option<u64>,
     /// What is being done, by which record, until when.
     busy: Option<(u64, Record, Decision)>,
@@ -69,6 +75,7 @@ impl Agent {
             record: None,
             read_at: now,
             made: None,
+            wish: None,
             stopped_for: None,
             busy: None,
         }
@@ -182,6 +189,13 @@ impl World {
     /// Lets it happen; an error says what must not be.
     pub fn run(&mut self) -> Result<(), String> {
         self.pass(FAULTS_END + CALM)?;
+        // Beats are lost in calm times too: who was taken for dead a moment ago is soon back.
+        for _ in 0..RECOVERS_WITHIN {
+            if self.is_well().is_ok() {
+                return Ok(());
+            }
+            self.pass(1)?;
+        }
         self.is_well()
     }
 
@@ -239,7 +253,7 @@ impl World {
         let count = self.servers.len() as u64;
         let (one, other) = (self.chance.below(count) as usize, self.chance.below(count) as usize);
         let until = now + 3 + self.chance.below(60);
-        match self.chance.below(11) {
+        match self.chance.below(13) {
             0 | 1 => self.kill_database(one),
             2 => self.pause_database(one, until),
             3 => self.kill_server(one, until),
@@ -265,7 +279,12 @@ impl World {
                 self.cut(one, other, until);
                 self.cut(other, one, until);
             }
-            9 => {
+            9 | 10 => {
+                let to = self.servers[other].name.clone();
+                self.say(one, format_args!("is to hand over to {to}"));
+                self.servers[one].agent.wish = Some((to, until));
+            }
+            11 => {
                 self.say(one, "receives nothing");
                 self.servers[one].stuck.get_or_insert(now);
                 self.ends.push((until, End::Unstick(one)));
@@ -396,7 +415,9 @@ impl World {
         let others: BTreeMap<ServerName, Member> = others.collect();
         let own = database.clone().unwrap_or(Database::Stopped);
         let record = server.agent.record.as_ref();
-        let view = View { me: &server.name, record, made: server.agent.made, database: &own, others: &others };
+        let yields_to = server.agent.wish.as_ref().filter(|(_, until)| now < *until).map(|(to, _)| to);
+        let made = server.agent.made;
+        let view = View { me: &server.name, record, made, database: &own, yields_to, others: &others };
         let report = Said { suspects: view.suspects(), database: database.clone(), holds: false };
         let decided = database.is_some().then(|| (self.rule)(&view));
         let record = record.cloned();
@@ -426,6 +447,7 @@ impl World {
             Decision::Promote(step) => self.promote(index, record, step),
             Decision::Degrade(step) => self.degrade(index, step),
             Decision::Restore(step) => self.restore(index, step),
+            Decision::Yield(step) => self.hand_over(index, &step),
             Decision::Demote => self.servers[index].node.iter_mut().for_each(Node::kill),
             Decision::Rejoin => {
                 let node = self.servers[index].node.as_mut().filter(|node| node.role == Role::Stopped);
@@ -511,11 +533,24 @@ impl World {
         };
         match step {
             Restoring::Admit(replica) => _ = barred.remove(&replica),
-            Restoring::WaitFor(replica, version) => {
-                *waits = true;
+            Restoring::Invite(replica, version) => {
                 *invited = Some(Invitation { replica, version, mark: log.len() as u64 });
             }
+            Restoring::WaitFor(_) => {
+                *waits = true;
+                invited.iter_mut().for_each(|invited| invited.mark = log.len() as u64);
+            }
             Restoring::Grow(_) => {}
+        }
+    }
+
+    fn hand_over(&mut self, index: usize, step: &Yielding) {
+        if let Yielding::Hand(next) = step {
+            self.counts.handed_over += usize::from(self.swap(index, next));
+            return;
+        }
+        if let Some(Node { role: Role::Primary { closed, .. }, .. }) = self.node(index) {
+            *closed = *step == Yielding::Close;
         }
     }
 
@@ -605,13 +640,13 @@ impl World {
         for index in 0..self.servers.len() {
             let (runs, writes) = (self.servers[index].runs(), self.chance.percent(60));
             let next_write = self.next_write;
-            let Some(Node { role: Role::Primary { epoch, waits, .. }, paused: false, log, .. }) =
+            let Some(Node { role: Role::Primary { epoch, waits, closed, .. }, paused: false, log, .. }) =
                 self.servers[index].node.as_mut().filter(|_| runs)
             else {
                 continue;
             };
             let (epoch, waits) = (*epoch, *waits);
-            if writes {
+            if writes && !*closed {
                 log.push(next_write);
                 self.next_write += 1;
             }
@@ -654,7 +689,10 @@ fn name(decision: &Decision) -> String {
         Decision::Degrade(step) => format!("{step:?}"),
         Decision::Restore(Restoring::Grow(_)) => "Grow".to_owned(),
         Decision::Restore(Restoring::Admit(replica)) => format!("Admit {replica}"),
-        Decision::Restore(Restoring::WaitFor(replica, version)) => format!("Wait for {replica} by version {version}"),
+        Decision::Restore(Restoring::Invite(replica, version)) => format!("Invite {replica} by version {version}"),
+        Decision::Restore(Restoring::WaitFor(replica)) => format!("Wait for {replica}"),
+        Decision::Yield(Yielding::Hand(_)) => "Hand over".to_owned(),
+        Decision::Yield(step) => format!("{step:?}"),
         decision => format!("{decision:?}"),
     }
 }
