@@ -22,14 +22,51 @@ const STOP_TIMEOUT_MS: u64 = 30_000;
 /// A primary without data gets its first; a replica without data is left to [`crate::seed`]. Only the folders of the
 /// plan's layout are written to: Debian's own `/etc/mysql` and `/var/lib/mysql` are neither read nor touched.
 pub async fn prepare(plan: &DatabasePlan) -> Result<(), DatabaseError> {
-    SERVER.program()?;
-    check_socket_path(&plan.socket())?;
-    make_directories(plan)?;
-    write_atomically(&plan.config_file(), &my_cnf(plan), 0o644)?;
+    prepare_folders(plan)?;
     if plan.role() == DatabaseRole::Primary && is_empty(&plan.data_directory())? {
         install(plan).await?;
     }
     Ok(())
+}
+
+/// The same but for data.
+pub fn prepare_folders(plan: &DatabasePlan) -> Result<(), DatabaseError> {
+    SERVER.program()?;
+    check_socket_path(&plan.socket())?;
+    make_directories(plan)?;
+    write_atomically(&plan.config_file(), &my_cnf(plan), 0o644)
+}
+
+/// Whether there is no data.
+pub fn is_without_data(plan: &DatabasePlan) -> Result<bool, DatabaseError> {
+    is_empty(&plan.data_directory())
+}
+
+/// Puts the data aside, for somebody to look at, in place of what was put aside before. mariadbd must not run.
+pub fn put_aside(plan: &DatabasePlan) -> Result<PathBuf, DatabaseError> {
+    let aside = plan.layout.data.join("mysql.aside");
+    remove_tree_if_there(&aside)?;
+    rename(&plan.data_directory(), &aside)?;
+    Ok(aside)
+}
+
+/// What becomes of transactions that mariadbd finds prepared and logged when it starts after a crash: they may have been
+/// acknowledged, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// They are committed: it is the primary still.
+    Commit,
+    /// They are taken back, and its binary log is cut before them: another one is the primary (MDEV-21117, MDEV-33465).
+    TakeBack,
+}
+
+/// What mariadbd is told of it, beside the arguments of [`process`].
+pub fn recovery_args(recovery: Recovery) -> Vec<String> {
+    let role = match recovery {
+        Recovery::Commit => "MASTER",
+        Recovery::TakeBack => "SLAVE",
+    };
+    vec![format!("--init-rpl-role={role}")]
 }
 
 /// mariadbd as the agent's supervisor runs it. Its log is what it prints.

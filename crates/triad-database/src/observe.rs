@@ -1,12 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use mysql_async::Row;
 use triad_model::{DatabaseRole, Secret};
 
-use crate::files::absent_is_none;
 use crate::plan::{DatabasePlan, REPLICATION_USER};
-use crate::seed::position_file;
+use crate::seed::seed_position;
 use crate::sql::{Sql, literal, text};
 use crate::{DatabaseError, Passwords};
 
@@ -129,11 +127,6 @@ pub(crate) async fn observe(sql: &mut Sql, plan: &DatabasePlan) -> Result<Observ
     Ok(observed)
 }
 
-fn seed_position(plan: &DatabasePlan) -> Result<Option<String>, DatabaseError> {
-    let path = position_file(&plan.data_directory());
-    absent_is_none(fs::read_to_string(&path)).map_err(DatabaseError::file("read", &path))
-}
-
 async fn settings(sql: &mut Sql, plan: &DatabasePlan) -> Result<Observed, DatabaseError> {
     let statement = format!(
         "SELECT @@read_only, @@rpl_semi_sync_master_enabled, @@gtid_binlog_pos, @@gtid_slave_pos, \
@@ -198,7 +191,7 @@ async fn grants(sql: &mut Sql) -> Result<BTreeMap<String, Vec<Grant>>, DatabaseE
     Ok(grants)
 }
 
-fn replication(row: &Row) -> Replication {
+pub(crate) fn replication(row: &Row) -> Replication {
     let number = |column: &str| text(row, column).parse::<u32>().unwrap_or_default();
     Replication {
         host: text(row, "Master_Host"),

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use triad_model::{DATABASE, DatabaseRole, Design, Role, SEMI_SYNC_TIMEOUT_MS, ServerName};
+use triad_model::{DATABASE, DatabaseRole, Design, FailoverReport, Role, SEMI_SYNC_TIMEOUT_MS, Server, ServerName};
 
 /// The account replicas log in with; one per replica's address.
 pub const REPLICATION_USER: &str = "triad_replication";
@@ -16,6 +16,9 @@ const BUFFER_POOL_MIB: u32 = 64;
 const BINLOG_KEPT_S: u32 = 7 * 24 * 3600;
 /// Silence after which a replica gives its connection to the primary up, in seconds; heartbeats come every 0.5 s.
 const REPLICA_NET_TIMEOUT_S: u32 = 3;
+/// How long a commit waits where the record says who acknowledges, in milliseconds: until the record says otherwise.
+/// Four weeks, for the largest number that MariaDB takes was seen to hang.
+const WAIT_MS: u64 = 28 * 24 * 3600 * 1000;
 /// Threads that apply on a replica: serial apply falls behind a busy primary, and its backlog is failover time.
 const APPLY_THREADS: u32 = 4;
 
@@ -72,6 +75,8 @@ pub struct DatabasePlan {
     pub server: ServerName,
     /// Primary or replica, and of whom.
     pub duty: Duty,
+    /// Whether the cluster's record says who is the primary, and not the file.
+    pub by_record: bool,
     /// Where it listens for TCP; `None` in a design of one server, where the Unix socket is enough.
     pub listen: Option<SocketAddr>,
     /// MariaDB's `server_id`: the server's place in the file, from 1.
@@ -100,6 +105,7 @@ impl DatabasePlan {
         Some(Self {
             server: server.clone(),
             duty,
+            by_record: design.fails_over(),
             listen: member(design, server).filter(|_| !alone).map(|own| own.address),
             server_id: u32::try_from(index).ok()? + 1,
             schema: database.name.clone(),
@@ -109,11 +115,25 @@ impl DatabasePlan {
         })
     }
 
+    /// The same server with another duty.
+    pub fn with_duty(&self, duty: Duty) -> Self {
+        Self { duty, ..self.clone() }
+    }
+
     /// Primary or replica.
     pub fn role(&self) -> DatabaseRole {
         match self.duty {
             Duty::Primary { .. } => DatabaseRole::Primary,
             Duty::Replica { .. } => DatabaseRole::Replica,
+        }
+    }
+
+    /// The same, by what is known of the cluster's record; as the file says, while nothing is.
+    pub fn role_by(&self, failover: &FailoverReport) -> DatabaseRole {
+        match &failover.primary {
+            None => self.role(),
+            Some(primary) if *primary == self.server => DatabaseRole::Primary,
+            Some(_) => DatabaseRole::Replica,
         }
     }
 
@@ -156,9 +176,16 @@ impl DatabasePlan {
     }
 }
 
+impl Member {
+    /// The database of `server`, if others can reach it.
+    pub fn of(server: &Server) -> Option<Self> {
+        let address: IpAddr = server.private?;
+        Some(Self { name: server.name.clone(), address: SocketAddr::new(address, DATABASE) })
+    }
+}
+
 fn member(design: &Design, name: &ServerName) -> Option<Member> {
-    let address: IpAddr = design.server(name)?.private?;
-    Some(Member { name: name.clone(), address: SocketAddr::new(address, DATABASE) })
+    Member::of(design.server(name)?)
 }
 
 /// `my.cnf` for `plan`. It does not depend on primary or replica: a server that changes sides needs no restart.
@@ -169,7 +196,7 @@ pub fn my_cnf(plan: &DatabasePlan) -> String {
         ("Who may connect", access(plan)),
         ("Data: InnoDB alone, because only it can be rolled back; durable at every commit", storage()),
         ("Replication: never writable and never replicating before the agent says so", replication(plan)),
-        ("Semi-sync: the agent enables the primary's side once a replica is attached", semi_sync()),
+        ("Semi-sync: the agent enables the primary's side once a replica is attached", semi_sync(plan.by_record)),
     ];
     for (title, settings) in sections {
         text.push_str(&format!("\n# {title}\n"));
@@ -244,13 +271,15 @@ fn replication(plan: &DatabasePlan) -> Settings {
     ]
 }
 
-fn semi_sync() -> Settings {
+fn semi_sync(by_record: bool) -> Settings {
+    let timeout_ms = if by_record { WAIT_MS } else { SEMI_SYNC_TIMEOUT_MS };
     vec![
-        ("rpl_semi_sync_slave_enabled", "1".into()),
+        // By the record, only those acknowledge that it names.
+        ("rpl_semi_sync_slave_enabled", u8::from(!by_record).to_string()),
         // Stopping replication asks the primary to end its side; a dead one must not hold that up for long.
         ("rpl_semi_sync_slave_kill_conn_timeout", "1".into()),
         ("rpl_semi_sync_master_wait_point", "AFTER_SYNC".into()),
         ("rpl_semi_sync_master_wait_no_slave", "1".into()),
-        ("rpl_semi_sync_master_timeout", SEMI_SYNC_TIMEOUT_MS.to_string()),
+        ("rpl_semi_sync_master_timeout", timeout_ms.to_string()),
     ]
 }

@@ -1,9 +1,8 @@
 use triad_model::DatabaseReport;
 
-use crate::files::remove_if_there;
 use crate::observe::{Account, Observed, observe, password_hashes};
 use crate::report::{report, silent};
-use crate::seed::position_file;
+use crate::seed::forget_seed_position;
 use crate::sql::Sql;
 use crate::steps::{Step, accounts, next_steps, statements};
 use crate::{DatabaseError, DatabasePlan, Passwords};
@@ -84,7 +83,7 @@ impl Reconciler {
         }
         if let Step::ConfigureReplication { position: Some(_), .. } = step {
             // Only now: were it gone before, nobody would know that the data is a copy.
-            remove_if_there(&position_file(&self.plan.data_directory()))?;
+            forget_seed_position(&self.plan)?;
         }
         Ok(())
     }

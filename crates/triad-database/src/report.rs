@@ -1,4 +1,4 @@
-use triad_model::{DatabaseReport, State};
+use triad_model::{DatabaseReport, DatabaseRole, State};
 
 use crate::observe::{Observed, Receiver, Replication};
 use crate::plan::{DatabasePlan, Duty};
@@ -47,21 +47,27 @@ pub fn report(observed: &Observed, plan: &DatabasePlan) -> DatabaseReport {
         replicas_connected: observed.replicas_connected(),
         lag_s: observed.replication.as_ref().and_then(|replication| replication.lag_s),
         counters: COUNTERS.iter().map(|name| ((*name).to_owned(), observed.counter(name))).collect(),
+        failover: None,
     }
 }
 
 /// What to tell about a server that does not answer: on its way up until it `answered` once.
 pub(crate) fn silent(plan: &DatabasePlan, answered: bool, why: String) -> DatabaseReport {
-    let state = if answered { State::Down } else { State::Starting };
+    untold(plan.role(), if answered { State::Down } else { State::Starting }, why)
+}
+
+/// What to tell about a server of which nothing is known but this.
+pub fn untold(role: DatabaseRole, state: State, detail: String) -> DatabaseReport {
     DatabaseReport {
-        role: plan.role(),
+        role,
         state,
-        detail: why,
+        detail,
         gtid: String::new(),
         semi_sync: false,
         replicas_connected: 0,
         lag_s: None,
         counters: Vec::new(),
+        failover: None,
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use triad_model::DatabaseRole;
 
 use crate::apply::{adopt_side_directory, fresh_side_directory};
-use crate::files::{is_empty, write_atomically};
+use crate::files::{absent_is_none, is_empty, remove_if_there, write_atomically};
 use crate::tool::{BACKUP, UNPACK, run_as};
 use crate::{DatabaseError, DatabasePlan};
 
@@ -144,6 +144,17 @@ fn remember_position(side: &Path) -> Result<(), DatabaseError> {
 /// The GTID position in [`BINLOG_INFO`]; empty if the primary had written nothing yet.
 fn gtid(binlog_info: &str) -> &str {
     binlog_info.trim_end_matches('\n').split('\t').nth(2).unwrap_or_default()
+}
+
+/// The position that seeding left in `plan`'s data, if replication did not begin since.
+pub fn seed_position(plan: &DatabasePlan) -> Result<Option<String>, DatabaseError> {
+    let path = position_file(&plan.data_directory());
+    absent_is_none(fs::read_to_string(&path)).map_err(DatabaseError::file("read", &path))
+}
+
+/// Replication began from there: it is not needed any more.
+pub fn forget_seed_position(plan: &DatabasePlan) -> Result<(), DatabaseError> {
+    remove_if_there(&position_file(&plan.data_directory()))
 }
 
 /// Where a seeded data directory keeps its position until replication is configured.

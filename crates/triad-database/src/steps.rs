@@ -122,11 +122,16 @@ pub fn accounts(plan: &DatabasePlan, app_hash: &Secret, replication_hash: &Secre
         password_hash: replication_hash.clone(),
         grants: vec![Grant { schema: None, privileges: BTreeSet::from(["REPLICATION SLAVE".into()]) }],
     };
-    std::iter::once(app).chain(replicas.iter().map(replica)).collect()
+    // By the record, who may replicate changes from moment to moment: see [`crate::Control`].
+    let replicas = replicas.iter().filter(|_| !plan.by_record).map(replica);
+    std::iter::once(app).chain(replicas).collect()
 }
 
 /// Why this server's data cannot serve the plan, as a clause; whoever reads it must decide, so nothing is changed.
 pub(crate) fn foreign(observed: &Observed, plan: &DatabasePlan) -> Option<String> {
+    if plan.by_record {
+        return None;
+    }
     match (&plan.duty, &observed.replication) {
         (Duty::Primary { .. }, Some(replication)) => Some(format!(
             "it is a replica of {}, but the design calls it the primary: changing the primary is not supported yet",
@@ -161,6 +166,9 @@ fn ahead_of_applied(observed: &Observed) -> bool {
 
 /// What to do next, in order; nothing when the server is as planned. `accounts` are those of [`accounts`].
 pub fn next_steps(observed: &Observed, plan: &DatabasePlan, accounts: &[Account]) -> Vec<Step> {
+    if plan.by_record {
+        return if observed.read_only { Vec::new() } else { content_steps(observed, plan, accounts) };
+    }
     if foreign(observed, plan).is_some() {
         return read_only(observed, true);
     }
@@ -170,13 +178,16 @@ pub fn next_steps(observed: &Observed, plan: &DatabasePlan, accounts: &[Account]
     }
 }
 
+/// What a server that takes writes should hold.
+fn content_steps(observed: &Observed, plan: &DatabasePlan, accounts: &[Account]) -> Vec<Step> {
+    let schema = (!observed.schema).then(|| Step::CreateSchema(plan.schema.clone()));
+    let unwanted = observed.accounts.iter().filter(|account| unwanted(account, plan, accounts)).map(drop_account);
+    let wanted = accounts.iter().filter(|wanted| !observed.accounts.contains(wanted)).cloned().map(Step::SetAccount);
+    schema.into_iter().chain(unwanted).chain(wanted).collect()
+}
+
 fn primary_steps(observed: &Observed, plan: &DatabasePlan, accounts: &[Account]) -> Vec<Step> {
-    let mut steps = Vec::new();
-    if !observed.schema {
-        steps.push(Step::CreateSchema(plan.schema.clone()));
-    }
-    steps.extend(observed.accounts.iter().filter(|account| unwanted(account, accounts)).map(drop_account));
-    steps.extend(accounts.iter().filter(|wanted| !observed.accounts.contains(wanted)).cloned().map(Step::SetAccount));
+    let mut steps = content_steps(observed, plan, accounts);
     steps.extend(read_only(observed, false));
     // With nobody there to acknowledge, the next commit would only wait for the time-out: enable it after the first
     // replica is attached, and leave it on when replicas go: MariaDB turns its effect off and on by itself.
@@ -215,7 +226,7 @@ fn replica_steps(observed: &Observed, primary: &Member) -> Vec<Step> {
 }
 
 /// The sequence number of a GTID `domain-server-sequence`; 0 before the first. There is one domain only.
-fn sequence(gtid: &str) -> u64 {
+pub(crate) fn sequence(gtid: &str) -> u64 {
     gtid.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
@@ -224,8 +235,8 @@ fn read_only(observed: &Observed, wanted: bool) -> Vec<Step> {
 }
 
 /// Anonymous accounts, and those of replicas the design no longer has.
-fn unwanted(account: &Account, wanted: &[Account]) -> bool {
-    let ours = account.user.is_empty() || account.user == REPLICATION_USER;
+fn unwanted(account: &Account, plan: &DatabasePlan, wanted: &[Account]) -> bool {
+    let ours = account.user.is_empty() || (account.user == REPLICATION_USER && !plan.by_record);
     ours && !wanted.iter().any(|wanted| (&wanted.user, &wanted.host) == (&account.user, &account.host))
 }
 
@@ -235,7 +246,7 @@ fn drop_account(account: &Account) -> Step {
 
 /// Whether replication is configured as we would. A refused password counts as not: it may have been given before
 /// the present one; the primary is alive then, so nothing is lost with the relay log.
-fn follows(replication: &Replication, primary: &Member) -> bool {
+pub(crate) fn follows(replication: &Replication, primary: &Member) -> bool {
     replication.host == primary.address.ip().to_string()
         && replication.port == primary.address.port()
         && replication.user == REPLICATION_USER
@@ -291,7 +302,7 @@ fn set_account(account: &Account) -> Vec<String> {
     statements
 }
 
-fn change_master(primary: &Member, password: &Secret) -> String {
+pub(crate) fn change_master(primary: &Member, password: &Secret) -> String {
     format!(
         "CHANGE MASTER TO MASTER_HOST = {}, MASTER_PORT = {}, MASTER_USER = {}, MASTER_PASSWORD = {}, \
          MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = {CONNECT_RETRY_S}, \

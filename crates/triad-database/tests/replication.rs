@@ -2,59 +2,36 @@
 //!
 //! The tests log in by the Unix socket as root, so they run as root: a real one, or a user namespace's.
 
+mod running;
 mod support;
 
-use std::fs::{self, File, Permissions};
-use std::net::{SocketAddr, TcpListener};
+use std::fs::{self, Permissions};
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
+use running::{PATIENCE, Running, database_account, free_port, until};
 use support::{design, plan};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
-use triad_database::{
-    DatabasePlan, Duty, Passwords, Reconciler, RunAs, backup_stream, needs_seed, prepare, process, seed,
-};
-use triad_model::{DatabaseReport, ServiceUser, State};
+use triad_database::{DatabasePlan, Duty, Passwords, Reconciler, backup_stream, needs_seed, prepare, seed};
+use triad_model::{DatabaseReport, State};
 
-/// The longest any of the awaited things may take; a loaded machine needs a good part of it.
-const PATIENCE: Duration = Duration::from_secs(60);
 const PRIMARY: &str = "127.0.0.2";
 /// The address connections to `127.0.0.0/8` come from unless they are bound, so that the replica's account fits it.
 const REPLICA: &str = "127.0.0.1";
 
-/// One server's database with a supervisor as small as can be.
+/// One server's database.
 struct Node {
-    plan: DatabasePlan,
+    running: Running,
     reconciler: Reconciler,
-    child: Option<Child>,
 }
 
 impl Node {
     fn new(plan: DatabasePlan, passwords: &Passwords) -> Self {
-        Self { reconciler: Reconciler::new(plan.clone(), passwords.clone()), plan, child: None }
-    }
-
-    fn start(&mut self) {
-        let spec = process(&self.plan);
-        let log = File::options().create(true).append(true).open(self.plan.layout.log.join("mariadbd.log"));
-        let mut command = Command::new(spec.program);
-        command.args(spec.args).current_dir(spec.directory).env_clear().stderr(log.expect("log"));
-        if self.plan.run_as.uid != 0 {
-            command.uid(self.plan.run_as.uid).gid(self.plan.run_as.gid);
-        }
-        self.child = Some(command.spawn().expect("mariadbd starts"));
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("killed");
-            child.wait().expect("reaped");
-        }
+        Self { reconciler: Reconciler::new(plan.clone(), passwords.clone()), running: Running::new(plan) }
     }
 
     async fn until(&mut self, what: &str, good: impl Fn(&DatabaseReport) -> bool) -> DatabaseReport {
@@ -68,20 +45,19 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
 
-    fn log(&self) -> String {
-        fs::read_to_string(self.plan.layout.log.join("mariadbd.log")).unwrap_or_default()
-    }
+impl Deref for Node {
+    type Target = Running;
 
-    async fn root(&self) -> Conn {
-        let socket = self.plan.socket().display().to_string();
-        Conn::new(OptsBuilder::default().socket(Some(socket)).user(Some("root"))).await.expect("root logs in")
+    fn deref(&self) -> &Running {
+        &self.running
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.kill();
+impl DerefMut for Node {
+    fn deref_mut(&mut self) -> &mut Running {
+        &mut self.running
     }
 }
 
@@ -98,11 +74,11 @@ impl Pair {
     async fn start() -> Self {
         let mut pair = Self::new();
         prepare(&pair.primary.plan).await.expect("primary prepared");
-        pair.primary.start();
+        pair.primary.start(&[]);
         pair.primary.until("writable", |report| report.state == State::Degraded).await;
         prepare(&pair.replica.plan).await.expect("replica prepared");
         pair.seed().await;
-        pair.replica.start();
+        pair.replica.start(&[]);
         pair.settle().await;
         pair
     }
@@ -140,7 +116,7 @@ impl Pair {
         self.replica.kill();
         fs::remove_dir_all(self.replica.plan.data_directory()).expect("moved away");
         self.seed().await;
-        self.replica.start();
+        self.replica.start(&[]);
     }
 
     /// Replication runs, and commits wait for it.
@@ -164,27 +140,6 @@ impl Pair {
     async fn replica_has(&self, rows: u64) {
         let mut app = self.app(&self.replica).await;
         until("rows on the replica", async || count(&mut app).await == rows).await;
-    }
-}
-
-/// The service's own account where ids can be changed, else the only one there is.
-fn database_account() -> RunAs {
-    let map = fs::read_to_string("/proc/self/uid_map").expect("uid_map");
-    let ids: u64 = map.split_whitespace().nth(2).and_then(|count| count.parse().ok()).expect("a count of ids");
-    let id = ServiceUser::Database.fallback_id();
-    let id = if ids > u64::from(id) { id } else { 0 };
-    RunAs { uid: id, gid: id }
-}
-
-fn free_port(address: &str) -> SocketAddr {
-    TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr()).expect("a free port")
-}
-
-async fn until(what: &str, mut good: impl AsyncFnMut() -> bool) {
-    let start = Instant::now();
-    while !good().await {
-        assert!(start.elapsed() < PATIENCE, "never got {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -260,7 +215,7 @@ async fn a_killed_replica_delays_writes_once_and_catches_up() {
     let told = pair.replica.reconciler.step().await;
     assert_eq!(told.state, State::Down, "{told:?}");
 
-    pair.replica.start();
+    pair.replica.start(&[]);
     pair.settle().await;
     pair.replica_has(21).await;
 }
@@ -274,7 +229,7 @@ async fn a_replica_killed_while_it_applies_ddl_follows_again_or_refuses() {
         app.query_drop(format!("ALTER TABLE entries ADD COLUMN round_{round} INT")).await.expect("altered");
         write(&mut app, 1).await;
         pair.replica.kill();
-        pair.replica.start();
+        pair.replica.start(&[]);
         // Depending on the moment, MariaDB's recovery logs the statement under the replica's own name: then, and only
         // then, it must refuse to go on.
         let settled =
@@ -301,7 +256,7 @@ async fn a_killed_primary_comes_back_with_all_rows_and_its_replica_follows() {
     let told = pair.replica.until("a silent primary", |report| report.state == State::Degraded).await;
     assert!(told.detail.starts_with("primary srv1 does not answer: "), "{}", told.detail);
 
-    pair.primary.start();
+    pair.primary.start(&[]);
     pair.settle().await;
     let mut app = pair.app(&pair.primary).await;
     assert_eq!(count(&mut app).await, 20);
@@ -339,7 +294,7 @@ async fn a_replica_that_lost_its_data_is_seeded_again_under_load() {
     // The last one may have been committed although it was not waited for.
     let rows = count(&mut pair.app(&pair.primary).await).await;
     assert!(rows >= written);
-    pair.replica.start();
+    pair.replica.start(&[]);
     pair.settle().await;
     pair.replica_has(rows).await;
     assert_eq!(checksum(&pair.primary).await, checksum(&pair.replica).await);
@@ -356,7 +311,7 @@ async fn data_of_its_own_keeps_a_replica_from_replicating() {
     let mut pair = Pair::new();
     let own = DatabasePlan { duty: Duty::Primary { replicas: Vec::new() }, ..pair.replica.plan.clone() };
     prepare(&own).await.expect("data of its own");
-    pair.replica.start();
+    pair.replica.start(&[]);
     let told = pair.replica.until("refused", |report| report.state == State::Down).await;
     assert!(told.detail.contains("holds data that is no copy of srv1's"), "{}", told.detail);
 }
@@ -368,7 +323,7 @@ async fn an_interrupted_installation_is_begun_again_and_a_finished_one_kept() {
     fs::create_dir_all(half.join("mysql")).expect("half a directory");
     prepare(&pair.primary.plan).await.expect("prepared");
     assert!(!half.exists());
-    pair.primary.start();
+    pair.primary.start(&[]);
     pair.primary.until("writable", |report| report.state == State::Degraded).await;
 
     // Its own mariadbd holds the port, and the data is there: nothing to do.

@@ -4,9 +4,10 @@
 //!   [`triad_model::flows`], the single list of what a design needs; nothing is admitted that is not in it, but for
 //!   what every host on the Internet needs (loopback, answers, ICMP).
 //! - [`Ruleset::render`] (`render.rs`, pure) writes it for `nft`, [`Ruleset::explain`] (`explain.rs`, pure) for people.
-//! - [`prepared`], [`apply`], [`remove`] (`apply.rs`) and [`report`] (`report.rs`) run `nft`.
+//! - [`prepared`], [`apply`], [`remove`] (`apply.rs`), [`refuse_database`] (`refuse.rs`) and [`report`] (`report.rs`)
+//!   run `nft`.
 //!
-//! Invariants: only the table `inet triad` is touched, never `flush ruleset`, so the tables of Docker, libvirt or an
+//! Invariants: only the tables `inet triad` and, during a failover, `inet triad_refused` are touched, never `flush ruleset`, so the tables of Docker, libvirt or an
 //! administrator live on beside it. There is no moment without rules: a change is one netlink transaction. Counters
 //! and the sources already seen by a rate limit outlive a change.
 
@@ -15,9 +16,11 @@
 mod apply;
 mod explain;
 mod plan;
+mod refuse;
 mod render;
 mod report;
 
 pub use apply::{FirewallError, apply, prepared, remove};
 pub use plan::{Action, Chain, Family, Limit, Policy, Reason, Rule, Ruleset, Source, TABLE, Traffic};
+pub use refuse::refuse_database;
 pub use report::report;

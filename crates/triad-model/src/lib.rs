@@ -8,6 +8,7 @@
 mod check;
 mod database_route;
 mod design;
+mod failover;
 mod finding;
 mod flow;
 mod headers;
@@ -33,6 +34,7 @@ pub use design::{
     Firewall, Hsts, InvalidServerName, Limits, Monitor, NamedCertificate, ProxyProtocol, Role, Server, ServerName,
     Site, Tls, Web,
 };
+pub use failover::{FailoverReport, FailoverTimes, Switchover, SwitchoverRequest};
 pub use finding::{Allowed, Code, Finding, Severity, UnknownCode};
 pub use flow::{Flow, Origin, Protocol, flows};
 pub use headers::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BackendMode, Maintenance, Role, ServerName, Verdict};
+use crate::{BackendMode, FailoverReport, Maintenance, Role, ServerName, Verdict};
 
 /// How a part is doing, best first, so that the worst of several is their maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -432,6 +432,9 @@ pub struct DatabaseReport {
     pub lag_s: Option<u64>,
     /// `SHOW GLOBAL STATUS` counters for the metrics, by MariaDB's own names in lower case.
     pub counters: Vec<(String, u64)>,
+    /// Who is the primary by the record, where a replica takes over by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<FailoverReport>,
 }
 
 /// The heartbeats of other servers, as one server hears them.

@@ -19,4 +19,9 @@ impl Design {
         let voters: Vec<_> = databases.chain(others).filter(eligible).map(|server| &server.name).take(VOTERS).collect();
         if voters.len() == VOTERS { voters } else { Vec::new() }
     }
+
+    /// Whether a replica takes over by itself when the primary dies.
+    pub fn fails_over(&self) -> bool {
+        !self.voters().is_empty()
+    }
 }
