@@ -14,6 +14,7 @@ use crate::api::{Handle, Started};
 use crate::coordination::CoordinationService;
 use crate::database::DatabaseService;
 use crate::doors::Doors;
+use crate::failover;
 use crate::heartbeats;
 use crate::logfile;
 use crate::orders::{self, Known};
@@ -76,6 +77,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let told = edge.as_ref().map(|edge| edge.left_out.clone());
         tokio::task::spawn_local(heartbeats::heed(heart.clone(), told));
     }
+    let agreed = coordination.coordination.clone().filter(|_| setup.design.fails_over());
+    let failover = match (&heart, agreed) {
+        (Some(heart), Some(coordination)) => {
+            Some(failover::start(&setup, heart.clone(), coordination, database.as_ref(), edge.as_ref())?)
+        }
+        _ => None,
+    };
     let started = Started {
         firewall,
         coordination: &coordination,
@@ -84,6 +92,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         edge: edge.as_ref(),
         dns: dns.as_ref(),
         heart,
+        failover: failover.as_ref(),
         known: known.subscribe(),
     };
     let (handle, mut commands) = Handle::new(&setup, started)?;
@@ -107,6 +116,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         }
     }
     logs.abort();
+    // It must not start again what is about to end.
+    failover.iter().for_each(|failover| failover.task.abort());
     running.drain().await;
     Doors::remove_socket(&running.setup);
     Ok(())

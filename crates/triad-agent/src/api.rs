@@ -13,8 +13,8 @@ use triad_database::DatabasePlan;
 use triad_dns::Zone;
 use triad_model::{
     BackendSetting, BanRequest, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Heard, IpNet,
-    Maintenance, Orders, ProcessReport, Rates, Server, ServerName, ServerReport, State, UsageNews, Used, Verdict,
-    believable,
+    Maintenance, Orders, ProcessReport, Rates, Server, ServerName, ServerReport, State, Switchover, SwitchoverRequest,
+    UsageNews, Used, Verdict, believable,
 };
 use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
@@ -22,6 +22,7 @@ use triad_tls::{Fault, Weight};
 
 use crate::coordination::{CoordinationService, Standing};
 use crate::database::DatabaseService;
+use crate::failover;
 use crate::logfile;
 use crate::orders::{self, Known, now_ms};
 use crate::report::{self, Observed};
@@ -53,6 +54,9 @@ struct Shared {
     dns: Option<watch::Receiver<Option<DnsReport>>>,
     database: Option<watch::Receiver<Option<DatabaseReport>>>,
     database_plan: Option<DatabasePlan>,
+    /// What is known of who is the primary.
+    shown: Option<watch::Receiver<failover::Shown>>,
+    wishes: Option<mpsc::Sender<failover::Wish>>,
     firewall: Option<watch::Receiver<Result<FirewallReport, String>>>,
     rates: Mutex<RateMeter>,
     certificate_pems: Mutex<Vec<String>>,
@@ -99,6 +103,8 @@ pub struct Started<'a> {
     pub dns: Option<&'a Service<Zone, DnsReport>>,
     /// Heartbeats, where there are other servers.
     pub heart: Option<Arc<Heart>>,
+    /// Its part in failing over, where the database does by itself.
+    pub failover: Option<&'a failover::Part>,
     /// What was said to front servers.
     pub known: watch::Receiver<Known>,
 }
@@ -109,7 +115,7 @@ const COMMANDS_MAX: usize = 16;
 impl Handle {
     /// Ties everything that was started together.
     pub fn new(setup: &Setup, started: Started<'_>) -> anyhow::Result<(Self, mpsc::Receiver<Command>)> {
-        let Started { firewall, coordination, database, apps, edge, dns, heart, known } = started;
+        let Started { firewall, coordination, database, apps, edge, dns, heart, failover, known } = started;
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let tls = triad_tls::mutual_client_config(&setup.secrets.identity)?;
         let others = setup.design.servers.iter();
@@ -141,6 +147,8 @@ impl Handle {
             access_log: setup.access_log(),
             authority_pem: setup.secrets.identity.authority_pem.clone(),
             heart,
+            shown: failover.map(|failover| failover.shown.clone()),
+            wishes: failover.map(|failover| failover.wishes.clone()),
             standing: coordination.standing.clone(),
         });
         if let Some(edge) = edge {
@@ -424,6 +432,23 @@ impl triad_api::Agent for Handle {
 
     async fn upgrade(&self) -> Result<Upgraded, String> {
         self.tell(Command::Upgrade).await
+    }
+
+    async fn switchover(&self, request: SwitchoverRequest) -> Result<Switchover, String> {
+        let by_file = "who the primary is says the file here: a replica, and three servers that agree, would take over";
+        let (Some(shown), Some(wishes)) = (&self.shared.shown, &self.shared.wishes) else {
+            return Err(by_file.to_owned());
+        };
+        let primary = shown.borrow().report.primary.clone().ok_or("who is the primary is not known now")?;
+        if primary == self.shared.server {
+            let (answer, answered) = oneshot::channel();
+            let gone = || "the agent is ending".to_owned();
+            wishes.send(failover::Wish { request, answer }).await.map_err(|_| gone())?;
+            return answered.await.map_err(|_| gone())?;
+        }
+        let peer = self.shared.peers.iter().find(|(server, _)| server.name == primary);
+        let peer = peer.and_then(|(_, peer)| peer.as_ref()).ok_or_else(|| format!("{primary} cannot be asked"))?;
+        peer.switchover(&request).await.map_err(|error| error.to_string())
     }
 
     async fn access_lines(&self, id: &str) -> Vec<String> {

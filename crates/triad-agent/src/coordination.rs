@@ -42,7 +42,6 @@ const VOTING_FILE: &str = "voting";
 /// What servers agree on, seen from one of them.
 pub struct CoordinationService {
     /// Where it is kept; `None` where servers cannot agree without an operator.
-    #[allow(dead_code, reason = "for the loop that fails over")]
     pub coordination: Option<Coordination>,
     /// This server's etcd, if it votes.
     pub process: Option<Process>,

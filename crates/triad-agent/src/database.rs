@@ -12,9 +12,10 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio_util::io::StreamReader;
 use triad_api::Peer;
-use triad_database::{Backup, DatabasePlan, Duty, Layout, Reconciler, RunAs};
-use triad_model::{DatabaseReport, ServiceUser, State};
+use triad_database::{Backup, DatabasePlan, Duty, Layout, Member as DatabaseMember, Passwords, Reconciler, RunAs};
+use triad_model::{Database, DatabaseReport, DatabaseRole, Design, Server, ServiceUser, State};
 
+use crate::failover::{Node, Shown};
 use crate::setup::{Setup, make_folder};
 use crate::supervisor::Process;
 
@@ -37,6 +38,7 @@ pub struct DatabaseService {
     pub process: Process,
     /// What was seen of it last.
     pub report: watch::Receiver<Option<DatabaseReport>>,
+    reports: Reports,
 }
 
 impl DatabaseService {
@@ -51,17 +53,44 @@ impl DatabaseService {
         };
         let run_as = RunAs { uid: ids.uid, gid: ids.gid };
         let Some(plan) = DatabasePlan::of(&setup.design, &setup.server.name, layout, run_as) else { return Ok(None) };
-        let passwords = setup.secrets.passwords.clone().context("the database's passwords are missing")?;
+        let passwords = passwords(setup)?;
         let (reports, report) = watch::channel(None);
         let primary = primary_agent(setup, &plan)?;
         make_folder(&setup.run.join("database"), 0o755)?;
 
         let launch = setup.launch(triad_database::process(&plan), Vec::new())?;
+        if plan.by_record {
+            let process = Process::start_resting(launch);
+            return Ok(Some(Self { plan, process, report, reports }));
+        }
         let process = Process::start_after(prepare(plan.clone(), primary, reports.clone()), launch);
         let reconciler = Reconciler::new(plan.clone(), passwords);
-        tokio::task::spawn_local(reconcile(reconciler, process.clone(), reports));
-        Ok(Some(Self { plan, process, report }))
+        tokio::task::spawn_local(reconcile(reconciler, process.clone(), reports.clone()));
+        Ok(Some(Self { plan, process, report, reports }))
     }
+
+    /// As it takes part in failing over.
+    pub fn node(&self, setup: &Setup) -> anyhow::Result<Node> {
+        let Design { database, .. } = &setup.design;
+        let names = database.iter().flat_map(Database::members).filter(|name| **name != setup.server.name);
+        let servers: Vec<&Server> = names.filter_map(|name| setup.design.server(name)).collect();
+        let tls = triad_tls::mutual_client_config(&setup.secrets.identity)?;
+        let peer = |server: &&Server| Some((server.name.clone(), Peer::of(server, tls.clone())?));
+        let members = servers.iter().filter_map(|server| DatabaseMember::of(server)).collect();
+        let peers = servers.iter().filter_map(peer).collect();
+        Ok(Node::new(self.plan.clone(), members, peers, passwords(setup)?, self.process.clone()))
+    }
+
+    /// Reports of it from now on, by what is `shown` of its part in failing over.
+    pub fn show(&self, setup: &Setup, shown: watch::Receiver<Shown>) -> anyhow::Result<()> {
+        let (plan, passwords) = (self.plan.clone(), passwords(setup)?);
+        tokio::task::spawn_local(watch_by_record(plan, passwords, shown, self.process.clone(), self.reports.clone()));
+        Ok(())
+    }
+}
+
+fn passwords(setup: &Setup) -> anyhow::Result<Passwords> {
+    setup.secrets.passwords.clone().context("the database's passwords are missing")
 }
 
 /// The agent of the server this database copies.
@@ -106,16 +135,7 @@ async fn try_to_prepare(plan: &DatabasePlan, primary: Option<&Peer>, reports: &R
 }
 
 fn tell(reports: &Reports, plan: &DatabasePlan, state: State, detail: String) {
-    reports.send_replace(Some(DatabaseReport {
-        role: plan.role(),
-        state,
-        detail,
-        gtid: String::new(),
-        semi_sync: false,
-        replicas_connected: 0,
-        lag_s: None,
-        counters: Vec::new(),
-    }));
+    reports.send_replace(Some(triad_database::untold(plan.role(), state, detail)));
 }
 
 /// Looks at the running server and changes what is not as it should be, for as long as the agent runs.
@@ -131,6 +151,42 @@ async fn reconcile(mut reconciler: Reconciler, process: Process, reports: Report
         if report.state == State::Healthy {
             process.mark_ready();
         }
+        reports.send_replace(Some(report));
+    }
+}
+
+/// Looks at a server that goes by the record, gives it the schema and accounts it lacks, and reports, for as long as the
+/// agent runs.
+async fn watch_by_record(
+    plan: DatabasePlan,
+    passwords: Passwords,
+    shown: watch::Receiver<Shown>,
+    process: Process,
+    reports: Reports,
+) {
+    let mut ticks = tokio::time::interval(STEP_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut reconciler: Option<(Duty, Reconciler)> = None;
+    loop {
+        ticks.tick().await;
+        let Shown { report: failover, duty } = shown.borrow().clone();
+        if reconciler.as_ref().map(|(of, _)| of) != duty.as_ref() {
+            let new = |duty: Duty| (duty.clone(), Reconciler::new(plan.with_duty(duty), passwords.clone()));
+            reconciler = duty.map(new);
+        }
+        let mut report = match &mut reconciler {
+            Some((_, reconciler)) => reconciler.step().await,
+            None => {
+                let has_ended = !process.is_up() && process.last_exit().is_some();
+                let state = if has_ended { State::Down } else { State::Starting };
+                triad_database::untold(plan.role_by(&failover), state, failover.why.clone())
+            }
+        };
+        if report.role == DatabaseRole::Primary && report.state == State::Healthy && failover.in_sync.len() == 1 {
+            report.state = State::Degraded;
+            report.detail += "; no replica has every write: nobody takes over if it dies";
+        }
+        report.failover = Some(failover);
         reports.send_replace(Some(report));
     }
 }

@@ -10,6 +10,7 @@
 //! * [`supervisor`] is the life of one child process, [`service`] that of a child of ours that works from a plan, and
 //!   of the next one that replaces it: `generations` decides, `ledger` adds up what they counted, `binary` is what runs;
 //! * [`child`] is the inside of those children;
+//! * `failover` does what is decided of who is the primary, on this server's own database;
 //! * `heartbeats` asks other servers for their keys and tells the edge which of them are silent;
 //! * `coordination` is what servers agree on, and this server's etcd;
 //! * [`report`] makes what is observed into what is told.
@@ -28,6 +29,7 @@ pub mod child;
 mod coordination;
 mod database;
 mod doors;
+mod failover;
 mod fronts;
 mod generations;
 mod heartbeats;

@@ -25,6 +25,9 @@ use crate::logfile;
 use crate::sockets::Named;
 use crate::users::Ids;
 
+/// Time between two looks whether a process that was killed is gone.
+const REST_LOOK: Duration = Duration::from_millis(5);
+
 /// First descriptor of inherited sockets, as sd_listen_fds(3) has it.
 pub(crate) const LISTEN_FDS_START: i32 = 3;
 
@@ -53,6 +56,8 @@ pub enum Wish {
     Keep,
     /// It may run, and is not started again.
     Once,
+    /// It does not run for now; if it does, it ends at once.
+    Rest,
     /// It ends in its own time, but not beyond its stop time-out.
     Stop,
     /// It ends now.
@@ -75,6 +80,8 @@ struct Shared {
     name: String,
     wish: watch::Sender<Wish>,
     life: Mutex<Life>,
+    /// Arguments beside those of its launch, for one that runs when told.
+    args: Mutex<Vec<String>>,
 }
 
 /// What is known of a process now.
@@ -106,6 +113,37 @@ impl Process {
         Self::supervise(std::future::ready(()), launch, wish, Some(attach))
     }
 
+    /// One that runs only when told, by [`Process::run`], and rests when it has ended.
+    pub fn start_resting(launch: Launch) -> Self {
+        Self::supervise(std::future::ready(()), launch, Wish::Rest, None)
+    }
+
+    /// Runs it once, with `args` beside those of its launch.
+    pub fn run(&self, args: Vec<String>) {
+        *self.shared.args.lock().unwrap_or_else(PoisonError::into_inner) = args;
+        self.shared.wish.send_replace(Wish::Once);
+    }
+
+    /// Ends it at once, if it runs; it is not started again until told.
+    pub fn rest(&self) {
+        self.shared.wish.send_replace(Wish::Rest);
+    }
+
+    /// Resolves when it does not run, and is not told to.
+    pub async fn rested(&self) {
+        let mut wishes = self.shared.wish.subscribe();
+        // The sender is held here.
+        let _ = wishes.wait_for(|wish| *wish == Wish::Rest).await;
+        while self.report().pid.is_some() {
+            tokio::time::sleep(REST_LOOK).await;
+        }
+    }
+
+    /// Whether it is told to run, or still does.
+    pub fn is_up(&self) -> bool {
+        *self.shared.wish.borrow() != Wish::Rest || self.report().pid.is_some()
+    }
+
     fn supervise(
         preparation: impl Future<Output = ()> + 'static,
         launch: Launch,
@@ -113,7 +151,12 @@ impl Process {
         attach: Option<Attach>,
     ) -> Self {
         let (wish, mut wishes) = watch::channel(wish);
-        let shared = Arc::new(Shared { name: launch.spec.name.clone(), wish, life: Mutex::new(Life::new()) });
+        let shared = Arc::new(Shared {
+            name: launch.spec.name.clone(),
+            wish,
+            life: Mutex::new(Life::new()),
+            args: Mutex::default(),
+        });
         let process = Self { shared: shared.clone() };
         tokio::task::spawn_local(async move {
             tokio::select! {
@@ -231,12 +274,23 @@ async fn keep_running(
     mut wishes: watch::Receiver<Wish>,
 ) {
     let mut backoff = Backoff::default();
-    while !wishes.borrow().ends() {
+    let rests = *wishes.borrow() == Wish::Rest;
+    loop {
+        let wish = wishes.wait_for(|wish| *wish != Wish::Rest).await.map(|wish| *wish);
+        if wish.is_err() || wish.is_ok_and(Wish::ends) {
+            break;
+        }
         let began = Instant::now();
         let how = match spawn(&launch, attach.as_mut(), &Process { shared: shared.clone() }) {
             Ok(child) => live(child, &launch.spec, &shared, &mut wishes).await,
             Err(error) => format!("could not be started: {error:#}"),
         };
+        if rests && !wishes.borrow().ends() {
+            tracing::warn!(process = shared.name, "{how}");
+            shared.ended(how);
+            shared.wish.send_if_modified(|wish| std::mem::replace(wish, Wish::Rest) != Wish::Rest);
+            continue;
+        }
         let delay = backoff.after(began.elapsed());
         if *wishes.borrow() != Wish::Keep {
             tracing::info!(process = shared.name, "{how}");
@@ -261,7 +315,7 @@ async fn live(mut child: Child, spec: &ProcessSpec, shared: &Shared, wishes: &mu
     tracing::info!(process = shared.name, pid, "started");
     let kill = tokio::select! {
         status = child.wait() => return describe(status),
-        wish = wishes.wait_for(|wish| wish.ends()) => wish.is_ok_and(|wish| *wish == Wish::Kill),
+        wish = wishes.wait_for(|wish| wish.ends() || *wish == Wish::Rest) => wish.is_ok_and(|wish| *wish != Wish::Stop),
     };
     if kill {
         signal(pid, Signal::SIGKILL);
@@ -283,6 +337,7 @@ fn spawn(launch: &Launch, attach: Option<&mut Attach>, process: &Process) -> any
     let mut command = std::process::Command::new(launch.binary.program());
     command.arg0("triad").arg("run-child").arg("--parent").arg(std::process::id().to_string());
     command.arg("--").arg(&launch.spec.program).args(&launch.spec.args);
+    command.args(process.shared.args.lock().unwrap_or_else(PoisonError::into_inner).iter());
     command.env_clear().envs(environment(launch));
     command.current_dir(&launch.spec.directory);
     command.stdin(match attach {

@@ -21,7 +21,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use triad_model::{
-    AGENT, BackendSetting, BanRequest, IpNet, Maintenance, Orders, Server, ServerName, ServerReport, UsageNews,
+    AGENT, BackendSetting, BanRequest, IpNet, Maintenance, Orders, Server, ServerName, ServerReport, Switchover,
+    SwitchoverRequest, UsageNews,
 };
 use triad_tls::internal_name;
 
@@ -35,6 +36,8 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 const SETTING_TIMEOUT: Duration = Duration::from_secs(12);
 /// An edge is replaced, or the new one is given up, within this; it may have to wait for another change first.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Another server is the database's primary, or the old one takes writes again, within this.
+const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -117,6 +120,14 @@ pub async fn upgrade(socket: &Path) -> Result<Upgraded, ApiError> {
     within(&place, UPGRADE_TIMEOUT, asked).await
 }
 
+/// Tells the agent behind `socket` to have another server become the database's primary.
+pub async fn switchover(socket: &Path, request: &SwitchoverRequest) -> Result<Switchover, ApiError> {
+    let place = socket.display().to_string();
+    let sent = post("/v1/database/switchover", request);
+    let asked = async { decode(&place, ask(&place, open_local(socket).await?, sent).await?).await };
+    within(&place, SWITCHOVER_TIMEOUT + REPORT_TIMEOUT, asked).await
+}
+
 /// Asks the agent behind `socket` for what the edge of `server` logged of the request `id`.
 pub async fn access_lines(socket: &Path, server: &ServerName, id: &str) -> Result<Vec<String>, ApiError> {
     let place = socket.display().to_string();
@@ -195,6 +206,13 @@ impl Peer {
         let place = self.place();
         let asked = async { decode(&place, self.ask(request).await?).await };
         within(&place, SETTING_TIMEOUT / 2, asked).await
+    }
+
+    /// Has another server become the database's primary, if its server is that now.
+    pub async fn switchover(&self, request: &SwitchoverRequest) -> Result<Switchover, ApiError> {
+        let place = self.place();
+        let asked = async { decode(&place, self.ask(post("/v1/database/switchover", request)).await?).await };
+        within(&place, SWITCHOVER_TIMEOUT, asked).await
     }
 
     /// Asks for a copy of its database. The stream has no end to wait for; whoever reads it bounds its pauses.

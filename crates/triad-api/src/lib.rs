@@ -14,12 +14,12 @@ pub mod serve;
 use serde::{Deserialize, Serialize};
 use triad_model::{
     BackendSetting, Ban, BanRequest, IpNet, Maintenance, Orders, Role, Secret, ServerName, ServerReport, State,
-    UsageNews,
+    Switchover, SwitchoverRequest, UsageNews,
 };
 
 pub use client::{
     ApiError, Link, Peer, access_lines, authority, ban, bans, local_report, local_status, set_backend, set_maintenance,
-    unban, upgrade,
+    switchover, unban, upgrade,
 };
 
 /// What an agent can be asked.
@@ -63,6 +63,9 @@ pub trait Agent: Clone + Send + Sync + 'static {
 
     /// Replaces its server's edge by one that runs the binary that is installed now, or says why the old one stays.
     fn upgrade(&self) -> impl Future<Output = Result<Upgraded, String>> + Send;
+
+    /// Has another server become the database's primary, or says why not.
+    fn switchover(&self, request: SwitchoverRequest) -> impl Future<Output = Result<Switchover, String>> + Send;
 
     /// Lines of its edge's access log with the request id `id`, as they are.
     fn access_lines(&self, id: &str) -> impl Future<Output = Vec<String>> + Send;

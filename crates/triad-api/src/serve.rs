@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use triad_model::{BackendSetting, BanRequest, IpNet, Maintenance, Orders, ServerName, UsageNews};
+use triad_model::{BackendSetting, BanRequest, IpNet, Maintenance, Orders, ServerName, SwitchoverRequest, UsageNews};
 
 use crate::Agent;
 
@@ -38,6 +38,7 @@ pub async fn local<A: Agent>(listener: UnixListener, agent: A) -> std::io::Resul
             .route("/v1/unban", post(unban_everywhere::<A>))
             .route("/v1/bans", get(bans::<A>))
             .route("/v1/upgrade", post(upgrade::<A>))
+            .route("/v1/database/switchover", post(switchover::<A>))
             .route("/v1/access/{server}/{id}", get(access_lines_of::<A>))
             .route("/v1/authority", get(authority::<A>))
             .with_state(agent),
@@ -56,6 +57,7 @@ pub async fn peers<A: Agent>(listener: TcpListener, tls: Arc<ServerConfig>, agen
         .route("/v1/heartbeat", get(heartbeat_key::<A>))
         .route("/v1/voting", get(voting::<A>))
         .route("/v1/database/backup", get(backup::<A>))
+        .route("/v1/database/switchover", post(switchover::<A>))
         .with_state(agent)
         .into_make_service_with_connect_info::<Caller>();
     axum::serve(TlsListener::start(listener, tls), router).await
@@ -122,10 +124,11 @@ async fn set_backend_everywhere<A: Agent>(State(agent): State<A>, Json(setting):
 }
 
 async fn upgrade<A: Agent>(State(agent): State<A>) -> Response {
-    match agent.upgrade().await {
-        Ok(upgraded) => Json(upgraded).into_response(),
-        Err(reason) => (StatusCode::CONFLICT, reason).into_response(),
-    }
+    told(agent.upgrade().await)
+}
+
+async fn switchover<A: Agent>(State(agent): State<A>, Json(request): Json<SwitchoverRequest>) -> Response {
+    told(agent.switchover(request).await)
 }
 
 async fn access_lines<A: Agent>(State(agent): State<A>, Path(id): Path<String>) -> Response {

@@ -7,7 +7,10 @@ use triad_api::{
     Agent, BansReport, DesignReport, HeartbeatKey, SettingAnswer, Upgraded, Voting, ban, serve, set_maintenance,
     upgrade,
 };
-use triad_model::{BackendSetting, BanRequest, IpNet, Maintenance, Orders, ServerName, ServerReport, UsageNews};
+use triad_model::{
+    BackendSetting, BanRequest, IpNet, Maintenance, Orders, ServerName, ServerReport, Switchover, SwitchoverRequest,
+    UsageNews,
+};
 
 /// An agent that writes down what it is told of maintenance.
 #[derive(Clone, Default)]
@@ -65,6 +68,10 @@ impl Agent for Scribe {
 
     async fn upgrade(&self) -> Result<Upgraded, String> {
         Err("the new edge did not serve".to_owned())
+    }
+
+    async fn switchover(&self, _: SwitchoverRequest) -> Result<Switchover, String> {
+        Err("it has no database".to_owned())
     }
 
     async fn access_lines(&self, _: &str) -> Vec<String> {

@@ -1,9 +1,9 @@
 //! A server's report as Prometheus text; pure.
 
 use triad_model::{
-    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FirewallReport, HeartbeatReport,
-    LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PoolReport, ProcessReport, ProcessState, RelayReport, RoleReport,
-    ServerReport, SiteLatency, State, Verdict,
+    BackendReport, DatabaseReport, DatabaseRole, DnsReport, EdgeReport, FailoverReport, FirewallReport,
+    HeartbeatReport, LATENCY_BOUNDS_S, LatencyHistogram, PeerPresence, PoolReport, ProcessReport, ProcessState,
+    RelayReport, RoleReport, ServerReport, SiteLatency, State, Verdict,
 };
 
 use crate::exposition::{Exposition, Kind};
@@ -27,6 +27,7 @@ pub fn render(report: &ServerReport, host: Option<&HostReading>) -> String {
     }
     if let Some(database) = &report.database {
         database_state(&mut page, database);
+        database.failover.iter().for_each(|it| failover(&mut page, it));
         database_counters(&mut page, database);
     }
     if let Some(heartbeats) = &report.heartbeats {
@@ -270,6 +271,35 @@ fn database_state(page: &mut Exposition, database: &DatabaseReport) {
     if let Some(lag_s) = database.lag_s {
         page.gauge("mysql_slave_status_seconds_behind_master", "Seconds the replica is behind its primary.")
             .count(&[], lag_s);
+    }
+}
+
+/// Who is the primary, by what the servers agreed on.
+fn failover(page: &mut Exposition, failover: &FailoverReport) {
+    let mut gauge = |name: &str, help: &str, value: u64| page.gauge(name, help).count(&[], value);
+    gauge("triad_database_epoch", "Grows with every new primary.", failover.epoch);
+    gauge("triad_database_record_version", "Grows with every change of primary or in-sync set.", failover.version);
+    let help = "Servers that have every acknowledged write, together.";
+    gauge("triad_database_in_sync_servers", help, failover.in_sync.len() as u64);
+    let help = "Whether a majority vouched for that within the last second.";
+    gauge("triad_database_record_confirmed", help, u64::from(failover.confirmed));
+    if let Some(position) = failover.position {
+        gauge("triad_database_position", "Sequence number of the last transaction written or received.", position);
+    }
+    if let Some(behind) = failover.behind {
+        gauge("triad_database_behind_transactions", "Transactions of the primary not applied yet.", behind);
+    }
+    if let Some(last) = &failover.last {
+        let help = "How long the last failover to this server took, by step, since the primary looked dead to it.";
+        let mut family = page.gauge("triad_database_failover_seconds", help);
+        let steps = [
+            ("agreed", last.agreed_ms),
+            ("fenced", last.fenced_ms),
+            ("drained", last.drained_ms),
+            ("claimed", last.claimed_ms),
+            ("opened", last.opened_ms),
+        ];
+        steps.into_iter().for_each(|(step, ms)| family.number(&[("until", step)], ms as f64 / 1000.0));
     }
 }
 

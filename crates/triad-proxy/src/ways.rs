@@ -42,7 +42,7 @@ impl DatabaseWays {
             }
         };
         let servers = database.members().filter_map(|name| Some((name.clone(), way(name)?))).collect();
-        Self { servers, held: false }
+        Self { servers, held: design.fails_over() }
     }
 
     /// The way to the primary that the file names.

@@ -33,6 +33,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "triad-cluster",
             "triad-database",
             "triad-dns",
+            "triad-failover",
             "triad-firewall",
             "triad-model",
             "triad-monitor",

@@ -59,6 +59,7 @@ pub fn busy() -> ServerReport {
             replicas_connected: 1,
             lag_s: None,
             counters: vec![("questions".to_owned(), 1234), ("threads_connected".to_owned(), 8)],
+            failover: None,
         }),
         firewall: Some(FirewallReport { drops: vec![("invalid".to_owned(), 3, 120), ("default".to_owned(), 9, 540)] }),
         heartbeats: Some(HeartbeatReport {
@@ -91,6 +92,7 @@ pub fn replica(lag_s: Option<u64>) -> ServerReport {
         replicas_connected: 0,
         lag_s,
         counters: vec![],
+        failover: None,
     };
     ServerReport { database: Some(database), ..idle() }
 }

@@ -5,6 +5,7 @@ mod backend;
 mod ban;
 mod bans;
 mod check;
+mod databases;
 mod draw;
 mod drill;
 mod explain;
@@ -14,6 +15,7 @@ mod live;
 mod maintenance;
 mod secrets;
 mod status;
+mod switchover;
 mod unban;
 mod upgrade;
 
@@ -67,6 +69,8 @@ enum Command {
     Bans(bans::Bans),
     /// Replace this server's edge by the binary that is installed now, without touching a connection
     Upgrade(upgrade::Upgrade),
+    /// Make another server the database's primary, without losing or failing a write
+    Switchover(switchover::Switchover),
     /// Make the keys and passwords of the design, a folder for each server
     Secrets(secrets::Secrets),
     /// Print completions for a shell
@@ -212,6 +216,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Unban(unban) => unban.run(),
         Command::Bans(bans) => bans.run(),
         Command::Upgrade(upgrade) => upgrade.run(),
+        Command::Switchover(switchover) => switchover.run(),
         Command::Secrets(secrets) => secrets.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "triad", &mut std::io::stdout());

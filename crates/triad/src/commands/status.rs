@@ -5,7 +5,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use triad_api::{ApiError, DesignReport, Maintained, ServerAnswer};
 use triad_model::{
-    BackendReport, EdgeReport, PoolReport, ProcessReport, Role, ServerName, ServerReport, State, Verdict,
+    BackendReport, DatabaseReport, EdgeReport, PoolReport, ProcessReport, Role, ServerName, ServerReport, State,
+    Verdict,
 };
 
 use super::AgentSocket;
@@ -33,6 +34,9 @@ pub enum Part {
     /// The balancers' backends: requests a second, times until answers begin (P50 and P99 of the last half to whole
     /// minute), what they failed (FAILED) and what they got because another one had (RETRIED)
     Balancer,
+    /// The database's servers: who is the primary, who has every acknowledged write (IN SYNC), how far each is, what it
+    /// does and why, and how long the last failover took
+    Database,
 }
 
 impl Status {
@@ -62,7 +66,28 @@ const RATE_TIME: Duration = Duration::from_secs(1);
 
 /// Prints one part, and gives the exit code that goes with it.
 pub fn show_part(part: Part, agent: &AgentSocket, as_json: bool) -> anyhow::Result<ExitCode> {
-    let Part::Balancer = part;
+    match part {
+        Part::Balancer => show_balancers(agent, as_json),
+        Part::Database => show_databases(agent, as_json),
+    }
+}
+
+fn show_databases(agent: &AgentSocket, as_json: bool) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = match runtime.block_on(triad_api::local_status(&agent.path()?)) {
+        Ok(report) => report,
+        Err(error) => return Ok(not_running(&error)),
+    };
+    let rows: Vec<(&ServerName, &DatabaseReport)> = super::databases::of(&report).collect();
+    match as_json {
+        true => print::json(&rows)?,
+        false => print::out(&super::databases::text(&rows)),
+    }
+    let all_healthy = rows.iter().all(|(_, database)| database.state == State::Healthy);
+    Ok(ExitCode::from(if all_healthy { print::DONE } else { print::FAILED }))
+}
+
+fn show_balancers(agent: &AgentSocket, as_json: bool) -> anyhow::Result<ExitCode> {
     let socket = agent.path()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let reports = runtime.block_on(async {

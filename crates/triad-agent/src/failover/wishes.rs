@@ -1,0 +1,107 @@
+//! What an operator wishes of the primary: that another server becomes it.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use triad_failover::{Database, View, obstacle_to};
+use triad_model::{ServerName, Switchover, SwitchoverRequest};
+
+/// Time in which the successor must have taken over; then the old primary goes on.
+const SWITCHOVER_LIMIT: Duration = Duration::from_secs(10);
+/// Wishes that wait.
+pub(crate) const WISHES_MAX: usize = 4;
+
+/// One of them, and who waits for what comes of it.
+pub(crate) struct Wish {
+    pub request: SwitchoverRequest,
+    pub answer: oneshot::Sender<Result<Switchover, String>>,
+}
+
+/// At most one is being fulfilled.
+pub(crate) struct Wishes {
+    pub received: mpsc::Receiver<Wish>,
+    current: Option<Current>,
+}
+
+struct Current {
+    to: ServerName,
+    epoch: u64,
+    since: Duration,
+    held_since: Option<Duration>,
+    answer: oneshot::Sender<Result<Switchover, String>>,
+}
+
+impl Wishes {
+    pub fn new(received: mpsc::Receiver<Wish>) -> Self {
+        Self { received, current: None }
+    }
+
+    /// To whom this server is to hand over.
+    pub fn successor(&self) -> Option<&ServerName> {
+        self.current.as_ref().map(|current| &current.to)
+    }
+
+    /// Writes are held since `now`.
+    pub fn held(&mut self, now: Duration) {
+        if let Some(current) = &mut self.current {
+            current.held_since.get_or_insert(now);
+        }
+    }
+
+    /// Takes up a wish, or says what keeps it from being fulfilled.
+    pub fn take(&mut self, wish: Wish, view: &View<'_>, now: Duration) {
+        let Wish { request, answer } = wish;
+        let chosen = match &self.current {
+            Some(current) => Err(format!("{} is about to take over already", current.to)),
+            None => choose(request.to, view),
+        };
+        let (to, epoch) = match (chosen, view.record) {
+            (Ok(to), Some(record)) if !request.dry_run => (to, record.epoch),
+            (chosen, _) => {
+                let told = chosen.map(|to| Switchover { from: view.me.clone(), to, held_ms: None });
+                // Who asked may be gone.
+                let _ = answer.send(told);
+                return;
+            }
+        };
+        tracing::info!(to = to.as_str(), "is to hand over");
+        self.current = Some(Current { to, epoch, since: now, held_since: None, answer });
+    }
+
+    /// Answers when the successor takes writes, or when it takes too long.
+    pub fn look(&mut self, view: &View<'_>, now: Duration) {
+        let Some(current) = &self.current else { return };
+        let is_open = |it: &Database| matches!(it, Database::Primary { epoch, .. } if *epoch > current.epoch);
+        let successor = view.others.get(&current.to).and_then(|member| member.said.database.as_ref());
+        let is_done = successor.is_some_and(is_open);
+        if !is_done && now < current.since + SWITCHOVER_LIMIT {
+            return;
+        }
+        let Some(Current { to, held_since, answer, .. }) = self.current.take() else { return };
+        let ms = |since: Duration| u64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(u64::MAX);
+        let told = match is_done {
+            true => Ok(Switchover { from: view.me.clone(), to, held_ms: held_since.map(ms) }),
+            false => {
+                Err(format!("{to} did not take over within {} s; {} goes on", SWITCHOVER_LIMIT.as_secs(), view.me))
+            }
+        };
+        let _ = answer.send(told);
+    }
+}
+
+/// The successor: the one that is asked for, or the first that can.
+fn choose(to: Option<ServerName>, view: &View<'_>) -> Result<ServerName, String> {
+    if let Some(to) = to {
+        return obstacle_to(view, &to).map_or(Ok(to), Err);
+    }
+    let mut others = view.others.iter().filter(|(_, member)| member.said.database.is_some()).map(|(name, _)| name);
+    let mut why = "there is no other server with a database that is heard".to_owned();
+    let can = |name: &&ServerName| match obstacle_to(view, name) {
+        Some(obstacle) => {
+            why = obstacle;
+            false
+        }
+        None => true,
+    };
+    others.find(can).cloned().ok_or(why)
+}
