@@ -1,6 +1,7 @@
 //! What the database relay adds to a statement, measured against a bare connection and a raw TCP relay.
 //!
-//! All three lead to the same MariaDB. The relay has CPU 0 for itself; database and client share CPU 1. One connection
+//! All three lead to the same MariaDB. The relay has CPU 0 for itself; database and client share CPU 1, so that the bare
+//! connection is spared what waking another CPU takes, and a relay pays it twice (`--one-cpu` spares it too). One connection
 //! asks `SELECT 1` over and over, each time after the answer: the shortest statement, so nothing hides what is added.
 
 mod client;
@@ -42,6 +43,9 @@ pub struct Args {
     /// Queries of one measurement. CPU time is counted in ticks of 10 ms, so few are coarse.
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     queries: u32,
+    /// Have relay, database and client on one CPU: without the time that this machine takes to wake another one.
+    #[arg(long)]
+    one_cpu: bool,
     /// Install missing packages without asking.
     #[arg(long)]
     yes: bool,
@@ -59,7 +63,7 @@ impl Way {
     const ALL: [Way; 3] = [Self::Bare, Self::Raw, Self::Triad];
 
     /// Where it begins, and what runs for it.
-    fn open(self, scratch: &Path, database_port: u16) -> anyhow::Result<(u16, Vec<Process>)> {
+    fn open(self, cpu: u32, scratch: &Path, database_port: u16) -> anyhow::Result<(u16, Vec<Process>)> {
         if self == Self::Bare {
             return Ok((database_port, Vec::new()));
         }
@@ -70,7 +74,7 @@ impl Way {
             Self::Raw => command.args([from, to]),
             _ => command.arg(from).arg(scratch.join("access.log")).args([&to, "--database"]),
         };
-        Ok((port, vec![Process::start(pin(PROXY_CPU, &command), &scratch.join("relay.out"), port)?]))
+        Ok((port, vec![Process::start(pin(cpu, &command), &scratch.join("relay.out"), port)?]))
     }
 }
 
@@ -92,15 +96,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let scratch = TempDir::new()?;
     let database_port = free_port()?;
     let _database = start_database(scratch.path(), database_port)?;
+    let cpu = if args.one_cpu { SIDE_CPU } else { PROXY_CPU };
     let mut rounds = [const { Vec::new() }; Way::ALL.len()];
     for round in 1..=args.rounds {
         for (way, figures) in Way::ALL.into_iter().zip(&mut rounds) {
-            let measured = measure(way, scratch.path(), database_port, args.queries as usize)?;
+            let measured = measure(way, cpu, scratch.path(), database_port, args.queries as usize)?;
             eprintln!("round {round} of {}: {way:?}: {measured:.1?}", args.rounds);
             figures.push(measured);
         }
     }
-    println!("relay on CPU {PROXY_CPU}, database and client on CPU {SIDE_CPU}; one connection, SELECT 1");
+    println!("relay on CPU {cpu}, database and client on CPU {SIDE_CPU}; one connection, SELECT 1");
     println!("median of {} x {} queries", args.rounds, args.queries);
     print!("{}", table(&rounds.map(|figures| medians(&figures))));
     Ok(())
@@ -125,8 +130,8 @@ fn start_database(scratch: &Path, port: u16) -> anyhow::Result<Process> {
     Process::start(pin(SIDE_CPU, &command), &scratch.join("database.out"), port)
 }
 
-fn measure(way: Way, scratch: &Path, database_port: u16, queries: usize) -> anyhow::Result<Figures> {
-    let (port, processes) = way.open(scratch, database_port)?;
+fn measure(way: Way, cpu: u32, scratch: &Path, database_port: u16, queries: usize) -> anyhow::Result<Figures> {
+    let (port, processes) = way.open(cpu, scratch, database_port)?;
     let mut client = Client::connect(port).with_context(|| format!("{way:?}: cannot reach the database"))?;
     client.run(WARM_UP_QUERIES)?;
     let (cpu_us, mut times) = spent_us(&processes, || client.run(queries))?;
