@@ -160,15 +160,21 @@ async fn reconcile(mut reconciler: Reconciler, process: Process, reports: Report
 async fn watch_by_record(
     plan: DatabasePlan,
     passwords: Passwords,
-    shown: watch::Receiver<Shown>,
+    mut shown: watch::Receiver<Shown>,
     process: Process,
     reports: Reports,
 ) {
     let mut ticks = tokio::time::interval(STEP_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut reconciler: Option<(Duty, Reconciler)> = None;
+    let mut told = 0;
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // Whoever changed who is the primary asks next how that is.
+            _ = shown.wait_for(|shown| shown.report.version != told) => {}
+        }
+        told = shown.borrow().report.version;
         let Shown { report: failover, duty } = shown.borrow().clone();
         if reconciler.as_ref().map(|(of, _)| of) != duty.as_ref() {
             let new = |duty: Duty| (duty.clone(), Reconciler::new(plan.with_duty(duty), passwords.clone()));

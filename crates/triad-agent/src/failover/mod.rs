@@ -50,6 +50,8 @@ use crate::setup::Setup;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Time after a step that failed.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// Time after this agent's start in which those that live are heard.
+const HEARS_WITHIN: Duration = Duration::from_millis(1500);
 /// Time in which all other servers hear that connections are to wait.
 const HELD_AFTER: Duration = Duration::from_millis(30);
 /// Time that a primary whose database ended leaves to its replicas: they take over in a tenth of that, and recovery
@@ -357,12 +359,16 @@ impl Failover {
         if is_up || !waits || round.now > since + LEFT_TO_REPLICAS {
             return None;
         }
-        let can_take_over = |name: &&ServerName| {
-            let member = round.others.get(*name).filter(|member| !member.silent);
-            let database = member.and_then(|member| member.said.database.as_ref());
-            matches!(database, Some(Database::Replica { epoch, whole: true, .. }) if *epoch == record.epoch)
-        };
-        let successor = record.in_sync.iter().find(can_take_over)?;
+        let said = |name: &ServerName| round.others.get(name).and_then(|member| member.said.database.as_ref());
+        let replicas = || record.in_sync.iter().filter(|name| **name != self.own);
+        let is_silent = |name: &ServerName| round.others.get(name).is_none_or(|member| member.silent);
+        if let Some(unheard) = replicas().find(|name| said(name).is_none() && !is_silent(name))
+            && round.now < HEARS_WITHIN
+        {
+            return Some(format!("its database is down, and what {unheard} has is not known yet"));
+        }
+        let has_all = |database: &Database| matches!(database, Database::Replica { epoch, whole: true, .. } if *epoch == record.epoch);
+        let successor = replicas().find(|name| !is_silent(name) && said(name).is_some_and(has_all))?;
         Some(format!("its database is down, and {successor} has everything: it is to take over"))
     }
 

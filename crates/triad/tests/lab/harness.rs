@@ -110,6 +110,11 @@ impl LabUnderTest {
         Ok(lab)
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where its files are.
     pub fn directory(&self) -> PathBuf {
         labs().join(&self.name)

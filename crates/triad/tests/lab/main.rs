@@ -4,6 +4,7 @@
 //! break something put it right again. They run one after the other.
 
 mod designs;
+mod failover;
 mod harness;
 mod lifecycle;
 mod limits;
@@ -43,9 +44,12 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let secured = Arc::new(Mutex::new(Some(SharedLab::new("secured"))));
     let mut trials = Vec::new();
-    for (name, case) in secured::CASES.iter().chain(upgrade::CASES) {
+    let of_secured = [("secured", secured::CASES), ("failover", failover::CASES), ("upgrade", upgrade::CASES)];
+    for (group, (name, case)) in
+        of_secured.iter().flat_map(|(group, cases)| cases.iter().map(move |case| (group, case)))
+    {
         let secured = secured.clone();
-        trials.push(Trial::test(format!("secured::{name}"), move || {
+        trials.push(Trial::test(format!("{group}::{name}"), move || {
             let secured = secured.lock().unwrap_or_else(PoisonError::into_inner);
             let lab = secured.as_ref().expect("taken down only at the end").get()?;
             Ok(case(lab)?)
