@@ -97,7 +97,7 @@ impl Sticky {
         cookies(fields, bytes).any(|value| cookie(value, &self.cookie).is_some())
     }
 
-    /// Whether an answer's field sets the cookie: not ours, as ours is written after that.
+    /// Whether a field of a backend's answer sets the cookie, which is for us alone to do.
     pub fn is_set_by(&self, name: &[u8], value: &[u8]) -> bool {
         name.eq_ignore_ascii_case(b"set-cookie") && cookie(value, &self.cookie).is_some()
     }
