@@ -334,7 +334,7 @@ impl<'a> Exchange<'a> {
     /// The next backend, with a slot in it.
     async fn choose(&mut self) -> Result<Route<'a>, Unplaced> {
         let local = &*self.worker.shared.local;
-        let Some(outlet) = self.outlet else { return Ok(Route::to(self.place(local, None, None).await?, local)) };
+        let Some(outlet) = self.outlet else { return self.choose_inside(local).await };
         let pool = &*outlet.pool;
         let mut busy = false;
         loop {
@@ -354,6 +354,16 @@ impl<'a> Exchange<'a> {
                 }
             }
         }
+    }
+
+    /// The next of what is behind this server. A check takes nobody's slot and waits for none: a server whose instances
+    /// are all busy would be taken out, and the others would get more of the load.
+    async fn choose_inside(&mut self, local: &'a Pool) -> Result<Route<'a>, Unplaced> {
+        if !self.record.is_check {
+            return Ok(Route::to(self.place(local, None, None).await?, local));
+        }
+        let backend = local.pick_for_check(&self.tried).ok_or(Unplaced::Nobody)?;
+        Ok(Route { over: None, backend, pool: local, slots: Slots::default() })
     }
 
     /// A slot in `pool`, to which the way leads over the entry `over`.

@@ -133,6 +133,14 @@ impl Members {
         if candidates.is_empty() && lost.is_empty() { Choice::Nobody } else { Choice::Busy }
     }
 
+    /// The one whose turn it is of those that were not `tried`, full or not.
+    pub fn next_full_or_not(&self, pick: Pick, tried: &Tried) -> Option<&Arc<Backend>> {
+        let excluded = |position: usize| tried.contains(&self.backends[position]);
+        let in_flight = |position: usize| self.backends[position].slots.in_flight();
+        let position = self.chooser.pick(pick, in_flight, excluded).or_else(|| self.last_resort(excluded));
+        self.backends.get(position?)
+    }
+
     /// The backend that the user belongs to, if it keeps its users and was not tried.
     fn home(&self, tried: &Tried) -> Option<&Arc<Backend>> {
         let name = tried.home.as_ref()?;

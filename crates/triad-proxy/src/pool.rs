@@ -212,6 +212,11 @@ impl Pool {
         }
     }
 
+    /// The next backend for a check, which asks whether it serves and not whether it is busy.
+    pub fn pick_for_check(&self, tried: &Tried) -> Option<Arc<Backend>> {
+        self.members.load().next_full_or_not(self.next(None), tried).cloned()
+    }
+
     /// Waits for what [`Pool::pick`] did not find; `None` if too many do.
     pub fn enter(&self, tried: &Tried, key: Option<u64>) -> Option<Waiting<'_>> {
         let (sender, outcome) = oneshot::channel();

@@ -96,8 +96,10 @@ impl Record {
         self.front.clear();
         self.back.clear();
         let user_agent = head.fields.find(bytes, "user-agent").map(|value| value.of_bytes(bytes));
-        self.is_check = user_agent == Some(CHECK_USER_AGENT.as_bytes())
-            && (peer.trusted || live.checked_from.contains(&peer.address));
+        // What another edge passes on for somebody says for whom; its own checks are for nobody.
+        let is_own = || peer.trusted && head.fields.find(bytes, forwarding::X_FORWARDED_FOR).is_none();
+        self.is_check =
+            user_agent == Some(CHECK_USER_AGENT.as_bytes()) && (is_own() || live.checked_from.contains(&peer.address));
         if live.log.is_some() && !self.is_check {
             self.write_line(live.line, peer, head, bytes, user_agent);
         }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering::SeqCst;
 
 use triad_model::Verdict::{Down, Up};
-use triad_model::{Algorithm, BackendMode, BackendReport, BackendSetting, PoolReport};
+use triad_model::{Algorithm, BackendMode, BackendReport, BackendSetting, CHECK_USER_AGENT, PoolReport};
 use triad_proxy::{BackendPlan, Edge, EdgePlan, PoolPlan, Target};
 
 use crate::bed::*;
@@ -306,6 +306,12 @@ fn a_busy_server_is_passed_over_and_has_not_failed() {
     let reply = get(hop, "/");
     assert_eq!((reply.status, reply.header("triad-untouched")), (503, Some("busy")));
     assert!(reply.text().contains("all instances of the application are busy"), "{}", reply.text());
+    let check = |more| {
+        let head = format!("GET /up HTTP/1.1\nHost: {HOST}\nUser-Agent: {CHECK_USER_AGENT}\nConnection: close");
+        exchange(&mut connect(hop), &format!("{head}\n{more}\n")).status
+    };
+    assert_eq!(check(""), 200, "it is busy, and well");
+    assert_eq!(check("X-Forwarded-For: 192.0.2.1\n"), 503, "whoever calls himself a check is none");
     assert!((0..12).all(|_| get(address, "/").name() == "srv3"));
     let srv2 = srv2();
     assert!(srv2.requests > requests + 3 && srv2.failures == 0 && !srv2.left_out, "{srv2:?}");
