@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use socket2::{Domain, Socket, Type};
 use tokio::sync::Notify;
 use triad_http::{Body, body};
-use triad_model::{HealthCheck, Verdict};
+use triad_model::{BackendMode, BackendReport, HealthCheck, Verdict};
 use triad_proxy::{BackendPlan, Edge, EdgePlan, MinRate, PoolPlan, Target};
 
 /// The site of all tests.
@@ -106,10 +106,14 @@ pub fn backup(name: &str, address: SocketAddr) -> BackendPlan {
     BackendPlan { backup: true, ..backend(name, address, 1) }
 }
 
-/// An edge with one listener called `name`.
+/// An edge with one listener called `name`, which has checked its backends once. It starts without that as well if the
+/// checks take long, as they may on a busy machine.
 pub fn edge(name: &str, plan: EdgePlan) -> (Edge, SocketAddr) {
     let (address, listeners) = sockets();
-    (Edge::start(plan, vec![(name.to_owned(), listeners)]).expect("the edge starts"), address)
+    let edge = Edge::start(plan, vec![(name.to_owned(), listeners)]).expect("the edge starts");
+    let is_checked = |it: &BackendReport| it.mode == BackendMode::Maintenance || it.why != "not checked yet";
+    until("all are checked", || edge.report().backends.iter().all(is_checked));
+    (edge, address)
 }
 
 /// Waits for a verdict.
