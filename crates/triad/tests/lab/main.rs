@@ -11,6 +11,7 @@ mod limits;
 mod secured;
 mod standalone;
 mod upgrade;
+mod voters;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -44,7 +45,12 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let secured = Arc::new(Mutex::new(Some(SharedLab::new("secured"))));
     let mut trials = Vec::new();
-    let of_secured = [("secured", secured::CASES), ("failover", failover::CASES), ("upgrade", upgrade::CASES)];
+    let of_secured = [
+        ("secured", secured::CASES),
+        ("failover", failover::CASES),
+        ("upgrade", upgrade::CASES),
+        ("voters", voters::CASES),
+    ];
     for (group, (name, case)) in
         of_secured.iter().flat_map(|(group, cases)| cases.iter().map(move |case| (group, case)))
     {
