@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use triad_cluster::coordination::{Beginning, CALL_TIMEOUT, Seat};
-use triad_cluster::{Coordination, Etcd, Seen, Swap, Versioned, Voter};
+use triad_cluster::{Coordination, CoordinationError, Etcd, Seen, Swap, Versioned, Voter};
 use triad_model::ServerName;
 use triad_tls::{Authority, mutual_client_config};
 
@@ -218,6 +218,7 @@ async fn without_a_majority_nothing_is_confirmed_and_everything_ends_in_time() {
     let mut seen = home.watch("k");
     let revision = set(&home, "k", "before").await;
     shows(&mut seen, "before").await;
+    soon("a read", seen.wait_for(|seen| seen.confirmed.is_some())).await.expect("it goes on");
     voters.kill(1);
     voters.kill(2);
     // What was on its way has come, or never does.
@@ -252,6 +253,26 @@ async fn a_nearest_voter_that_stands_still_is_passed_by() {
     voters.running[0].as_ref().expect("it runs").signal(Signal::CONT);
     set(&home, "k", "with it again").await;
     shows(&mut seen, "with it again").await;
+}
+
+/// The first voter takes it and stands still; to the second one it is too late, or is it the first one's?
+#[tokio::test]
+async fn a_swap_that_was_sent_twice_and_lost_is_not_known() {
+    let voters = Voters::founded();
+    let (nearest, theirs) = (voters.etcd(0), voters.client(1));
+    let ours = Coordination::Etcd(nearest.clone());
+    let revision = set(&ours, "k", "before").await;
+    let agrees = async { while !nearest.nearest_agrees().await {} };
+    soon("a connection that can be used again", agrees).await;
+    voters.running[0].as_ref().expect("it runs").signal(Signal::STOP);
+    set(&theirs, "k", "theirs").await;
+    let error = ours.swap("k", Some(revision), "ours").await.expect_err("it was sent to the first voter");
+    assert!(matches!(error, CoordinationError::Unknown(_)), "{error}");
+    voters.running[0].as_ref().expect("it runs").signal(Signal::CONT);
+    let agrees = async { while !nearest.nearest_agrees().await {} };
+    soon("the first voter", agrees).await;
+    let standing = ours.get("k").await.expect("an answer").expect("a value");
+    assert_eq!(standing.value, "theirs", "what was sent late changed something");
 }
 
 #[tokio::test]
