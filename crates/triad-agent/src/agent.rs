@@ -55,8 +55,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let doors = Doors::open(&setup)?;
     let edge_sockets = setup.edge_sockets()?;
     let dns_sockets = setup.dns_sockets()?;
-    setup.check_database_port()?;
-    setup.check_etcd_ports()?;
+    setup.check_ports_of_others()?;
     let heartbeat_socket = heartbeats::open(&setup)?;
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -78,12 +77,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         tokio::task::spawn_local(heartbeats::heed(heart.clone(), told));
     }
     let agreed = coordination.coordination.clone().filter(|_| setup.design.fails_over());
-    let failover = match (&heart, agreed) {
-        (Some(heart), Some(coordination)) => {
-            Some(failover::start(&setup, heart.clone(), coordination, database.as_ref(), edge.as_ref())?)
-        }
-        _ => None,
-    };
+    let start = |(heart, agreed)| failover::start(&setup, heart, agreed, database.as_ref(), edge.as_ref());
+    let failover = heart.clone().zip(agreed).map(start).transpose()?;
     let started = Started {
         firewall,
         coordination: &coordination,

@@ -142,22 +142,13 @@ impl Setup {
         Ok(named)
     }
 
-    /// mariadbd opens its port itself, later; a port that is taken is said now, before anything is changed.
-    pub(crate) fn check_database_port(&self) -> anyhow::Result<()> {
-        if let (true, Some(private)) = (self.carries(Role::Database), self.server.private) {
-            sockets::tcp(SocketAddr::new(private, DATABASE), 1)?;
-        }
-        Ok(())
-    }
-
-    /// The same of etcd's, where this server votes.
-    pub(crate) fn check_etcd_ports(&self) -> anyhow::Result<()> {
-        if let (true, Some(private)) = (self.design.voters().contains(&&self.server.name), self.server.private) {
-            for port in [ETCD, ETCD_PEER] {
-                sockets::tcp(SocketAddr::new(private, port), 1)?;
-            }
-        }
-        Ok(())
+    /// mariadbd and etcd open their ports themselves, later; one that is taken is said now, before anything is changed.
+    pub(crate) fn check_ports_of_others(&self) -> anyhow::Result<()> {
+        let Some(private) = self.server.private else { return Ok(()) };
+        let databases = self.carries(Role::Database).then_some(DATABASE);
+        let votes = self.design.voters().contains(&&self.server.name);
+        let ports = databases.into_iter().chain([ETCD, ETCD_PEER].into_iter().filter(|_| votes));
+        ports.into_iter().try_for_each(|port| sockets::tcp(SocketAddr::new(private, port), 1).map(drop))
     }
 
     pub(crate) async fn load_firewall(&self) -> anyhow::Result<bool> {

@@ -85,15 +85,7 @@ pub fn flows(design: &Design) -> Vec<Flow> {
             admit(to, Protocol::Tcp, DATABASE, server(from), "its database replicates from or to this one");
         }
     }
-    let voters = design.voters();
-    for to in &voters {
-        for from in design.servers.iter().filter(|from| from.name != **to && from.private.is_some()) {
-            admit(to, Protocol::Tcp, ETCD, server(&from.name), "its agent asks which database is the primary");
-        }
-        for from in voters.iter().filter(|from| *from != to) {
-            admit(to, Protocol::Tcp, ETCD_PEER, server(from), "its etcd votes with this server's");
-        }
-    }
+    votes(design, &mut admit);
     for to in &design.servers {
         for from in design.servers.iter().filter(|from| from.name != to.name) {
             admit(&to.name, Protocol::Tcp, AGENT, server(&from.name), "its agent asks for this server's state");
@@ -127,4 +119,18 @@ pub fn flows(design: &Design) -> Vec<Flow> {
         same
     });
     flows
+}
+
+/// What servers need to agree.
+fn votes(design: &Design, admit: &mut impl FnMut(&ServerName, Protocol, u16, Origin, &str)) {
+    let server = |name: &ServerName| Origin::Server(name.clone());
+    let voters = design.voters();
+    for to in &voters {
+        for from in design.servers.iter().filter(|from| from.name != **to && from.private.is_some()) {
+            admit(to, Protocol::Tcp, ETCD, server(&from.name), "its agent asks which database is the primary");
+        }
+        for from in voters.iter().filter(|from| *from != to) {
+            admit(to, Protocol::Tcp, ETCD_PEER, server(from), "its etcd votes with this server's");
+        }
+    }
 }
