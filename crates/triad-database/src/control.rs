@@ -49,6 +49,13 @@ impl Standing {
         self.replication.as_ref().is_some_and(|replication| replication.receiver == Receiver::Running)
     }
 
+    /// Whether its applying thread stopped because of what passes by itself. Only while it receives: where both threads
+    /// rest, starting one throws away what was received (MDEV-4698).
+    pub fn may_apply_again(&self) -> bool {
+        let stopped = self.replication.as_ref().filter(|replication| !replication.applier && self.is_receiving());
+        stopped.is_some_and(|replication| passes(replication.applier_error.0))
+    }
+
     /// Whether it only has to start its receiving thread to receive from `primary`: all that it received before stays.
     pub fn may_receive_again(&self, primary: &Member) -> bool {
         self.replication.as_ref().is_some_and(|replication| replication.applier && follows(replication, primary))
@@ -59,9 +66,16 @@ impl Standing {
         let replication = self.replication.as_ref()?;
         let fatal = |(number, _): &&(u32, String)| *number == FATAL_READING_BINLOG;
         let receiver = Some(&replication.receiver_error).filter(fatal).filter(|_| !self.is_receiving());
-        let applier = Some(&replication.applier_error).filter(|(number, _)| *number != 0 && !replication.applier);
+        let applier = Some(&replication.applier_error);
+        let applier = applier.filter(|(number, _)| *number != 0 && !replication.applier && !passes(*number));
         receiver.or(applier).map(|(_, text)| text.as_str())
     }
+}
+
+/// Whether an applier's error says nothing of its data: a full disk (1021, 1114), locks (1205, 1213), a shutdown (1053,
+/// 1317).
+fn passes(error: u32) -> bool {
+    matches!(error, 1021 | 1053 | 1114 | 1205 | 1213 | 1317)
 }
 
 /// ER_MASTER_FATAL_ERROR_READING_BINLOG: what the replica has, or asks for, is not in the primary's binary log.
@@ -101,6 +115,11 @@ impl Control {
     /// Receives again from where it did before. What it has received and not applied yet stays: the applier runs.
     pub async fn receive_again(&mut self, acknowledges: bool) -> Result<(), DatabaseError> {
         self.run("receive again", &[&set_acknowledges(acknowledges), "START SLAVE IO_THREAD", "START SLAVE"]).await
+    }
+
+    /// Applies again, from where it stopped: the receiver keeps what it received.
+    pub async fn apply_again(&mut self) -> Result<(), DatabaseError> {
+        self.run("apply again", &["START SLAVE SQL_THREAD"]).await
     }
 
     /// Acknowledges from now on, or no longer. It takes effect where receiving begins, so that begins anew.

@@ -27,7 +27,7 @@
 //! 9. *A write that was sent may arrive late.* A primary that relies on being alone, or on not being so, relies on a
 //!    version that it made after whatever it sent before.
 //! 10. *Who hands over has closed before.* Its successor has all that was ever written; it takes writes again only under
-//!    a version that it made since, for what it handed over may still arrive.
+//!     a version that it made since, for what it handed over may still arrive.
 
 #![forbid(unsafe_code)]
 

@@ -404,7 +404,7 @@ impl Failover {
         let primary = round.primary();
         match decision {
             Decision::Hold => return Ok(false),
-            Decision::Follow => node.follow(record, primary).await?,
+            Decision::Follow => return node.follow(record, primary, round.now).await,
             Decision::Demote => node.demote(),
             Decision::Rejoin => return self.seeding.rejoin(node, record, primary, round.now).await,
             Decision::Reseed => node.put_aside().await?,
@@ -423,7 +423,7 @@ impl Failover {
                 if !self.store.swap(next.clone()).await? {
                     return Ok(false);
                 }
-                node.follow(&next, primary).await?;
+                return node.follow(&next, primary, round.now).await;
             }
             Decision::Degrade(step) => {
                 if let Degrading::Shrink(next) = &step

@@ -18,6 +18,10 @@ use crate::supervisor::Process;
 
 /// Time in which a database that runs answers; one that does not hangs, and is ended.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// Time between two tries to apply again, after what passes by itself.
+const APPLIES_EVERY: Duration = Duration::from_secs(2);
+/// Time between two tries to follow: who cannot must not try as fast as it fails.
+const FOLLOWS_EVERY: Duration = Duration::from_millis(500);
 /// Time in which nothing is logged, though commits wait, before it is looked whether an acknowledgement was lost.
 const QUIET_FOR: Duration = Duration::from_millis(200);
 /// Time for what was received to be applied, in one go.
@@ -45,6 +49,8 @@ pub(crate) struct Node {
     fenced: bool,
     /// The end of its log, and since when.
     quiet: (Position, Duration),
+    followed_at: Duration,
+    applies_at: Duration,
 }
 
 impl Node {
@@ -70,6 +76,8 @@ impl Node {
             started_at: Duration::ZERO,
             fenced: true,
             quiet: (0, Duration::ZERO),
+            followed_at: Duration::ZERO,
+            applies_at: Duration::ZERO,
         }
     }
 
@@ -85,6 +93,7 @@ impl Node {
                 self.start_at = now + self.backoff.after(now.saturating_sub(self.started_at));
             }
             (self.memory, self.standing) = (Memory::Stopped, None);
+            self.unfence().await;
             return;
         }
         self.standing = match timeout(ANSWERS_WITHIN, self.control.standing()).await {
@@ -106,6 +115,12 @@ impl Node {
         }
         if let (Memory::Replica(replica), Some(standing)) = (&mut self.memory, &self.standing) {
             replica.learn(standing, primary, now);
+            if standing.may_apply_again() && now > self.applies_at + APPLIES_EVERY {
+                self.applies_at = now;
+                if let Err(error) = self.control.apply_again().await {
+                    tracing::warn!(%error, "the replica does not apply");
+                }
+            }
         }
     }
 
@@ -204,30 +219,41 @@ impl Node {
         Ok(())
     }
 
-    /// Receives from the primary of `record`.
-    pub async fn follow(&mut self, record: &Record, primary: Option<&Database>) -> anyhow::Result<()> {
-        let (Memory::Replica(replica), Some(standing)) = (&mut self.memory, &self.standing) else { return Ok(()) };
-        let member = self.members.iter().find(|member| member.name == record.primary);
+    /// Receives from the primary of `record`. Whether that was tried; not again and again.
+    pub async fn follow(&mut self, record: &Record, primary: Option<&Database>, now: Duration) -> anyhow::Result<bool> {
+        let member = self.members.iter().find(|member| member.name == record.primary).cloned();
         let member = member.with_context(|| format!("{} has no database in the file", record.primary))?;
-        if self.fenced {
-            triad_firewall::refuse_database(None).await?;
-            self.fenced = false;
+        if now < self.followed_at + FOLLOWS_EVERY {
+            return Ok(false);
         }
+        self.followed_at = now;
+        self.unfence().await;
         let acknowledges = must_acknowledge(record, &self.plan.server, primary);
         let seeded = triad_database::seed_position(&self.plan)?;
+        let (Memory::Replica(replica), Some(standing)) = (&mut self.memory, &self.standing) else { return Ok(false) };
         if let Some(position) = seeded {
-            self.control.follow_from(&position, record.epoch, member, acknowledges).await?;
+            self.control.follow_from(&position, record.epoch, &member, acknowledges).await?;
             triad_database::forget_seed_position(&self.plan)?;
-        } else if replica.epoch == record.epoch && standing.may_receive_again(member) {
+        } else if replica.epoch == record.epoch && standing.may_receive_again(&member) {
             self.control.receive_again(acknowledges).await?;
         } else {
             // What was received and not applied goes with the relay log (MDEV-4698).
             self.control.stop_receiving().await?;
             replica.whole &= self.control.drain(DRAIN_LIMIT).await?;
-            self.control.follow(record.epoch, member, acknowledges).await?;
+            self.control.follow(record.epoch, &member, acknowledges).await?;
         }
         replica.follows(record.epoch);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Refuses no connection to another database any more.
+    async fn unfence(&mut self) {
+        if std::mem::take(&mut self.fenced)
+            && let Err(error) = triad_firewall::refuse_database(None).await
+        {
+            tracing::warn!(%error, "connections to a database that was dead may be refused still");
+            self.fenced = true;
+        }
     }
 
     /// Takes writes by `record`, once it runs. Whether it does.
@@ -241,6 +267,7 @@ impl Node {
         let barred = self.members.iter().filter(|member| is_barred(member)).map(|member| (member.name.clone(), 0));
         let primary = Primary { epoch: record.epoch, barred: barred.collect(), invited: None };
         self.memory = Memory::Primary(primary);
+        self.unfence().await;
         Ok(true)
     }
 
