@@ -104,6 +104,8 @@ pub(crate) struct Failover {
     said: Said,
     /// Since when this server is the primary by the record and its database is down.
     down_since: Option<Duration>,
+    /// The version of the record with which it handed over last.
+    handed: Option<u64>,
 }
 
 /// What is to be told of it.
@@ -183,6 +185,7 @@ impl Failover {
             wishes,
             said: Said::default(),
             down_since: None,
+            handed: None,
         }
     }
 
@@ -303,7 +306,7 @@ impl Failover {
         let Some(edge) = &self.route else { return };
         let known = Known {
             own: &self.own,
-            record: round.record.as_ref(),
+            record: self.store.newest(),
             is_confirmed: self.store.is_confirmed(),
             database: self.said.database.as_ref(),
             others: &round.others,
@@ -405,6 +408,8 @@ impl Failover {
         match decision {
             Decision::Hold => return Ok(false),
             Decision::Follow => return node.follow(record, primary, round.now).await,
+            // Who closed and handed over has nothing that its successor lacks.
+            Decision::Demote if self.handed == Some(record.version) => node.step_down(),
             Decision::Demote => node.demote(),
             Decision::Rejoin => return self.seeding.rejoin(node, record, primary, round.now).await,
             Decision::Reseed => node.put_aside().await?,
@@ -445,7 +450,12 @@ impl Failover {
                 node.close().await?;
             }
             Decision::Yield(Yielding::Reopen) => node.reopen().await?,
-            Decision::Yield(Yielding::Hand(next)) => return self.store.swap(next).await,
+            Decision::Yield(Yielding::Hand(next)) => {
+                let version = next.version;
+                let is_handed = self.store.swap(next).await?;
+                self.handed = is_handed.then_some(version);
+                return Ok(is_handed);
+            }
         }
         Ok(true)
     }

@@ -185,6 +185,14 @@ impl Node {
         self.memory = Memory::Stopped;
     }
 
+    /// Is a replica of nobody yet, if it refuses writes already, and runs on.
+    pub fn step_down(&mut self) {
+        match &self.standing {
+            Some(standing) if standing.read_only => self.memory = Memory::Replica(Replica::default()),
+            _ => self.demote(),
+        }
+    }
+
     /// Puts its data aside, once it does not run.
     pub async fn put_aside(&mut self) -> anyhow::Result<()> {
         self.demote();

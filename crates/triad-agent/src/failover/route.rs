@@ -17,6 +17,7 @@ pub(crate) struct Router {
 /// What a route is found from.
 pub(crate) struct Known<'a> {
     pub own: &'a ServerName,
+    /// The newest that was read, however long ago.
     pub record: Option<&'a Record>,
     /// Whether a majority vouched for it just now.
     pub is_confirmed: bool,
@@ -41,14 +42,9 @@ impl Known<'_> {
 }
 
 impl Router {
-    /// The route now; `None` while no record was read.
+    /// The route now; `None` before a record was read.
     pub fn route(&mut self, known: &Known<'_>, holds: bool) -> Option<DatabaseRoute> {
-        let Some(record) = known.record else {
-            // Nothing newer is known: what is open stays so, unless another one may have taken over meanwhile.
-            let (epoch, primary) = self.open.clone()?;
-            let primary = Some(primary).filter(|primary| primary != known.own);
-            return Some(DatabaseRoute { epoch, primary, readable: Vec::new() });
-        };
+        let record = known.record?;
         let Record { epoch, primary, .. } = record;
         let said = known.heard(primary);
         if matches!(said, Some(Database::Primary { epoch: of, .. }) if of == epoch) {
@@ -172,8 +168,6 @@ mod tests {
         // Who falls silent is not left: only another epoch, or its own word, says that it is no primary.
         let silent = Seen::new(Some(record(1, "srv3", &both)), None, &[("srv2", Some(replica(1, 1))), ("srv3", None)]);
         assert_eq!(silent.route(&mut router), to(1, Some("srv3"), &[]));
-        let unknown = Seen::new(None, None, &[("srv3", None)]);
-        assert_eq!(unknown.route(&mut router), to(1, Some("srv3"), &[]));
         let stopped = Seen::new(Some(record(1, "srv3", &both)), None, &[("srv3", Some(Database::Stopped))]);
         assert_eq!(stopped.route(&mut router), to(1, None, &[]));
         let next = Seen::new(Some(record(2, "srv2", &["srv2"])), None, &[("srv2", Some(replica(1, 1)))]);
@@ -193,8 +187,6 @@ mod tests {
         let mut seen = Seen::new(Some(record(4, "srv1", &both)), Some(primary(4)), &[("srv2", None)]);
         assert_eq!(seen.route(&mut router), to(4, Some("srv1"), &[]), "a majority says so");
         seen.is_confirmed = false;
-        assert_eq!(seen.route(&mut router), to(4, None, &[]));
-        seen.record = None;
         assert_eq!(seen.route(&mut router), to(4, None, &[]));
         let mut alone = Seen::new(Some(record(5, "srv1", &["srv1"])), Some(primary(5)), &[("srv2", None)]);
         alone.is_confirmed = false;

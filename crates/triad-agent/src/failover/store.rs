@@ -48,6 +48,11 @@ impl Store {
         self.known.as_ref().filter(|_| is_valid).map(|(record, _)| record.clone())
     }
 
+    /// The newest record that was ever read here, however long ago.
+    pub fn newest(&self) -> Option<&Record> {
+        self.known.as_ref().map(|(record, _)| record)
+    }
+
     /// Whether a majority vouched just now for what is known.
     pub fn is_confirmed(&self) -> bool {
         self.seen.borrow().confirmed.is_some_and(|at: Instant| at.elapsed() < CONFIRMED_WITHIN)

@@ -15,7 +15,7 @@ use rustls::pki_types::ServerName as DnsName;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsConnector;
 use triad_model::ServerName;
 use triad_tls::internal_name;
@@ -26,6 +26,10 @@ use super::messages::{Refusal, Streamed};
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that an answer's line has beyond the last whole line at most.
 const LINE_BYTES_MAX: usize = ANSWER_BYTES_MAX;
+/// Questions that may wait for one voter's answer at one time, those included that nobody waits for any more.
+const QUESTIONS_MAX: usize = 4;
+/// How long an answer is waited for that nobody waits for any more.
+const ANSWER_LATE_MAX: Duration = Duration::from_secs(3);
 /// How long a voter that failed is asked last.
 const FAILED_FOR: Duration = Duration::from_secs(2);
 
@@ -46,6 +50,8 @@ pub(super) struct Endpoint {
     tls: Arc<ClientConfig>,
     /// A connection that nobody uses now.
     idle: Mutex<Option<SendRequest<Full<Bytes>>>>,
+    /// Questions that wait for their answers.
+    under_way: Arc<Semaphore>,
     /// When it failed last, if it has not answered since.
     pub failed: watch::Sender<Option<Instant>>,
 }
@@ -53,34 +59,56 @@ pub(super) struct Endpoint {
 impl Endpoint {
     pub fn new(server: ServerName, address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
         let place = format!("{server} ({address})");
-        Self { place, server, address, tls, idle: Mutex::new(None), failed: watch::Sender::new(None) }
+        Self {
+            place,
+            server,
+            address,
+            tls,
+            idle: Mutex::new(None),
+            under_way: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            failed: watch::Sender::new(None),
+        }
     }
 
     pub fn has_failed(&self) -> bool {
         self.failed.borrow().is_some_and(|at| at.elapsed() < FAILED_FOR)
     }
 
-    /// Asks, and remembers whether it answered.
-    pub async fn ask(&self, path: &str, question: &Value, limit: Duration) -> Result<Bytes, Unanswered> {
-        let connection = tokio::time::timeout(limit / 2, self.connection());
-        let asked = async {
-            let (mut sender, is_new) = connection.await.map_err(|_| not_sent("no connection in time"))??;
-            let response = match send(&mut sender, path, question).await {
-                // The voter closed it while nobody used it.
-                Err(Unanswered::NotSent(_)) if !is_new => {
-                    sender = self.open().await?;
-                    send(&mut sender, path, question).await?
-                }
-                sent => sent?,
-            };
-            let bytes = whole(response).await?;
-            *self.idle() = Some(sender);
-            Ok(bytes)
+    /// Asks, and remembers whether it answered within `limit`. An answer that comes later is read to its end all the same,
+    /// so that the connection is there for the next question: on a busy server, opening one takes longer than an answer.
+    pub async fn ask(self: &Arc<Self>, path: &str, question: &Value, limit: Duration) -> Result<Bytes, Unanswered> {
+        let Ok(permit) = self.under_way.clone().try_acquire_owned() else {
+            self.remember(false);
+            return Err(not_sent("earlier questions wait for their answers still"));
         };
-        let late = || Unanswered::Sent(format!("no answer within {limit:?}"));
-        let answer = tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(late()));
+        let (this, path, question) = (self.clone(), path.to_owned(), question.clone());
+        let asked = tokio::spawn(async move {
+            let _permit = permit;
+            let late = || Unanswered::Sent(format!("no answer within {ANSWER_LATE_MAX:?}"));
+            tokio::time::timeout(ANSWER_LATE_MAX, this.exchange(&path, &question)).await.unwrap_or_else(|_| Err(late()))
+        });
+        let answer = match tokio::time::timeout(limit, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => Err(Unanswered::Sent(error.to_string())),
+            Err(_) => Err(Unanswered::Sent(format!("no answer within {limit:?}"))),
+        };
         self.remember(answer.is_ok());
         answer
+    }
+
+    async fn exchange(&self, path: &str, question: &Value) -> Result<Bytes, Unanswered> {
+        let (mut sender, is_new) = self.connection().await?;
+        let response = match send(&mut sender, path, question).await {
+            // The voter closed it while nobody used it.
+            Err(Unanswered::NotSent(_)) if !is_new => {
+                sender = self.open().await?;
+                send(&mut sender, path, question).await?
+            }
+            sent => sent?,
+        };
+        let bytes = whole(response).await?;
+        *self.idle() = Some(sender);
+        Ok(bytes)
     }
 
     /// Opens a stream of answers. Only its beginning is bounded in time.

@@ -57,7 +57,7 @@ impl Voter {
 /// A client of the voters.
 #[derive(Clone)]
 pub struct Etcd {
-    endpoints: Arc<[Endpoint]>,
+    endpoints: Arc<[Arc<Endpoint>]>,
 }
 
 /// An answer.
@@ -80,8 +80,8 @@ impl Etcd {
     /// Asks `voters`, the first one first; `None` if there is none. `tls` shows this server's identity and trusts the
     /// design's authority.
     pub fn new(voters: &[Voter], tls: &Arc<ClientConfig>) -> Option<Self> {
-        let endpoint = |voter: &Voter| Endpoint::new(voter.server.clone(), voter.client, tls.clone());
-        let endpoints: Arc<[Endpoint]> = voters.iter().map(endpoint).collect();
+        let endpoint = |voter: &Voter| Arc::new(Endpoint::new(voter.server.clone(), voter.client, tls.clone()));
+        let endpoints: Arc<[Arc<Endpoint>]> = voters.iter().map(endpoint).collect();
         (!endpoints.is_empty()).then_some(Self { endpoints })
     }
 
@@ -209,7 +209,7 @@ impl Etcd {
     }
 
     /// Those that answered last in their order, then the others.
-    fn in_order(&self) -> Vec<&Endpoint> {
+    fn in_order(&self) -> Vec<&Arc<Endpoint>> {
         let (failed, good): (Vec<_>, Vec<_>) = self.endpoints.iter().partition(|endpoint| endpoint.has_failed());
         good.into_iter().chain(failed).collect()
     }
