@@ -181,24 +181,25 @@ impl Control {
         self.follow(epoch, primary, acknowledges).await
     }
 
-    /// Takes writes, with commits that wait for a replica if `waits`. Of `others`, it lets in those that are not
-    /// `barred`; their connections, and what they were told before, are gone.
-    pub async fn open(
-        &mut self,
-        waits: bool,
-        others: &[Member],
-        barred: impl Fn(&Member) -> bool,
-    ) -> Result<(), DatabaseError> {
+    /// Makes an account for each of `others`, locked: nobody replicates from here yet.
+    pub async fn keep_accounts(&mut self, others: &[Member]) -> Result<(), DatabaseError> {
         let mut sql = self.take().await?;
         let (_, hash) = password_hashes(&mut sql, &self.passwords).await?;
         self.session = Some(sql);
-        let accounts = others.iter().flat_map(|other| account(other.address.ip(), &hash, barred(other)));
-        let mut statements =
-            vec![ACKNOWLEDGE_NOTHING.to_owned(), "STOP SLAVE".to_owned(), "RESET SLAVE ALL".to_owned()];
-        statements.extend(accounts);
-        statements.push(format!("SET GLOBAL rpl_semi_sync_master_enabled = {}", u8::from(waits)));
-        statements.push("SET GLOBAL read_only = 0".to_owned());
+        let statements: Vec<String> = others.iter().flat_map(|other| account(other.address.ip(), &hash)).collect();
         let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
+        self.run("keep accounts for replicas", &statements).await
+    }
+
+    /// Takes writes, with commits that wait for a replica if `waits`, and lets in those of `replicas`; all others are as
+    /// [`Control::keep_accounts`] left them. What it replicated from is forgotten.
+    pub async fn open(&mut self, waits: bool, replicas: &[&Member]) -> Result<(), DatabaseError> {
+        let unlock: Vec<String> = replicas.iter().map(|replica| lock(replica.address.ip(), false)).collect();
+        let wait = format!("SET GLOBAL rpl_semi_sync_master_enabled = {}", u8::from(waits));
+        let mut statements = vec![ACKNOWLEDGE_NOTHING, "STOP SLAVE"];
+        statements.extend(unlock.iter().map(String::as_str));
+        // The last takes a flush of the disk, and users wait for the one before.
+        statements.extend([&wait, "SET GLOBAL read_only = 0", "RESET SLAVE ALL"]);
         self.run("take writes", &statements).await
     }
 
@@ -343,13 +344,13 @@ fn lock(address: IpAddr, locked: bool) -> String {
 }
 
 /// The account of a replica, which each server keeps for itself: who may replicate is for the primary of the time.
-fn account(address: IpAddr, hash: &Secret, barred: bool) -> [String; 4] {
+fn account(address: IpAddr, hash: &Secret) -> [String; 4] {
     let name = user(address);
     let hash = literal(hash.expose_secret());
     [
         format!("CREATE USER IF NOT EXISTS {name} IDENTIFIED BY PASSWORD {hash} ACCOUNT LOCK"),
         format!("ALTER USER {name} IDENTIFIED BY PASSWORD {hash}"),
         format!("GRANT REPLICATION SLAVE ON *.* TO {name}"),
-        lock(address, barred),
+        lock(address, true),
     ]
 }

@@ -79,7 +79,8 @@ async fn pair() -> (Node, Node, TempDir) {
     let (mut first, mut second) = (node("srv1", free_port(ADDRESS)), node("srv2", free_port(ADDRESS)));
     prepare(&first.running.plan).await.expect("prepared");
     first.start(Recovery::Commit).await;
-    first.control.open(false, std::slice::from_ref(&second.member), |_| false).await.expect("open");
+    first.control.keep_accounts(std::slice::from_ref(&second.member)).await.expect("accounts");
+    first.control.open(false, &[&second.member]).await.expect("open");
     let mut client = first.running.root().await;
     client.query_drop("CREATE DATABASE d; CREATE TABLE d.t (text VARCHAR(99) PRIMARY KEY)").await.expect("a table");
 
@@ -125,7 +126,8 @@ async fn the_replica_takes_over_and_the_old_primary_follows_without_what_was_nev
     assert!(second.control.drain(Duration::from_secs(5)).await.expect("applies"));
     let standing = second.standing().await;
     assert!(!standing.is_receiving() && standing.applied == standing.received && standing.read_only, "{standing:?}");
-    second.control.open(false, std::slice::from_ref(&first.member), |_| true).await.expect("open");
+    second.control.keep_accounts(std::slice::from_ref(&first.member)).await.expect("accounts");
+    second.control.open(false, &[]).await.expect("open");
     done(second.write("afterwards").await).await;
 
     first.start(Recovery::TakeBack).await;
@@ -154,7 +156,7 @@ async fn a_primary_that_restarts_as_one_keeps_what_its_replica_may_have() {
     waiting.abort();
     first.start(Recovery::Commit).await;
     assert_eq!(first.texts().await, ["in the log"]);
-    first.control.open(true, std::slice::from_ref(&second.member), |_| false).await.expect("open");
+    first.control.open(true, &[&second.member]).await.expect("open");
     second.control.receive_again(true).await.expect("receives");
     done(first.write("afterwards").await).await;
     second.until("everything", |standing| standing.applied == standing.received).await;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use support::{design, name, plan};
 use triad_database::{
-    Account, DatabasePlan, Grant, Layout, Observed, Receiver, Replication, RunAs, accounts, my_cnf, next_steps,
+    Account, DatabasePlan, Grant, Layout, Observed, Receiver, Replication, RunAs, Step, accounts, my_cnf, next_steps,
     process, report,
 };
 use triad_model::Secret;
@@ -20,7 +20,13 @@ fn golden(path: &str, text: &str) {
     triad_golden::compare(Path::new("tests/golden").join(path), text);
 }
 
+/// Where the file says who is the primary.
 fn on(server: &str, run_as: RunAs) -> DatabasePlan {
+    DatabasePlan { by_record: false, ..by_record(server, run_as) }
+}
+
+/// Where the cluster's record does.
+fn by_record(server: &str, run_as: RunAs) -> DatabasePlan {
     plan(&design(&ADDRESSES, "srv2", &["srv3"]), server, Path::new("/srv/triad"), run_as)
 }
 
@@ -32,6 +38,7 @@ fn configuration_files() {
         ("replica", on("srv3", SERVICE)),
         ("alone", plan(&alone, "srv1", Path::new("/srv/triad"), SERVICE)),
         ("root_in_a_namespace", on("srv2", ROOT)),
+        ("by_record", by_record("srv3", SERVICE)),
     ];
     for (case, plan) in cases {
         golden(&format!("my_cnf/{case}.cnf"), &my_cnf(&plan));
@@ -43,6 +50,21 @@ fn the_configuration_file_comes_first_and_no_secret_is_an_argument() {
     let spec = process(&on("srv2", SERVICE));
     assert_eq!(spec.args, ["--defaults-file=/srv/triad/config/my.cnf"]);
     assert_eq!(spec.environment, []);
+}
+
+#[test]
+fn by_the_record_only_what_a_database_holds_is_looked_after() {
+    let plan = by_record("srv2", SERVICE);
+    let wanted = wanted(&plan);
+    assert_eq!(wanted.len(), 1, "replicas' accounts change from moment to moment: {wanted:?}");
+    let steps =
+        |observed: &Observed| next_steps(observed, &plan, &wanted).iter().map(Step::to_string).collect::<Vec<_>>();
+    let fresh = Observed::default();
+    assert_eq!(
+        steps(&fresh),
+        ["create the schema guest_book", "give guestbook@% its password and 17 privileges on guest\\_book"]
+    );
+    assert!(steps(&Observed { read_only: true, ..fresh }).is_empty(), "a replica has what its primary has");
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub(crate) struct Node {
     fenced: bool,
     /// The end of its log, and since when.
     quiet: (Position, Duration),
+    /// Whether replicas have accounts here, all locked.
+    has_accounts: bool,
     followed_at: Duration,
     applies_at: Duration,
 }
@@ -76,6 +78,7 @@ impl Node {
             started_at: Duration::ZERO,
             fenced: true,
             quiet: (0, Duration::ZERO),
+            has_accounts: false,
             followed_at: Duration::ZERO,
             applies_at: Duration::ZERO,
         }
@@ -164,7 +167,7 @@ impl Node {
             return Ok(self.started == Some(recovery) && self.standing.is_some());
         }
         if now >= self.start_at {
-            (self.started, self.started_at) = (Some(recovery), now);
+            (self.started, self.started_at, self.has_accounts) = (Some(recovery), now, false);
             self.process.run(triad_database::recovery_args(recovery));
         }
         Ok(false)
@@ -251,6 +254,11 @@ impl Node {
             self.control.follow(record.epoch, &member, acknowledges).await?;
         }
         replica.follows(record.epoch);
+        if !self.has_accounts {
+            // Here, and not when it takes over: then users wait.
+            self.control.keep_accounts(&self.members).await?;
+            self.has_accounts = true;
+        }
         Ok(true)
     }
 
@@ -270,9 +278,15 @@ impl Node {
         if !is_replica && !self.start(Recovery::Commit, now)? {
             return Ok(false);
         }
-        let is_barred = |member: &Member| !record.in_sync.contains(&member.name);
-        self.control.open(record.in_sync.len() > 1, &self.members, is_barred).await?;
-        let barred = self.members.iter().filter(|member| is_barred(member)).map(|member| (member.name.clone(), 0));
+        if !self.has_accounts {
+            self.control.keep_accounts(&self.members).await?;
+        }
+        let (replicas, barred): (Vec<_>, Vec<_>) =
+            self.members.iter().partition(|member| record.in_sync.contains(&member.name));
+        // They are other than kept from here on.
+        self.has_accounts = false;
+        self.control.open(record.in_sync.len() > 1, &replicas).await?;
+        let barred = barred.into_iter().map(|member| (member.name.clone(), 0));
         let primary = Primary { epoch: record.epoch, barred: barred.collect(), invited: None };
         self.memory = Memory::Primary(primary);
         self.unfence().await;
