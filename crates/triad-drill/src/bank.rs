@@ -15,6 +15,7 @@ use triad_model::{Database, Design, ServerName};
 
 use crate::database::sql;
 use crate::fault::state_directory;
+use crate::writers::TABLE as STATEMENTS;
 
 const ACCOUNTS: u32 = 10;
 /// What is on each account at first.
@@ -42,21 +43,23 @@ pub(crate) fn teller(design: &Design) -> Option<&ServerName> {
     design.database.as_ref().and(design.app.as_ref())?.servers.first()
 }
 
-/// Opens the accounts.
-pub(crate) async fn open(lab: &Lab, database: &Database) -> anyhow::Result<()> {
+/// Opens the accounts, and makes the writers' table, where `design` has its primary.
+pub(crate) async fn open(lab: &Lab, design: &Design) -> anyhow::Result<()> {
+    let Some(Database { name, primary, .. }) = &design.database else { return Ok(()) };
     let values: Vec<String> = (1..=ACCOUNTS).map(|id| format!("({id}, {BALANCE})")).collect();
-    let Database { name, primary, .. } = database;
     let statements = format!(
         "CREATE OR REPLACE TABLE {name}.drill_bank (id INT PRIMARY KEY, balance INT NOT NULL); \
-         INSERT INTO {name}.drill_bank VALUES {}",
+         INSERT INTO {name}.drill_bank VALUES {}; \
+         CREATE OR REPLACE TABLE {name}.{STATEMENTS} (id INT UNSIGNED PRIMARY KEY)",
         values.join(", ")
     );
     sql(lab, primary, &statements).await.map(drop)
 }
 
 /// Closes them.
-pub(crate) async fn close(lab: &Lab, database: &Database) -> anyhow::Result<()> {
-    sql(lab, &database.primary, &format!("DROP TABLE IF EXISTS {}.drill_bank", database.name)).await.map(drop)
+pub(crate) async fn close(lab: &Lab, design: &Design) -> anyhow::Result<()> {
+    let Some(Database { name, primary, .. }) = &design.database else { return Ok(()) };
+    sql(lab, primary, &format!("DROP TABLE IF EXISTS {name}.drill_bank, {name}.{STATEMENTS}")).await.map(drop)
 }
 
 /// Transfers for so long; what came of it.
@@ -114,7 +117,8 @@ fn read_transfers(output: &str) -> anyhow::Result<BankCheck> {
 }
 
 /// Adds what the databases hold to `check`.
-pub(crate) async fn audit(lab: &Lab, database: &Database, check: &mut BankCheck) -> anyhow::Result<()> {
+pub(crate) async fn audit(lab: &Lab, design: &Design, check: &mut BankCheck) -> anyhow::Result<()> {
+    let Some(database) = &design.database else { return Ok(()) };
     for server in database.members() {
         let statement = format!("SELECT SUM(balance) FROM {}.drill_bank", database.name);
         let sum = sql(lab, server, &statement).await?;

@@ -62,6 +62,20 @@ pub(crate) fn id(run: &str, number: u32) -> String {
     format!("{}{number}", id_prefix(run))
 }
 
+/// The id of what `sample` stores; `None` if it only reads.
+fn id_of(run: &str, sample: &Sample) -> Option<String> {
+    match sample.kind {
+        Kind::Writes => Some(id(run, sample.number)),
+        Kind::Statements => Some(format!("{}{}", statement_prefix(run), sample.number)),
+        Kind::Reads | Kind::Files | Kind::Lists => None,
+    }
+}
+
+/// What the ids of the run's statements begin with; the statement's number follows.
+pub(crate) fn statement_prefix(run: &str) -> String {
+    format!("{}s", id_prefix(run))
+}
+
 /// What the ids of the run `run` begin with.
 pub(crate) fn id_prefix(run: &str) -> String {
     format!("drill-{run}-")
@@ -69,11 +83,8 @@ pub(crate) fn id_prefix(run: &str) -> String {
 
 /// Compares the writes among `samples` of the run `run` with what `nodes` hold.
 pub fn check_writes(run: &str, samples: &[Sample], nodes: &[NodeRows]) -> WriteCheck {
-    let fates: BTreeMap<String, Fate> = samples
-        .iter()
-        .filter(|sample| sample.kind == Kind::Writes)
-        .map(|sample| (id(run, sample.number), sample.outcome.fate()))
-        .collect();
+    let fates: BTreeMap<String, Fate> =
+        samples.iter().filter_map(|sample| Some((id_of(run, sample)?, sample.outcome.fate()))).collect();
     let having = |fate: Fate| fates.iter().filter(move |(_, other)| **other == fate).map(|(id, _)| id);
     let mut check = WriteCheck {
         attempted: fates.len() as u64,

@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 use triad_check::survival::Prediction;
+use triad_model::FailoverTimes;
 
 use crate::bank::BankCheck;
 use crate::checker::{NodeRows, WriteCheck, check_writes};
+use crate::failovers::FailoverCheck;
 use crate::measure::{Measures, failed, gap_ms, of_kind, recovered_after_ms};
 use crate::predict::{Comparison, compare};
+use crate::record::{RecordSeen, whole_after_ms};
 use crate::register::{RegisterCheck, check_register};
 use crate::sample::{Kind, Sample};
 use crate::scenario::{Condition, Control, Goal, Promise, Scenario};
@@ -34,6 +37,10 @@ pub struct Evidence {
     pub predictions: Vec<Option<Prediction>>,
     /// The servers that places in the scenario mean.
     pub places: Vec<(String, String)>,
+    /// Who the primary was, from when; nothing where no replica takes over by itself.
+    pub records: Vec<RecordSeen>,
+    /// How the last one that took over did.
+    pub took_over: Option<FailoverTimes>,
 }
 
 /// Something that was done to the lab.
@@ -75,6 +82,8 @@ pub struct Report {
     pub register: RegisterCheck,
     /// What the bank showed.
     pub bank: Option<BankCheck>,
+    /// What the database's failover cost; `None` where no replica takes over by itself.
+    pub failover: Option<FailoverCheck>,
     /// Everything that was to hold.
     pub checks: Vec<Check>,
     /// What was predicted, beside what was measured.
@@ -151,6 +160,7 @@ pub fn judge(scenario: &Scenario, evidence: Evidence) -> Report {
     }
     checks.extend(evidence.bank.as_ref().filter(|_| scenario.control != Some(Control::Lost)).map(constant));
     checks.extend(scenario.control.map(|control| controlled(control, &evidence, &writes)));
+    let failover = FailoverCheck::of(scenario, &evidence);
     let begun_ms: Vec<u64> = evidence.happened.iter().map(|happened| happened.at_ms).collect();
     let comparisons = compare(scenario, &evidence.predictions, &begun_ms, &evidence.samples);
     Report {
@@ -162,6 +172,7 @@ pub fn judge(scenario: &Scenario, evidence: Evidence) -> Report {
         writes,
         register,
         bank: evidence.bank,
+        failover,
         verdict: verdict(scenario.control, &checks, &comparisons),
         checks,
         comparisons,
@@ -185,12 +196,11 @@ fn verdict(control: Option<Control>, checks: &[Check], comparisons: &[Comparison
 fn conditions(scenario: &Scenario, evidence: &Evidence) -> Vec<Check> {
     let mut checks = Vec::new();
     for (index, step) in scenario.steps.iter().enumerate() {
-        let from_ms = evidence.happened.get(index).map_or(step.at_ms, |happened| happened.at_ms);
-        let next = evidence.happened.get(index + 1).map(|happened| happened.at_ms);
-        let to_ms = next.unwrap_or(scenario.load_ms());
+        let (from_ms, to_ms) = evidence.window(scenario, index);
         for condition in &step.conditions {
             let measured_ms = match &condition.goal {
                 Goal::Healthy => evidence.healthy.iter().find(|seen| seen.step == index).and_then(|seen| seen.after_ms),
+                Goal::InSync => whole_after_ms(&evidence.records, from_ms, to_ms),
                 Goal::Succeed(kind) => {
                     let samples = of_kind(&evidence.samples, Some(*kind));
                     recovered_after_ms(samples, |sample| sample.outcome.is_ok(), from_ms, to_ms)
@@ -208,6 +218,12 @@ fn conditions(scenario: &Scenario, evidence: &Evidence) -> Vec<Check> {
 }
 
 impl Evidence {
+    /// From step `index` of `scenario` to the next one, or to the load's end, in milliseconds since the load began.
+    pub(crate) fn window(&self, scenario: &Scenario, index: usize) -> (u64, u64) {
+        let done_ms = |index: usize| self.happened.get(index).map(|happened| happened.at_ms);
+        (done_ms(index).unwrap_or(scenario.steps[index].at_ms), done_ms(index + 1).unwrap_or(scenario.load_ms()))
+    }
+
     fn server_of<'a>(&'a self, word: &'a str) -> &'a str {
         self.places.iter().find(|(place, _)| place == word).map_or(word, |(_, server)| server)
     }
@@ -234,6 +250,13 @@ fn promised(promise: &Promise, evidence: &Evidence, writes: &WriteCheck, load_ms
             let ms = gap_ms(&evidence.samples, kind, load_ms);
             whole(format!("longest gap of {} {}", name(kind), seconds(at_most_ms)), seconds(ms), ms <= at_most_ms)
         }
+        Promise::Failovers { at_least, at_most } => {
+            let epoch = |record: Option<&RecordSeen>| record.map_or(0, |record| record.epoch);
+            let count = epoch(evidence.records.last()) - epoch(evidence.records.first());
+            let bound = if at_least == at_most { "" } else { "at most " };
+            let holds = !evidence.records.is_empty() && (at_least..=at_most).contains(&count);
+            whole(format!("{bound}{at_most} new primaries"), count.to_string(), holds)
+        }
         Promise::Lost { at_most } => {
             whole(format!("at most {at_most} lost writes"), writes.lost.to_string(), writes.lost <= at_most)
         }
@@ -250,7 +273,7 @@ fn always(scenario: &Scenario, evidence: &Evidence, writes: &WriteCheck) -> Vec<
     let trouble = || evidence.trouble.clone().unwrap_or_else(|| "no".to_owned());
     let measured = end.map_or_else(trouble, |ms| format!("after {}", seconds(ms)));
     let mut checks = vec![whole("all healthy at the end".to_owned(), measured, end.is_some())];
-    if scenario.rates.writes == 0 {
+    if !scenario.rates.write() {
         return checks;
     }
     if !scenario.promises.iter().any(|promise| matches!(promise, Promise::Lost { .. })) {

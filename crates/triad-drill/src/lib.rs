@@ -16,25 +16,27 @@
 //!   client, and compared with what users were told.
 //!
 //! # Hidden commands
-//! The binary must give [`LOAD_COMMAND`] to [`load_main`] and [`FLOOD_COMMAND`] to [`flood_main`].
+//! The binary must give [`LOAD_COMMAND`] to [`load_main`], [`FLOOD_COMMAND`] to [`flood_main`] and [`WRITERS_COMMAND`] to
+//! [`writers_main`].
 
 #![forbid(unsafe_code)]
 
 mod attack;
 mod bank;
-mod certificate;
 mod checker;
 mod database;
+mod failovers;
 mod fault;
 mod flood;
+mod health;
 mod html;
 mod judge;
 mod load;
 mod measure;
 mod monkey;
-mod packets;
 mod parse;
 mod predict;
+mod record;
 mod register;
 mod repeats;
 mod run;
@@ -43,9 +45,11 @@ mod scenario;
 mod schedule;
 mod survive;
 mod text;
+mod writers;
 
 pub use bank::BankCheck;
 pub use checker::{NodeRows, WriteCheck, check_writes};
+pub use failovers::{FailoverCheck, failovers, failovers_markdown};
 pub use flood::flood_main;
 pub use html::page;
 pub use judge::{Check, Evidence, Happened, Report, Verdict, judge};
@@ -54,6 +58,7 @@ pub use measure::{Latency, Measures, Phase};
 pub use monkey::monkey;
 pub use parse::parse;
 pub use predict::{Comparison, predictions};
+pub use record::RecordSeen;
 pub use register::RegisterCheck;
 pub use repeats::repeats;
 pub use run::{Interrupted, Progress, Site, run};
@@ -64,8 +69,11 @@ pub use scenario::{
 };
 pub use survive::{Row, rows};
 pub use text::{details, predictions as prediction_table, summary};
+pub use writers::writers_main;
 
 /// `triad drill-load --plan JSON`: see [`load_main`].
 pub const LOAD_COMMAND: &str = "drill-load";
 /// `triad drill-flood --plan JSON`: see [`flood_main`].
 pub const FLOOD_COMMAND: &str = "drill-flood";
+/// `triad drill-writers --plan JSON`: see [`writers_main`].
+pub const WRITERS_COMMAND: &str = "drill-writers";

@@ -286,7 +286,8 @@ impl User {
 
     fn message(&self, arrival: Arrival) -> Request<Full<Bytes>> {
         let (method, path) = match arrival.kind {
-            Kind::Reads => (Method::GET, "/".to_owned()),
+            // No schedule has statements: they do not come by HTTP.
+            Kind::Reads | Kind::Statements => (Method::GET, "/".to_owned()),
             Kind::Writes => (Method::POST, "/entries".to_owned()),
             Kind::Files => (Method::GET, "/style.css".to_owned()),
             Kind::Lists => (Method::GET, format!("/entries.json?after={}&limit={LIST_MAX}", self.last_entry.get())),
@@ -303,7 +304,7 @@ impl User {
                 let form = format!("name={}&text=drill", checker::id(&self.plan.run, arrival.number));
                 request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(Full::from(form))
             }
-            Kind::Reads | Kind::Files | Kind::Lists => request.body(Full::default()),
+            Kind::Reads | Kind::Files | Kind::Lists | Kind::Statements => request.body(Full::default()),
         };
         request.expect("the parts are well-formed; the host was checked as a name")
     }

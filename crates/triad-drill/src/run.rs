@@ -1,5 +1,7 @@
 //! One drill: load, faults by the clock, everything put right again, databases read.
 
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,32 +12,33 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use triad_lab::{Lab, client};
-use triad_model::{Design, State};
+use triad_model::Design;
 
 use crate::attack::{LOAD_ADDRESS, add_load_address};
 use crate::bank::{self, BankCheck};
 use crate::database;
 use crate::fault::Faults;
+use crate::health;
 use crate::judge::{Evidence, Happened, HealthSeen};
 use crate::load::{DEADLINE, LoadPlan, WARM_UP_MS, interruption, until};
 use crate::predict::predictions;
+use crate::record::{self, Records};
 use crate::sample::Sample;
-use crate::scenario::{Action, Control, Goal, Scenario, Step};
+use crate::scenario::{Action, Control, Goal, Scenario};
+use crate::writers;
 
 /// Time the load's process has to start and warm up.
 const LEAD: Duration = Duration::from_millis(500 + WARM_UP_MS);
 /// Time it has to end after its last request's deadline.
-const LOAD_END_LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const LOAD_END_LIMIT: Duration = Duration::from_secs(3);
 /// With all faults ended, everything is healthy within this.
 const HEAL_LIMIT: Duration = Duration::from_secs(40);
 /// Then replicas have what the primary has within this.
 const EQUAL_LIMIT: Duration = Duration::from_secs(15);
 /// Databases that a control has made differ become neither; only a killed one has to answer again.
 const LOSS_LIMIT: Duration = Duration::from_secs(4);
-/// Pause between two looks at the lab's health.
-const POLL: Duration = Duration::from_millis(100);
-/// Looks in a row that must find all healthy: what has just been broken may not be known yet.
-const LOOKS: u32 = 3;
+/// Before anything is broken, all is healthy and in sync within this: an earlier drill may have just ended.
+const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Pause between two words to whoever watches.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -67,57 +70,117 @@ pub struct Progress {
 #[error("interrupted; the faults were ended")]
 pub struct Interrupted;
 
-/// What the load's reader and the watcher share.
+/// What those share who read and watch while things break.
 #[derive(Clone, Default)]
-struct Seen {
+pub(crate) struct Seen {
     samples: Arc<Mutex<Vec<Sample>>>,
+    /// What is known of each row that writers tried, by its number.
+    statements: Arc<Mutex<BTreeMap<u32, Sample>>>,
     doing: Arc<Mutex<String>>,
+    records: Records,
 }
 
-/// Runs `scenario` and returns what was seen. All faults are ended before this returns, also on SIGINT and SIGTERM.
+impl Seen {
+    /// Takes what is known of a row now.
+    pub fn add_statement(&self, sample: Sample) {
+        lock(&self.statements).insert(sample.number, sample);
+    }
+
+    /// Says what is done now.
+    pub fn tell(&self, doing: &str) {
+        doing.clone_into(&mut lock(&self.doing));
+    }
+
+    /// Everything, at the end.
+    fn take_samples(&self) -> Vec<Sample> {
+        let mut samples = std::mem::take(&mut *lock(&self.samples));
+        samples.extend(std::mem::take(&mut *lock(&self.statements)).into_values());
+        samples
+    }
+}
+
+/// Runs `scenario` and returns what was seen, once the lab is as it should be to begin with. All faults are ended before
+/// this returns, also on SIGINT and SIGTERM.
 ///
 /// # Errors
-/// If the lab cannot be broken, put right or read, or a signal says to stop.
+/// If the lab is not healthy, or cannot be broken, put right or read, or a signal says to stop.
 pub async fn run(scenario: &Scenario, site: &Site<'_>, progress: &dyn Fn(Progress)) -> anyhow::Result<Evidence> {
+    let seen = Seen::default();
+    let ready = async {
+        seen.tell("waits until all is healthy");
+        health::wait_until_ready(site.lab, site.design, READY_LIMIT).await?;
+        seen.records.look(site.lab, site.design, Instant::now()).await;
+        anyhow::Ok(())
+    };
+    watched(ready, Instant::now(), &seen, progress).await?;
+    // As the servers have their parts now, not as the file gave them out.
+    let design = seen.records.applied_to(site.design);
+    let site = &Site { design: &design, ..*site };
     let plan = plan(scenario, site)?;
     let begins = Instant::now() + until(plan.begins_unix_ms);
-    let seen = Seen::default();
-    let mut faults = Faults::new(site.lab, site.design, site.executable);
+    let mut faults = Faults::new(site.lab, site.design, site.executable, seen.records.clone());
     let mut evidence = Evidence {
         run: plan.run.clone(),
         places: places(scenario, site.design),
         predictions: predictions(scenario, site.design),
         ..Evidence::default()
     };
-    let bank = site.design.database.as_ref().filter(|_| scenario.rates.writes > 0);
-    if let Some(database) = bank {
-        bank::open(site.lab, database).await?;
+    if scenario.rates.write() {
+        bank::open(site.lab, site.design).await?;
     }
-    let outcome = tokio::select! {
-        outcome = drill(scenario, site, &plan, begins, &seen, &mut faults, &mut evidence) => outcome,
-        () = watch(begins, &seen, progress) => Ok(()),
-        () = interruption() => Err(Interrupted.into()),
+    let drilled = async {
+        tokio::select! {
+            outcome = drill(scenario, site, &plan, begins, &seen, &mut faults, &mut evidence) => outcome,
+            () = seen.records.watch(site.lab, site.design, begins) => Ok(()),
+        }
     };
+    let outcome = watched(drilled, begins, &seen, progress).await;
     let ended = faults.end_all().await;
     outcome.and(ended)?;
+    watched(aftermath(scenario, site, begins, &seen, &mut evidence), begins, &seen, progress).await?;
+    evidence.samples = seen.take_samples();
+    evidence.records = seen.records.all();
+    Ok(evidence)
+}
+
+/// Does `what` while whoever watches is told how it goes, unless a signal says to stop.
+async fn watched(
+    what: impl Future<Output = anyhow::Result<()>>,
+    begins: Instant,
+    seen: &Seen,
+    progress: &dyn Fn(Progress),
+) -> anyhow::Result<()> {
+    tokio::select! {
+        outcome = what => outcome,
+        () = watch(begins, seen, progress) => Ok(()),
+        () = interruption() => Err(Interrupted.into()),
+    }
+}
+
+/// With all faults ended: waits until all is well, then reads what is stored.
+async fn aftermath(
+    scenario: &Scenario,
+    site: &Site<'_>,
+    begins: Instant,
+    seen: &Seen,
+    evidence: &mut Evidence,
+) -> anyhow::Result<()> {
     let loses = scenario.control == Some(Control::Lost);
     let (heal_limit, equal_limit) = if loses { (LOSS_LIMIT, LOSS_LIMIT) } else { (HEAL_LIMIT, EQUAL_LIMIT) };
-    let aftermath = async {
-        settle(site, &seen, heal_limit, &mut evidence).await?;
-        evidence.nodes = database::read_all(site.lab, site.design, &evidence.run, equal_limit).await?;
-        if let (Some(database), Some(check)) = (bank, &mut evidence.bank) {
-            bank::audit(site.lab, database, check).await?;
-            bank::close(site.lab, database).await?;
-        }
-        anyhow::Ok(())
-    };
-    tokio::select! {
-        outcome = aftermath => outcome?,
-        () = watch(begins, &seen, progress) => bail!("nobody watches any more"),
-        () = interruption() => return Err(Interrupted.into()),
+    seen.tell("waits until all is healthy");
+    health::settle(site, heal_limit, evidence).await?;
+    seen.records.look(site.lab, site.design, begins).await;
+    if let Some(first) = seen.records.all().first() {
+        evidence.took_over = record::last_times(site.lab, site.design, first.epoch).await;
     }
-    evidence.samples = std::mem::take(&mut lock(&seen.samples));
-    Ok(evidence)
+    evidence.nodes = database::read_all(site.lab, site.design, &evidence.run, equal_limit).await?;
+    if scenario.rates.write() {
+        if let Some(check) = &mut evidence.bank {
+            bank::audit(site.lab, site.design, check).await?;
+        }
+        bank::close(site.lab, &seen.records.applied_to(site.design)).await?;
+    }
+    Ok(())
 }
 
 fn plan(scenario: &Scenario, site: &Site<'_>) -> anyhow::Result<LoadPlan> {
@@ -162,7 +225,8 @@ async fn drill(
     let clock = timeline(scenario, site, begins, seen, faults, evidence);
     let load_limit = begins + Duration::from_millis(plan.duration_ms) + DEADLINE + LOAD_END_LIMIT;
     let load = async { timeout_at(load_limit, reader).await.context("the load does not end")? };
-    let ((), (), bank) = tokio::try_join!(load, clock, transfers)?;
+    let writers = writers::write(site, plan, seen);
+    let ((), (), (), bank) = tokio::try_join!(load, clock, writers, transfers)?;
     evidence.bank = bank;
     Ok(())
 }
@@ -170,7 +234,7 @@ async fn drill(
 /// The bank's transfers, where a scenario writes.
 async fn transfers(scenario: &Scenario, site: &Site<'_>, plan: &LoadPlan) -> anyhow::Result<Option<BankCheck>> {
     let (Some(database), Some(teller)) = (&site.design.database, bank::teller(site.design)) else { return Ok(None) };
-    if scenario.rates.writes == 0 {
+    if !scenario.rates.write() {
         return Ok(None);
     }
     let duration = until(plan.begins_unix_ms) + Duration::from_millis(plan.duration_ms);
@@ -214,62 +278,26 @@ async fn timeline(
 ) -> anyhow::Result<()> {
     for (index, step) in scenario.steps.iter().enumerate() {
         sleep_until(begins + Duration::from_millis(step.at_ms)).await;
+        if index == 0 || scenario.steps[index - 1].at_ms != step.at_ms {
+            faults.look();
+        }
         let at_ms = since_ms(begins);
-        step.text.clone_into(&mut lock(&seen.doing));
+        seen.tell(&step.text);
         let (done, is_begin) = match &step.action {
             Action::Begin(fault) => (faults.begin(fault).await, true),
             Action::End(fault) => (faults.end(fault).await, false),
         };
         done.with_context(|| format!("{}: {}", scenario.name, step.text))?;
-        let note = faults.take_note().map(|note| format!(" ({note})")).unwrap_or_default();
+        let meant = faults.meant_by(step.action.fault()).filter(|_| is_begin);
+        let notes: Vec<String> = meant.into_iter().chain(faults.take_note()).collect();
+        let note = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
         evidence.happened.push(Happened { at_ms, what: format!("{}{note}", step.text), begins: is_begin });
         let next_ms = scenario.steps.get(index + 1).map(|next| next.at_ms);
-        if let Some(limit) = health_limit(step, begins, next_ms) {
+        if let Some(limit) = health::limit(step, begins, next_ms) {
             let from = begins + Duration::from_millis(at_ms);
-            let after_ms = all_healthy(site.lab, from, limit).await?;
+            let after_ms = health::all_healthy(site.lab, from, limit).await?;
             evidence.healthy.push(HealthSeen { step: index, after_ms: after_ms.ok() });
         }
-    }
-    Ok(())
-}
-
-/// Until when all must be healthy after `step`, if it says so.
-fn health_limit(step: &Step, begins: Instant, next_ms: Option<u64>) -> Option<Instant> {
-    let condition = step.conditions.iter().find(|condition| condition.goal == Goal::Healthy)?;
-    let limit_ms = (step.at_ms + condition.within_ms).min(next_ms.unwrap_or(u64::MAX));
-    Some(begins + Duration::from_millis(limit_ms))
-}
-
-/// Waits until all of the lab is healthy: after how many milliseconds since `from`, or what is not by `limit`.
-async fn all_healthy(lab: &Lab, from: Instant, limit: Instant) -> anyhow::Result<Result<u64, String>> {
-    let mut found_ms = Vec::new();
-    loop {
-        let at_ms = since_ms(from);
-        let status = lab.status().await?.context("the lab is gone")?;
-        if status.state() == State::Healthy {
-            found_ms.push(at_ms);
-        } else {
-            found_ms.clear();
-        }
-        if found_ms.len() >= LOOKS as usize {
-            return Ok(Ok(found_ms[0]));
-        }
-        if Instant::now() >= limit {
-            let problem =
-                |server: &triad_lab::ServerStatus| Some(format!("{}: {}", server.name, server.problem.as_ref()?));
-            return Ok(Err(status.servers.iter().filter_map(problem).collect::<Vec<_>>().join("; ")));
-        }
-        sleep(POLL).await;
-    }
-}
-
-/// With all faults ended, waits until everything is healthy again.
-async fn settle(site: &Site<'_>, seen: &Seen, limit: Duration, evidence: &mut Evidence) -> anyhow::Result<()> {
-    "waits until all is healthy".clone_into(&mut lock(&seen.doing));
-    let from = Instant::now();
-    match all_healthy(site.lab, from, from + limit).await? {
-        Ok(after_ms) => evidence.healthy_at_end_ms = Some(after_ms),
-        Err(trouble) => evidence.trouble = Some(trouble),
     }
     Ok(())
 }
@@ -277,22 +305,19 @@ async fn settle(site: &Site<'_>, seen: &Seen, limit: Duration, evidence: &mut Ev
 /// Tells how it goes; never ends.
 async fn watch(begins: Instant, seen: &Seen, progress: &dyn Fn(Progress)) {
     loop {
-        let (succeeded, all) = {
-            let samples = lock(&seen.samples);
-            (samples.iter().filter(|sample| sample.outcome.is_ok()).count(), samples.len())
+        let count = |samples: &mut dyn Iterator<Item = &Sample>| {
+            samples.fold((0_u64, 0_u64), |(good, all), sample| (good + u64::from(sample.outcome.is_ok()), all + 1))
         };
+        let (requests, statements) =
+            (count(&mut lock(&seen.samples).iter()), count(&mut lock(&seen.statements).values()));
+        let (succeeded, all) = (requests.0 + statements.0, requests.1 + statements.1);
         let doing = lock(&seen.doing).clone();
-        progress(Progress {
-            at_ms: since_ms(begins),
-            succeeded: succeeded as u64,
-            failed: (all - succeeded) as u64,
-            doing,
-        });
+        progress(Progress { at_ms: since_ms(begins), succeeded, failed: all - succeeded, doing });
         sleep(TICK).await;
     }
 }
 
-fn since_ms(moment: Instant) -> u64 {
+pub(crate) fn since_ms(moment: Instant) -> u64 {
     u64::try_from(moment.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 

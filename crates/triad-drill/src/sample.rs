@@ -16,11 +16,13 @@ pub enum Kind {
     Files,
     /// All entries of the drill, in the order they were stored.
     Lists,
+    /// A row of its own, inserted through the relay, without the page.
+    Statements,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 4] = [Self::Reads, Self::Writes, Self::Files, Self::Lists];
+    pub const ALL: [Kind; 5] = [Self::Reads, Self::Writes, Self::Files, Self::Lists, Self::Statements];
 
     /// As scenarios write it.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +31,7 @@ impl Kind {
             Kind::Writes => "writes",
             Kind::Files => "files",
             Kind::Lists => "lists",
+            Kind::Statements => "statements",
         }
     }
 }
@@ -61,7 +64,14 @@ pub enum Outcome {
     NeverSent,
     /// Too many others were under way, so it was not sent at all.
     Crowded,
+    /// A statement got this error of MariaDB's.
+    Sql(u16),
+    /// Whoever sent it died with its server before it told of an answer.
+    Unheard,
 }
+
+/// ER_OPTION_PREVENTS_STATEMENT: the database takes no writes, and nothing was done.
+const READ_ONLY: u16 = 1290;
 
 /// What a write's outcome says about the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +95,10 @@ impl Outcome {
     pub fn fate(self) -> Fate {
         match self {
             Outcome::Ok => Fate::Acknowledged,
-            Outcome::Status(_) | Outcome::Broken | Outcome::TimedOut => Fate::Unknown,
+            Outcome::Sql(READ_ONLY) => Fate::Never,
+            Outcome::Status(_) | Outcome::Broken | Outcome::TimedOut | Outcome::Sql(_) | Outcome::Unheard => {
+                Fate::Unknown
+            }
             Outcome::Unresolved | Outcome::Unconnected | Outcome::Untrusted | Outcome::NeverSent | Outcome::Crowded => {
                 Fate::Never
             }
@@ -105,6 +118,8 @@ impl fmt::Display for Outcome {
             Outcome::TimedOut => "no answer in time",
             Outcome::NeverSent => "not sent in time",
             Outcome::Crowded => "too many under way",
+            Outcome::Sql(number) => return f.pad(&format!("MariaDB's error {number}")),
+            Outcome::Unheard => "its client died",
         })
     }
 }
@@ -114,7 +129,7 @@ impl fmt::Display for Outcome {
 pub struct Sample {
     /// What it asked for.
     pub kind: Kind,
-    /// Its number among those of its kind, from 1; a write's id is made from it.
+    /// Its number among those of its kind, from 1; a write's or statement's id is made from it.
     pub number: u32,
     /// When it was due, in microseconds since the load began.
     pub due_us: u64,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::failovers::FailoverCheck;
 use crate::judge::{Check, Report, seconds};
 use crate::measure::{Measures, Phase};
 use crate::predict::Comparison;
@@ -11,6 +12,9 @@ pub fn details(report: &Report) -> String {
     let mut text = format!("{}: {}\n\n", report.name, report.title);
     for happened in &report.happened {
         line(&mut text, format_args!("  at {:>7}  {}", seconds(happened.at_ms), happened.what));
+    }
+    for change in report.failover.iter().flat_map(FailoverCheck::lines) {
+        line(&mut text, format_args!("  {change}"));
     }
     text.push('\n');
     text.push_str(&phases(&report.measures));
@@ -203,6 +207,8 @@ mod tests {
                 bank: Some(BankCheck { transfers: 40, failed: 1, wrong: Vec::new() }),
                 predictions: vec![Some(prediction(1_000)), None],
                 places: vec![("passive".to_owned(), "srv3".to_owned())],
+                records: Vec::new(),
+                took_over: None,
             },
         )
     }

@@ -6,8 +6,9 @@ use super::line::{Line, Parsed};
 use crate::scenario::{Action, Fault, Flood, Netem, PortFault, Process, Quoted, SlowPart};
 
 const FAULTS: &str = "kill, restart, keep killing, pause, cut, delay, lose, limit, drop, refuse, reset, change, spoil, \
-                      swap, upgrade, fill, set, slow clients, flood or make; or what ends one: stop, resume, start, \
-                      join, calm, open, restore, mend or empty";
+                      swap, upgrade, fill, set, slow clients, flood, switch over, move, hold, saturate \
+                      or make; or what ends \
+                      one: stop, resume, start, join, calm, open, restore, mend, empty, release or relieve";
 
 /// Most connections of an attack: one address has about 28,000 ports for them.
 const ATTACKERS_MAX: u32 = 25_000;
@@ -28,6 +29,8 @@ pub(super) fn action(line: &mut Line<'_>) -> Parsed<Action> {
             Begin(Fault::KeepKilling(process(line)?))
         }
         "stop" => End(stop(line)?),
+        "pause" if line.skip("server") => Begin(Fault::PauseServer(line.place()?)),
+        "resume" if line.skip("server") => End(Fault::PauseServer(line.place()?)),
         "pause" => Begin(Fault::Pause(process(line)?)),
         "resume" => End(Fault::Pause(process(line)?)),
         "cut" => Begin(cut(line, "from")?),
@@ -59,19 +62,51 @@ pub(super) fn action(line: &mut Line<'_>) -> Parsed<Action> {
         "empty" => End(disk(line)?),
         "spoil" => Begin(certificate(line)?),
         "mend" => End(certificate(line)?),
-        "make" => {
-            line.expect("database")?;
-            line.expect("lossy")?;
-            line.expect("on")?;
-            Begin(Fault::Lossy(line.place()?))
+        "make" => Begin(unsafe_database(line)?),
+        "switch" => {
+            line.expect("over")?;
+            Begin(Fault::SwitchOver(if line.skip("to") { Some(line.place()?) } else { None }))
         }
+        "move" => {
+            for word in ["etcd", "leader", "to"] {
+                line.expect(word)?;
+            }
+            Begin(Fault::MoveLeader(line.place()?))
+        }
+        "hold" => Begin(applier(line)?),
+        "release" => End(applier(line)?),
+        "saturate" => Begin(saturation(line)?),
+        "relieve" => End(saturation(line)?),
         other => return Err(line.wrong(verb, format!("{other} is no fault; write {FAULTS}"))),
     })
 }
 
+/// `database lossy on srv3`, `database asynchronous on srv3`
+fn unsafe_database(line: &mut Line<'_>) -> Parsed<Fault> {
+    line.expect("database")?;
+    let how = line.one_of(&["lossy", "asynchronous"])?;
+    line.expect("on")?;
+    let server = line.place()?;
+    Ok(if how == "lossy" { Fault::Lossy(server) } else { Fault::Asynchronous(server) })
+}
+
+/// `applier of srv2`
+fn applier(line: &mut Line<'_>) -> Parsed<Fault> {
+    line.expect("applier")?;
+    line.expect("of")?;
+    Ok(Fault::HoldApplier(line.place()?))
+}
+
+/// `all servers`
+fn saturation(line: &mut Line<'_>) -> Parsed<Fault> {
+    line.expect("all")?;
+    line.expect("servers")?;
+    Ok(Fault::Saturate)
+}
+
 /// `app-1 on srv2`
 fn process(line: &mut Line<'_>) -> Parsed<Process> {
-    let name = line.word("a process: edge, dns, mariadbd, app-1 or agent")?;
+    let name = line.word("a process: edge, dns, mariadbd, etcd, app-1 or agent")?;
     line.expect("on")?;
     Ok(Process { name: name.text.to_owned(), column: name.column, server: line.place()? })
 }

@@ -4,7 +4,7 @@ use crate::sample::Kind;
 use crate::scenario::{Mistake, Network, Place, Quoted};
 
 /// The longest time a scenario can name, in milliseconds: a drill is minutes, not hours.
-const TIME_MS_MAX: u64 = 600_000;
+const TIME_MS_MAX: u64 = 3_600_000;
 
 pub(super) type Parsed<T> = Result<T, Mistake>;
 
@@ -107,7 +107,8 @@ impl<'a> Line<'a> {
     }
 
     pub fn place(&mut self) -> Parsed<Place> {
-        let word = self.word("a server: its name, or primary, replica, active or passive")?;
+        let word =
+            self.word("a server: its name, or primary, replica, old-primary, old-replica, witness, active or passive")?;
         Ok(Place { word: word.text.to_owned(), line: self.number, column: word.column })
     }
 
@@ -133,12 +134,12 @@ impl<'a> Line<'a> {
 
     pub fn kind(&self, word: Word<'_>) -> Parsed<Kind> {
         let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == word.text);
-        kind.ok_or_else(|| self.wrong(word, "write reads, writes, files or lists".into()))
+        kind.ok_or_else(|| self.wrong(word, "write reads, writes, files, lists or statements".into()))
     }
 
-    /// `reads`, `writes`, `files`, `lists`, or `requests` for all.
+    /// `reads`, `writes`, `files`, `lists`, `statements`, or `requests` for all.
     pub fn requests(&mut self) -> Parsed<Option<Kind>> {
-        let word = self.word("reads, writes, files, lists or requests")?;
+        let word = self.word("reads, writes, files, lists, statements or requests")?;
         if word.text == "requests" { Ok(None) } else { self.kind(word).map(Some) }
     }
 

@@ -25,10 +25,12 @@ use line::{Line, Parsed, Word, mistake};
 
 /// Most requests a second of a kind: one client process makes them.
 const RATE_MAX: u32 = 1_000;
+/// Most writers on an application server: MariaDB takes 151 connections, and the application needs some.
+const WRITERS_MAX: u32 = 64;
 /// Most lines of a scenario.
 const LINES_MAX: usize = 200;
 
-const UNITS: &str = "reads/s, writes/s, files/s or lists/s";
+const UNITS: &str = "reads/s, writes/s, files/s, lists/s or writers";
 const STATEMENTS: &str = "design, disk, load, after, within, promise or expect";
 /// Reads the scenario `name` from `text`, or reports every line that is wrong.
 pub fn parse(name: &str, text: &str) -> Result<Scenario, Vec<Mistake>> {
@@ -172,9 +174,11 @@ fn load(line: &mut Line<'_>) -> Parsed<(Rates, bool)> {
         let rate = u32::try_from(number.1).ok().filter(|rate| (1..=RATE_MAX).contains(rate));
         let rate = rate.ok_or_else(|| line.wrong(number.0, format!("a rate is from 1 to {RATE_MAX}")))?;
         let unit = line.word(UNITS)?;
-        let kind = Kind::ALL.into_iter().find(|kind| unit.text == format!("{kind}/s"));
-        let kind = kind.ok_or_else(|| line.wrong(unit, format!("write {UNITS}")))?;
-        rates.set(kind, rate);
+        if unit.text == "writers" {
+            rates.writers = line.bounded(number, 1, WRITERS_MAX)?;
+        } else {
+            rates.set(kind_of(unit, line)?, rate);
+        }
         if !line.skip(",") && !line.skip("and") {
             break;
         }
@@ -185,13 +189,25 @@ fn load(line: &mut Line<'_>) -> Parsed<(Rates, bool)> {
     Ok((rates, connections == "kept"))
 }
 
-/// `reads succeed`, `reads come from srv3`, `all healthy`
+/// `reads/s`
+fn kind_of(unit: Word<'_>, line: &Line<'_>) -> Parsed<Kind> {
+    let kind = Kind::ALL.into_iter().find(|kind| *kind != Kind::Statements && unit.text == format!("{kind}/s"));
+    kind.ok_or_else(|| line.wrong(unit, format!("write {UNITS}")))
+}
+
+/// `reads succeed`, `reads come from srv3`, `all healthy`, `all in sync`
 fn goal(line: &mut Line<'_>) -> Parsed<Goal> {
     if line.skip("all") {
-        line.expect("healthy")?;
-        return Ok(Goal::Healthy);
+        return Ok(if line.one_of(&["healthy", "in"])? == "in" {
+            line.expect("sync")?;
+            Goal::InSync
+        } else {
+            Goal::Healthy
+        });
     }
-    let word = line.word("reads succeed (or writes, files, lists), reads come from SERVER, or all healthy")?;
+    let word = line.word(
+        "reads succeed (or writes, files, lists, statements), reads come from SERVER, all healthy, or all in sync",
+    )?;
     let kind = line.kind(word)?;
     if kind == Kind::Reads && line.skip("come") {
         line.expect("from")?;
@@ -209,22 +225,26 @@ fn promises(line: &mut Line<'_>) -> Parsed<Vec<Promise>> {
     Ok(promises)
 }
 
-/// `at most 20 failed reads`, `longest gap 2 s`, `longest gap of writes 2 s`, `0 lost writes`
+/// `at most 20 failed reads`, `longest gap 2 s`, `longest gap of writes 2 s`, `0 lost writes`, `1 failover`
 fn promise(line: &mut Line<'_>) -> Parsed<Promise> {
     if line.skip("longest") {
         line.expect("gap")?;
         let kind = if line.skip("of") { line.requests()? } else { None };
         return Ok(Promise::Gap { kind, at_most_ms: line.time()? });
     }
-    if line.skip("at") {
+    let bounded = line.skip("at");
+    if bounded {
         line.expect("most")?;
     }
-    let (_, at_most) = line.number("`at most N failed reads`, `longest gap 2 s` or `0 lost writes`")?;
-    if line.one_of(&["failed", "lost"])? == "lost" {
-        line.expect("writes")?;
-        return Ok(Promise::Lost { at_most });
+    let (_, at_most) = line.number("`at most N failed reads`, `longest gap 2 s`, `0 lost writes` or `1 failover`")?;
+    match line.one_of(&["failed", "lost", "failovers", "failover"])? {
+        "failed" => Ok(Promise::Failed { kind: line.requests()?, at_most }),
+        "lost" => {
+            line.expect("writes")?;
+            Ok(Promise::Lost { at_most })
+        }
+        _ => Ok(Promise::Failovers { at_least: if bounded { 0 } else { at_most }, at_most }),
     }
-    Ok(Promise::Failed { kind: line.requests()?, at_most })
 }
 
 /// `failure of lost writes`, `failure of failed reads`

@@ -17,6 +17,16 @@ pub enum Fault {
     Pause(Process),
     /// Everything on the server at once, as a power cut.
     KillServer(Place),
+    /// SIGSTOP to everything on the server at once.
+    PauseServer(Place),
+    /// Another server becomes the database's primary, as `triad switchover` does; this one, or any that can.
+    SwitchOver(Option<Place>),
+    /// The voters' etcd gets another leader.
+    MoveLeader(Place),
+    /// Its database receives, and does not apply: its tables are locked.
+    HoldApplier(Place),
+    /// Every server of the design has more to compute and to write than it can.
+    Saturate,
     /// Both of its network cables.
     Cut(Place),
     /// What one server sends another is lost.
@@ -88,12 +98,14 @@ pub enum Fault {
     FillDisk(Place),
     /// Its database confirms commits before they are on disk: a setting known to lose writes, for controls.
     Lossy(Place),
+    /// Its database confirms commits before a replica has them: the same, for controls.
+    Asynchronous(Place),
 }
 
 /// A child of a server's agent, or the agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
-    /// `edge`, `dns`, `mariadbd`, `app-1` …, `agent`.
+    /// `edge`, `dns`, `mariadbd`, `etcd`, `app-1` …, `agent`.
     pub name: String,
     /// Where its name stands, from 1.
     pub column: usize,
@@ -216,6 +228,10 @@ impl Fault {
             Fault::KillServer(server)
             | Fault::Cut(server)
             | Fault::Lossy(server)
+            | Fault::Asynchronous(server)
+            | Fault::PauseServer(server)
+            | Fault::MoveLeader(server)
+            | Fault::HoldApplier(server)
             | Fault::SpoilCertificate(server)
             | Fault::FillDisk(server)
             | Fault::SetBackend { server, .. }
@@ -225,14 +241,22 @@ impl Fault {
             | Fault::Port { server, .. }
             | Fault::Change { server, .. } => vec![server],
             Fault::CutFrom { server, from, .. } => vec![server, from],
-            Fault::CutNetwork { server, .. } => server.iter().collect(),
-            Fault::SlowClients { .. } | Fault::Flood(_) => Vec::new(),
+            Fault::CutNetwork { server, .. } | Fault::SwitchOver(server) => server.iter().collect(),
+            Fault::SlowClients { .. } | Fault::Flood(_) | Fault::Saturate => Vec::new(),
         }
     }
 
     /// Whether it goes on until something ends it.
     pub(crate) fn lasts(&self) -> bool {
-        !matches!(self, Fault::Kill(_) | Fault::Restart(_) | Fault::SwapCertificate(_) | Fault::Upgrade(_))
+        !matches!(
+            self,
+            Fault::Kill(_)
+                | Fault::Restart(_)
+                | Fault::SwapCertificate(_)
+                | Fault::Upgrade(_)
+                | Fault::SwitchOver(_)
+                | Fault::MoveLeader(_)
+        )
     }
 
     /// Why it cannot be in `design`, where its servers are known.
@@ -285,6 +309,7 @@ pub(crate) fn processes(design: &Design, server: &ServerName) -> Vec<String> {
     names.extend(design.has_edge(server).then(|| "edge".to_owned()));
     names.extend(carries(Role::Dns).then(|| "dns".to_owned()));
     names.extend(carries(Role::Database).then(|| "mariadbd".to_owned()));
+    names.extend(design.voters().contains(&server).then(|| "etcd".to_owned()));
     if let Some(app) = design.app.as_ref().filter(|_| carries(Role::App)) {
         names.extend((1..=app.instances).map(|number| format!("app-{number}")));
     }

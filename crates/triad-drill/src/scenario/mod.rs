@@ -48,17 +48,26 @@ pub struct Rates {
     pub files: u32,
     /// Lists of entries.
     pub lists: u32,
+    /// Who insert rows through the relay of each application server, each one row after the other: no rate.
+    #[serde(default)]
+    pub writers: u32,
 }
 
 impl Rates {
-    /// Of one kind.
+    /// Of one kind; statements have none.
     pub fn of(&self, kind: Kind) -> u32 {
         match kind {
             Kind::Reads => self.reads,
             Kind::Writes => self.writes,
             Kind::Files => self.files,
             Kind::Lists => self.lists,
+            Kind::Statements => 0,
         }
+    }
+
+    /// Whether anything is stored.
+    pub(crate) fn write(&self) -> bool {
+        self.writes > 0 || self.writers > 0
     }
 
     pub(crate) fn set(&mut self, kind: Kind, rate: u32) {
@@ -67,6 +76,7 @@ impl Rates {
             Kind::Writes => self.writes = rate,
             Kind::Files => self.files = rate,
             Kind::Lists => self.lists = rate,
+            Kind::Statements => {}
         }
     }
 }
@@ -104,9 +114,16 @@ pub enum Goal {
     From(Place),
     /// Every server's agent says that it is healthy.
     Healthy,
+    /// Every database has every acknowledged write, by the record.
+    InSync,
 }
 
-/// A server as written: its name, or its part in the design (`primary`, `replica`, `active`, `passive`).
+/// Whoever was the primary, and its first replica, when the drill began.
+const OLD_PRIMARY: &str = "old-primary";
+const OLD_REPLICA: &str = "old-replica";
+
+/// A server as written: its name, or its part in the design (`primary`, `replica`, `witness`, `active`, `passive`).
+/// `primary` and `replica` are whoever is that at the moment; `old-primary` and `old-replica` who was when the drill began.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The word.
@@ -124,6 +141,16 @@ impl PartialEq for Place {
 }
 
 impl Place {
+    /// Whether it is who it was when the drill began.
+    pub(crate) fn is_old(&self) -> bool {
+        [OLD_PRIMARY, OLD_REPLICA].contains(&self.word.as_str())
+    }
+
+    /// Whether it may be another server in another run.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.is_old() || ["primary", "replica"].contains(&self.word.as_str())
+    }
+
     /// The server of `design` that is meant.
     pub fn resolve(&self, design: &Design) -> Option<ServerName> {
         let backend = |backup: bool| {
@@ -131,13 +158,20 @@ impl Place {
             backends.iter().find(|backend: &&Backend| backend.backup == backup).map(|backend| backend.server.clone())
         };
         match self.word.as_str() {
-            "primary" => design.database.as_ref().map(|database| database.primary.clone()),
-            "replica" => design.database.as_ref().and_then(|database| database.replicas.first().cloned()),
+            "primary" | OLD_PRIMARY => design.database.as_ref().map(|database| database.primary.clone()),
+            "witness" => witness(design),
+            "replica" | OLD_REPLICA => design.database.as_ref().and_then(|database| database.replicas.first().cloned()),
             "active" => backend(false),
             "passive" => backend(true),
             name => design.servers.iter().map(|server| &server.name).find(|server| server.as_str() == name).cloned(),
         }
     }
+}
+
+/// The voter without a database.
+fn witness(design: &Design) -> Option<ServerName> {
+    let database = design.database.as_ref()?;
+    design.voters().into_iter().find(|voter| !database.members().any(|member| member == *voter)).cloned()
 }
 
 /// A fault begins, or an earlier one ends.
@@ -178,6 +212,13 @@ pub enum Promise {
     /// Acknowledged writes that are gone.
     Lost {
         /// As many as that.
+        at_most: u64,
+    },
+    /// New primaries.
+    Failovers {
+        /// No fewer.
+        at_least: u64,
+        /// No more.
         at_most: u64,
     },
 }

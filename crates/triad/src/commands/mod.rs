@@ -101,6 +101,13 @@ enum Command {
         #[arg(long)]
         plan: String,
     },
+    /// Write to a database; started by `drill`
+    #[command(hide = true)]
+    DrillWriters {
+        /// The writers, as JSON
+        #[arg(long)]
+        plan: String,
+    },
     /// Flood a site with connections; started by `drill`
     #[command(hide = true)]
     DrillFlood {
@@ -228,6 +235,7 @@ pub fn run(cli: Cli) -> ExitCode {
             triad_agent::child::run_child(parent, &command).map(|()| ExitCode::SUCCESS)
         }
         Command::DrillLoad { plan } => triad_drill::load_main(&plan).map(|()| ExitCode::SUCCESS),
+        Command::DrillWriters { plan } => triad_drill::writers_main(&plan).map(|()| ExitCode::SUCCESS),
         Command::DrillFlood { plan } => triad_drill::flood_main(&plan).map(|()| ExitCode::SUCCESS),
         Command::TraceRequest { plan } => triad_trace::trace_main(&plan).map(|()| ExitCode::SUCCESS),
         Command::LabPart(part) => part.run(),

@@ -1,5 +1,10 @@
 //! Breaking a lab, and putting it right.
 
+mod burden;
+mod certificate;
+mod leader;
+mod packets;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,13 +12,13 @@ use anyhow::{Context, bail};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use triad_lab::{Lab, LinkState};
-use triad_model::{BackendMode, BackendSetting, Design, ServerName};
+use triad_model::{BackendMode, BackendSetting, Design, ServerName, Switchover, SwitchoverRequest};
 
 use crate::attack::Attack;
-use crate::certificate;
 use crate::database;
-use crate::packets::scripts;
+use crate::record::Records;
 use crate::scenario::{Fault, Place, Process, Quoted};
+use packets::scripts;
 
 /// Whatever is done inside a server takes no longer.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(5);
@@ -23,7 +28,11 @@ const KILL_PAUSE: Duration = Duration::from_millis(200);
 /// Faults that are under way in a lab.
 pub(crate) struct Faults<'a> {
     lab: &'a Lab,
+    /// As it was when the drill began.
     design: &'a Design,
+    /// As it was when it was looked at last: who the primary is may change.
+    now: Design,
+    records: Records,
     executable: &'a Path,
     open: Vec<(Fault, Undo)>,
     note: Option<String>,
@@ -38,15 +47,29 @@ enum Undo {
     /// A backend of which the balancers were told something.
     MakeReady(ServerName),
     Plug(ServerName),
-    Tighten(ServerName),
+    /// A database that was told to be careless, and what takes that back.
+    Tighten(ServerName, &'static str),
     StopKilling(JoinHandle<()>),
     StopAttack(Box<Attack>),
 }
 
 impl<'a> Faults<'a> {
-    /// None yet; `executable` has [`crate::FLOOD_COMMAND`].
-    pub fn new(lab: &'a Lab, design: &'a Design, executable: &'a Path) -> Self {
-        Self { lab, design, executable, open: Vec::new(), note: None }
+    /// None yet; `executable` has [`crate::FLOOD_COMMAND`], and `records` say who the primary is.
+    pub fn new(lab: &'a Lab, design: &'a Design, executable: &'a Path, records: Records) -> Self {
+        Self { lab, design, now: design.clone(), records, executable, open: Vec::new(), note: None }
+    }
+
+    /// From now on, places are whoever they are now.
+    pub fn look(&mut self) {
+        self.now = self.records.applied_to(self.design);
+    }
+
+    /// Who is meant by the places of `fault` that may be another server at another time.
+    pub fn meant_by(&self, fault: &Fault) -> Option<String> {
+        let moving = |place: &&&Place| place.is_moving();
+        let meant = |place: &&Place| Some(format!("{} is {}", place.word, self.server(place).ok()?));
+        let all: Vec<String> = fault.places().iter().filter(moving).filter_map(meant).collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
 
     /// What is worth saying of the last thing that was done.
@@ -62,7 +85,30 @@ impl<'a> Faults<'a> {
             Fault::Pause(process) => {
                 let named = self.named(process)?;
                 let pid = signal(self.lab, &named, "STOP").await?;
-                self.opened(fault, Undo::Script(named.server, format!("kill -CONT {pid}")));
+                // Whoever supervises it may have ended it meanwhile.
+                self.opened(fault, Undo::Script(named.server, format!("kill -CONT {pid} || true")));
+                Ok(())
+            }
+            Fault::PauseServer(place) => {
+                let server = self.server(place)?;
+                self.opened(fault, Undo::Script(server.clone(), "kill -s CONT -- -1".to_owned()));
+                run_script(self.lab, &server, "kill -s STOP -- -1").await
+            }
+            Fault::SwitchOver(to) => self.switch_over(to.as_ref()).await,
+            Fault::MoveLeader(place) => leader::lead(self.lab, self.design, &self.server(place)?).await,
+            Fault::HoldApplier(place) => {
+                let server = self.server(place)?;
+                let database = self.design.database.as_ref().context("the design has no database")?;
+                let (begin, end) = burden::applier_scripts(&run_directory(self.lab, &server), &database.name);
+                self.opened(fault, Undo::Script(server.clone(), end));
+                run_script(self.lab, &server, &begin).await
+            }
+            Fault::Saturate => {
+                for server in &self.design.servers {
+                    let (begin, end) = burden::scripts(&state_directory(self.lab, &server.name));
+                    self.opened(fault, Undo::Script(server.name.clone(), end));
+                    run_script(self.lab, &server.name, &begin).await?;
+                }
                 Ok(())
             }
             Fault::KeepKilling(process) => {
@@ -82,8 +128,13 @@ impl<'a> Faults<'a> {
             }
             Fault::Lossy(place) => {
                 let server = self.server(place)?;
-                self.opened(fault, Undo::Tighten(server.clone()));
+                self.opened(fault, Undo::Tighten(server.clone(), DURABLE));
                 database::sql(self.lab, &server, LOSSY).await.map(drop)
+            }
+            Fault::Asynchronous(place) => {
+                let server = self.server(place)?;
+                self.opened(fault, Undo::Tighten(server.clone(), WAIT_IF_PRIMARY));
+                database::sql(self.lab, &server, WAIT_FOR_NOBODY).await.map(drop)
             }
             Fault::CutFrom { .. } | Fault::Slow { .. } | Fault::Port { .. } => {
                 self.network(fault, self.server(fault.places()[0])?).await
@@ -151,7 +202,11 @@ impl<'a> Faults<'a> {
             Undo::Start(server) => self.lab.start(&server).await,
             Undo::MakeReady(server) => self.tell_balancers(&server, BackendMode::Ready, None).await,
             Undo::Plug(server) => self.lab.link(&server, LinkState::Up).await,
-            Undo::Tighten(server) => database::sql(self.lab, &server, DURABLE).await.map(drop),
+            Undo::Tighten(server, statements) => {
+                // One that was ended is careful again when it is back, and it may not be back yet.
+                let _ = database::sql(self.lab, &server, statements).await;
+                Ok(())
+            }
             Undo::StopKilling(killer) => {
                 killer.abort();
                 Ok(())
@@ -221,6 +276,16 @@ impl<'a> Faults<'a> {
         certificate::wait_until_shown(self.lab, self.design, server).await
     }
 
+    async fn switch_over(&mut self, to: Option<&Place>) -> anyhow::Result<()> {
+        let primary = &self.now.database.as_ref().context("the design has no database")?.primary;
+        let to = to.map(|place| self.server(place)).transpose()?;
+        let door = run_directory(self.lab, primary).join("agent.sock");
+        let done = triad_api::switchover(&door, &SwitchoverRequest { to, dry_run: false }).await?;
+        let Switchover { from, to, held_ms } = done;
+        self.note = Some(format!("{from} to {to}, writes held for {} ms", held_ms.unwrap_or_default()));
+        Ok(())
+    }
+
     async fn upgrade(&mut self, server: &ServerName) -> anyhow::Result<()> {
         let upgraded = triad_api::upgrade(&run_directory(self.lab, server).join("agent.sock")).await?;
         let pid = |pid: Option<u32>| pid.map_or("none".to_owned(), |pid| pid.to_string());
@@ -237,7 +302,8 @@ impl<'a> Faults<'a> {
     }
 
     fn server(&self, place: &Place) -> anyhow::Result<ServerName> {
-        place.resolve(self.design).with_context(|| format!("the design has no {}", place.word))
+        let design = if place.is_old() { self.design } else { &self.now };
+        place.resolve(design).with_context(|| format!("the design has no {}", place.word))
     }
 
     fn named(&self, process: &Process) -> anyhow::Result<Named> {
@@ -251,6 +317,11 @@ const LOSSY: &str = "SET GLOBAL innodb_flush_log_at_timeout = 2700; SET GLOBAL i
                      SET GLOBAL sync_binlog = 0";
 const DURABLE: &str = "SET GLOBAL innodb_flush_log_at_timeout = 1; SET GLOBAL innodb_flush_log_at_trx_commit = 1; \
                        SET GLOBAL sync_binlog = 1";
+
+/// Commits wait for no replica any more. The agent does not look after what it set itself.
+const WAIT_FOR_NOBODY: &str = "SET GLOBAL rpl_semi_sync_master_enabled = 0";
+/// On a replica it must not be set: its applier would wait.
+const WAIT_IF_PRIMARY: &str = "SET GLOBAL rpl_semi_sync_master_enabled = 1 - @@GLOBAL.read_only";
 
 /// A process on a server of the design.
 #[derive(Clone)]
