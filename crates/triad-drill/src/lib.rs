@@ -41,6 +41,7 @@ mod register;
 mod repeats;
 mod run;
 mod sample;
+mod saturation;
 mod scenario;
 mod schedule;
 mod survive;
@@ -63,6 +64,7 @@ pub use register::RegisterCheck;
 pub use repeats::repeats;
 pub use run::{Interrupted, Progress, Site, run};
 pub use sample::{Fate, Kind, Outcome, Sample};
+pub use saturation::saturation;
 pub use scenario::{
     Action, Condition, Control, Fault, Flood, Goal, Mistake, Netem, Network, Place, PortFault, Promise, Quoted, Rates,
     Scenario, SlowPart, Step, render,

@@ -151,13 +151,14 @@ mod tests {
     use std::path::Path;
 
     use triad_check::survival::{Actor, Fault, Lost, Outcome, Prediction, Survival};
-    use triad_model::ServerName;
+    use triad_model::{FailoverTimes, ServerName};
 
     use super::{details, predictions, summary};
     use crate::bank::BankCheck;
     use crate::checker::NodeRows;
     use crate::judge::{Evidence, Happened, Report, judge};
     use crate::parse::parse;
+    use crate::record::RecordSeen;
     use crate::sample::{Kind, Outcome as Ended, Sample};
 
     const SCENARIO: &str = "# The active server goes silent.\ndesign x\nload 10 reads/s, 4 writes/s over new connections\n\
@@ -233,6 +234,48 @@ mod tests {
         }
     }
 
+    /// A run whose replica took over at 3.2 s, and whose old primary was in sync again `n` tenths of a second later.
+    fn with_failover(n: u64) -> Report {
+        const SCENARIO: &str = "# The primary dies.\ndesign x\nload 4 writes/s and 8 writers over new connections\n\
+            after 3 s kill mariadbd on primary\nwithin 10 s all in sync\npromise 1 failover\n";
+        let scenario = parse("primary-killed", SCENARIO).expect("a scenario");
+        let name = |text: &str| ServerName::new(text).expect("a name");
+        let record = |at_ms, epoch, version, primary: &str, in_sync: &[&str]| RecordSeen {
+            at_ms,
+            epoch,
+            version,
+            primary: name(primary),
+            in_sync: in_sync.iter().map(|server| name(server)).collect(),
+            whole: in_sync.len() == 2,
+        };
+        let row = |number: u32| {
+            let due_us = u64::from(number) * 100_000;
+            let outcome = if (30..33).contains(&number) { Ended::Broken } else { Ended::Ok };
+            Sample { kind: Kind::Statements, number, due_us, took_us: 5_000, outcome, server: None, seen: Vec::new() }
+        };
+        let evidence = Evidence {
+            run: "7".to_owned(),
+            samples: (1..160).map(row).collect(),
+            happened: vec![Happened { at_ms: 3_004, what: "kill mariadbd on primary".to_owned(), begins: true }],
+            healthy_at_end_ms: Some(0),
+            records: vec![
+                record(0, 4, 11, "srv3", &["srv2", "srv3"]),
+                record(3_250, 5, 12, "srv2", &["srv2"]),
+                record(3_250 + n * 100, 5, 13, "srv2", &["srv2", "srv3"]),
+            ],
+            took_over: Some(FailoverTimes {
+                from_epoch: 4,
+                agreed_ms: 1,
+                fenced_ms: 20,
+                drained_ms: 22,
+                claimed_ms: 30,
+                opened_ms: 41,
+            }),
+            ..Evidence::default()
+        };
+        judge(&scenario, evidence)
+    }
+
     #[test]
     fn goldens() {
         let control = format!("{SCENARIO}expect failure of lost writes\n");
@@ -252,6 +295,11 @@ mod tests {
         let mut runs: Vec<Report> = (1..=20).rev().map(|run| with_gap(run * 10)).collect();
         runs.push(Report { name: "another".to_owned(), ..holds.clone() });
         compare("repeats.txt", &crate::repeats::repeats(&runs));
+        let failovers: Vec<Report> = (1..=20).map(with_failover).collect();
+        compare("failovers.txt", &crate::failovers::failovers(&failovers));
+        compare("failovers.md", &crate::failovers::failovers_markdown(&failovers));
+        assert_eq!(crate::failovers::failovers(&runs), "", "nobody took over");
+        compare("failover.txt", &details(&failovers[0]));
         compare("page.html", &crate::html::page(&[holds]));
     }
 }

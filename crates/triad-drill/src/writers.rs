@@ -27,7 +27,7 @@ use crate::sample::{Kind, Outcome, Sample};
 /// Where rows go; it is made anew for each drill.
 pub(crate) const TABLE: &str = "drill_statements";
 /// Pause of a writer between two rows: enough of them to tell milliseconds, and the machine does other things too.
-const PAUSE: Duration = Duration::from_millis(25);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Everything that the writers on one server need to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]

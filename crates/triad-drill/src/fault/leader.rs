@@ -6,14 +6,12 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 use triad_lab::Lab;
-use triad_model::{Design, ServerName};
+use triad_model::{Design, ETCD, ServerName};
 
 use super::{SCRIPT_LIMIT, state_directory};
 
 /// By when the voters agree on the leader they were told.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Where etcd answers clients.
-const ETCD: u16 = 2379;
 /// Pause between two looks.
 const POLL: Duration = Duration::from_millis(50);
 

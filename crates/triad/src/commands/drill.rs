@@ -1,3 +1,5 @@
+mod record;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -22,8 +24,8 @@ const FOLDER: &str = "drills";
 /// control was caught, 1 when not, 2 when a scenario or a design is unusable.
 #[derive(Args)]
 pub struct Drill {
-    /// Scenario files, folders of them, or words of names in ./drills [default: all of ./drills]; with --survival, rows
-    /// of the table [default: all]
+    /// Scenario files, folders of them, or words: a folder in ./drills, or part of a name there [default: all of
+    /// ./drills, without its folders]; with --survival, rows of the table [default: all]
     scenarios: Vec<PathBuf>,
     /// Drill this design, not the scenarios' own
     #[arg(long, value_name = "FILE")]
@@ -38,12 +40,20 @@ pub struct Drill {
     /// Drill every row of the design's survival table that a lab can produce, in place of scenarios
     #[arg(long, requires = "design", conflicts_with = "monkey")]
     survival: bool,
+    /// Give every server of the design more to compute and to write than it can for so many minutes, in place of
+    /// scenarios: nobody may take over
+    #[arg(long, value_name = "MINUTES", requires = "design", conflicts_with_all = ["scenarios", "monkey", "survival"],
+        value_parser = clap::value_parser!(u64).range(1..=59))]
+    saturation: Option<u64>,
     /// Which random faults: the same seed, the same faults
     #[arg(long, default_value_t = 1, requires = "monkey")]
     seed: u64,
     /// Run each scenario that often; ends with a table of all runs, and tells in full only of those that are broken
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
+    /// Write the table of failovers into a Markdown document, with the date and the machine, in place of an older one
+    #[arg(long, value_name = "FILE.md")]
+    record: Option<PathBuf>,
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
@@ -71,6 +81,10 @@ impl Drill {
             std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
             eprintln!("the report is in {}", path.display());
         }
+        if let Some(path) = &self.record {
+            record::write(path, &reports, failures)?;
+            eprintln!("the table is in {}", path.display());
+        }
         if self.json {
             print::json(&reports)?;
         } else {
@@ -84,6 +98,9 @@ impl Drill {
     fn tasks(&self) -> anyhow::Result<Option<Vec<Task>>> {
         if let Some(minutes) = self.monkey {
             return Ok(self.random(minutes).map(|task| vec![task]));
+        }
+        if let Some(minutes) = self.saturation {
+            return Ok(self.saturated(minutes).map(|task| vec![task]));
         }
         if self.survival {
             return Ok(self.survival_table());
@@ -107,6 +124,14 @@ impl Drill {
         let text = triad_drill::monkey(self.seed, minutes, &loaded.folder.display().to_string(), &loaded.design);
         eprint!("{text}");
         made(&format!("monkey-{}", self.seed), &text).map(|scenario| Task { scenario, loaded })
+    }
+
+    /// A scenario of saturation; `None` if the design is wrong.
+    fn saturated(&self, minutes: u64) -> Option<Task> {
+        let loaded = super::load(self.design.as_deref()).ok()?;
+        let text = triad_drill::saturation(minutes, &loaded.folder.display().to_string());
+        eprint!("{text}");
+        made("saturation", &text).map(|scenario| Task { scenario, loaded })
     }
 
     /// The rows of the survival table as scenarios; says which of them a lab cannot produce. `None` if the design is
@@ -191,8 +216,12 @@ fn is_word(path: &Path) -> bool {
     !path.exists() && path.extension().is_none() && path.components().count() == 1
 }
 
-/// The scenarios in the standard folder whose names have `word` in them.
+/// The scenarios in the standard folder whose names have `word` in them; all of the folder there that is called so.
 fn scenarios_named(word: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = Path::new(FOLDER).join(word);
+    if folder.is_dir() {
+        return scenarios_in(&folder);
+    }
     let word = word.to_string_lossy();
     let mut scenarios = scenarios_in(Path::new(FOLDER)).with_context(|| format!("no file {word}"))?;
     scenarios.retain(|path| path.file_stem().is_some_and(|name| name.to_string_lossy().contains(&*word)));
@@ -356,8 +385,15 @@ fn text(reports: &[Report]) -> String {
         text.push_str(&triad_drill::summary(reports));
         text.push('\n');
         text.push_str(&triad_drill::prediction_table(reports));
+        text.push_str(&failovers(reports));
     }
     text
+}
+
+/// What failovers cost, if there were any to be had.
+fn failovers(reports: &[Report]) -> String {
+    let table = triad_drill::failovers(reports);
+    if table.is_empty() { table } else { format!("\n{table}") }
 }
 
 /// What is printed of scenarios that were run again and again.
@@ -365,5 +401,5 @@ fn runs(reports: &[Report]) -> String {
     let broken = reports.iter().filter(|report| !report.verdict.is_good());
     let mut text: String = broken.map(|report| triad_drill::details(report) + "\n").collect();
     text.push_str(&triad_drill::repeats(reports));
-    text
+    text + &failovers(reports)
 }
