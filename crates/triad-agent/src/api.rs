@@ -109,6 +109,10 @@ pub struct Started<'a> {
     pub known: watch::Receiver<Known>,
 }
 
+/// Why the primary cannot be another one.
+const BY_FILE: &str =
+    "the file says here who the primary is: with a replica, and three servers that agree, it can change";
+
 /// Commands that wait to be obeyed; whoever has one more waits.
 const COMMANDS_MAX: usize = 16;
 
@@ -176,6 +180,23 @@ impl Handle {
         let gone = || "the agent is ending".to_owned();
         self.shared.commands.send(command(answer)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
+    }
+
+    /// Has its part in failing over do what an operator wishes.
+    async fn wish<T>(
+        &self,
+        wish: impl FnOnce(oneshot::Sender<Result<T, String>>) -> failover::Wish,
+    ) -> Result<T, String> {
+        let wishes = self.shared.wishes.as_ref().ok_or(BY_FILE)?;
+        let (answer, answered) = oneshot::channel();
+        let gone = || "the agent is ending".to_owned();
+        wishes.send(wish(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    fn peer(&self, name: &ServerName) -> Result<&Peer, String> {
+        let peer = self.shared.peers.iter().find(|(server, _)| server.name == *name);
+        peer.and_then(|(_, peer)| peer.as_ref()).ok_or_else(|| format!("{name} is no server that can be asked"))
     }
 
     /// Tells each of `servers` the same at the same time, this one `here` and the others `there`.
@@ -435,20 +456,24 @@ impl triad_api::Agent for Handle {
     }
 
     async fn switchover(&self, request: SwitchoverRequest) -> Result<Switchover, String> {
-        let by_file = "who the primary is says the file here: a replica, and three servers that agree, would take over";
-        let (Some(shown), Some(wishes)) = (&self.shared.shown, &self.shared.wishes) else {
-            return Err(by_file.to_owned());
-        };
+        let shown = self.shared.shown.as_ref().ok_or(BY_FILE)?;
         let primary = shown.borrow().report.primary.clone().ok_or("who is the primary is not known now")?;
         if primary == self.shared.server {
-            let (answer, answered) = oneshot::channel();
-            let gone = || "the agent is ending".to_owned();
-            wishes.send(failover::Wish { request, answer }).await.map_err(|_| gone())?;
-            return answered.await.map_err(|_| gone())?;
+            return self.wish(|answer| failover::Wish::Switchover { request, answer }).await;
         }
-        let peer = self.shared.peers.iter().find(|(server, _)| server.name == primary);
-        let peer = peer.and_then(|(_, peer)| peer.as_ref()).ok_or_else(|| format!("{primary} cannot be asked"))?;
-        peer.switchover(&request).await.map_err(|error| error.to_string())
+        self.peer(&primary)?.switchover(&request).await.map_err(|error| error.to_string())
+    }
+
+    async fn restart_database(&self) -> Result<(), String> {
+        self.wish(|answer| failover::Wish::Restart { answer }).await
+    }
+
+    async fn restart_database_of(&self, server: &str) -> Result<(), String> {
+        if server == self.shared.server.as_str() {
+            return self.restart_database().await;
+        }
+        let name = ServerName::new(server).map_err(|error| error.to_string())?;
+        self.peer(&name)?.restart_database().await.map_err(|error| error.to_string())
     }
 
     async fn access_lines(&self, id: &str) -> Vec<String> {

@@ -58,6 +58,8 @@ pub enum Wish {
     Once,
     /// It does not run for now; if it does, it ends at once.
     Rest,
+    /// The same, but it ends in its own time, though not beyond its stop time-out.
+    Retire,
     /// It ends in its own time, but not beyond its stop time-out.
     Stop,
     /// It ends now.
@@ -67,6 +69,10 @@ pub enum Wish {
 impl Wish {
     fn ends(self) -> bool {
         matches!(self, Self::Stop | Self::Kill)
+    }
+
+    fn rests(self) -> bool {
+        matches!(self, Self::Rest | Self::Retire)
     }
 }
 
@@ -127,6 +133,17 @@ impl Process {
     /// Ends it at once, if it runs; it is not started again until told.
     pub fn rest(&self) {
         self.shared.wish.send_replace(Wish::Rest);
+    }
+
+    /// Ends it in its own time, if it runs; it is not started again until told.
+    pub fn rest_gently(&self) {
+        self.shared.wish.send_if_modified(|wish| {
+            let runs = *wish == Wish::Once;
+            if runs {
+                *wish = Wish::Retire;
+            }
+            runs
+        });
     }
 
     /// Resolves when it does not run, and is not told to.
@@ -315,7 +332,9 @@ async fn live(mut child: Child, spec: &ProcessSpec, shared: &Shared, wishes: &mu
     tracing::info!(process = shared.name, pid, "started");
     let kill = tokio::select! {
         status = child.wait() => return describe(status),
-        wish = wishes.wait_for(|wish| wish.ends() || *wish == Wish::Rest) => wish.is_ok_and(|wish| *wish != Wish::Stop),
+        wish = wishes.wait_for(|wish| wish.ends() || wish.rests()) => {
+            wish.is_ok_and(|wish| matches!(*wish, Wish::Kill | Wish::Rest))
+        }
     };
     if kill {
         signal(pid, Signal::SIGKILL);

@@ -128,6 +128,14 @@ pub async fn switchover(socket: &Path, request: &SwitchoverRequest) -> Result<Sw
     within(&place, SWITCHOVER_TIMEOUT + REPORT_TIMEOUT, asked).await
 }
 
+/// Tells it to have the database of `server` started anew, if that is a replica.
+pub async fn restart_database(socket: &Path, server: &ServerName) -> Result<(), ApiError> {
+    let place = socket.display().to_string();
+    let sent = post(&format!("/v1/database/restart/{server}"), &());
+    let asked = async { decode(&place, ask(&place, open_local(socket).await?, sent).await?).await };
+    within(&place, SETTING_TIMEOUT, asked).await
+}
+
 /// Asks the agent behind `socket` for what the edge of `server` logged of the request `id`.
 pub async fn access_lines(socket: &Path, server: &ServerName, id: &str) -> Result<Vec<String>, ApiError> {
     let place = socket.display().to_string();
@@ -213,6 +221,11 @@ impl Peer {
         let place = self.place();
         let asked = async { decode(&place, self.ask(post("/v1/database/switchover", request)).await?).await };
         within(&place, SWITCHOVER_TIMEOUT, asked).await
+    }
+
+    /// Starts its server's database anew, if that is a replica.
+    pub async fn restart_database(&self) -> Result<(), ApiError> {
+        self.tell(post("/v1/database/restart", &())).await
     }
 
     /// Asks for a copy of its database. The stream has no end to wait for; whoever reads it bounds its pauses.

@@ -18,8 +18,8 @@ use triad_model::{
 };
 
 pub use client::{
-    ApiError, Link, Peer, access_lines, authority, ban, bans, local_report, local_status, set_backend, set_maintenance,
-    switchover, unban, upgrade,
+    ApiError, Link, Peer, access_lines, authority, ban, bans, local_report, local_status, restart_database,
+    set_backend, set_maintenance, switchover, unban, upgrade,
 };
 
 /// What an agent can be asked.
@@ -66,6 +66,12 @@ pub trait Agent: Clone + Send + Sync + 'static {
 
     /// Has another server become the database's primary, or says why not.
     fn switchover(&self, request: SwitchoverRequest) -> impl Future<Output = Result<Switchover, String>> + Send;
+
+    /// Starts its server's database anew, if it is a replica, or says why not.
+    fn restart_database(&self) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// The same on any server of the design.
+    fn restart_database_of(&self, server: &str) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Lines of its edge's access log with the request id `id`, as they are.
     fn access_lines(&self, id: &str) -> impl Future<Output = Vec<String>> + Send;

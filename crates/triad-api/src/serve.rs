@@ -39,6 +39,7 @@ pub async fn local<A: Agent>(listener: UnixListener, agent: A) -> std::io::Resul
             .route("/v1/bans", get(bans::<A>))
             .route("/v1/upgrade", post(upgrade::<A>))
             .route("/v1/database/switchover", post(switchover::<A>))
+            .route("/v1/database/restart/{server}", post(restart_database_of::<A>))
             .route("/v1/access/{server}/{id}", get(access_lines_of::<A>))
             .route("/v1/authority", get(authority::<A>))
             .with_state(agent),
@@ -58,6 +59,7 @@ pub async fn peers<A: Agent>(listener: TcpListener, tls: Arc<ServerConfig>, agen
         .route("/v1/voting", get(voting::<A>))
         .route("/v1/database/backup", get(backup::<A>))
         .route("/v1/database/switchover", post(switchover::<A>))
+        .route("/v1/database/restart", post(restart_database::<A>))
         .with_state(agent)
         .into_make_service_with_connect_info::<Caller>();
     axum::serve(TlsListener::start(listener, tls), router).await
@@ -125,6 +127,14 @@ async fn set_backend_everywhere<A: Agent>(State(agent): State<A>, Json(setting):
 
 async fn upgrade<A: Agent>(State(agent): State<A>) -> Response {
     told(agent.upgrade().await)
+}
+
+async fn restart_database<A: Agent>(State(agent): State<A>) -> Response {
+    told(agent.restart_database().await)
+}
+
+async fn restart_database_of<A: Agent>(State(agent): State<A>, Path(server): Path<String>) -> Response {
+    told(agent.restart_database_of(&server).await)
 }
 
 async fn switchover<A: Agent>(State(agent): State<A>, Json(request): Json<SwitchoverRequest>) -> Response {

@@ -74,6 +74,14 @@ impl Agent for Scribe {
         Err("it has no database".to_owned())
     }
 
+    async fn restart_database(&self) -> Result<(), String> {
+        Err("it has no database".to_owned())
+    }
+
+    async fn restart_database_of(&self, _: &str) -> Result<(), String> {
+        self.restart_database().await
+    }
+
     async fn access_lines(&self, _: &str) -> Vec<String> {
         Vec::new()
     }

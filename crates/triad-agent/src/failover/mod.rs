@@ -236,8 +236,10 @@ impl Failover {
             yields_to: None,
             others: &round.others,
         };
-        if let Ok(wish) = self.wishes.received.try_recv() {
-            self.wishes.take(wish, &view, round.now);
+        match self.wishes.received.try_recv() {
+            Ok(Wish::Switchover { request, answer }) => self.wishes.take(request, answer, &view, round.now),
+            Ok(Wish::Restart { answer }) => _ = answer.send(node.restart()),
+            Err(_) => {}
         }
         self.wishes.look(&view, round.now);
         let Decided { decision, why } = decide(&View { yields_to: self.wishes.successor(), ..view });

@@ -188,6 +188,18 @@ impl Node {
         self.memory = Memory::Stopped;
     }
 
+    /// Ends it in its own time, if it is a replica: it is started again as one.
+    pub fn restart(&self) -> Result<(), String> {
+        match self.memory {
+            Memory::Replica(_) => {
+                self.process.rest_gently();
+                Ok(())
+            }
+            Memory::Primary(_) => Err("it is the primary: hand that over first, with `triad switchover`".to_owned()),
+            Memory::Stopped => Err("it does not run".to_owned()),
+        }
+    }
+
     /// Is a replica of nobody yet, if it refuses writes already, and runs on.
     pub fn step_down(&mut self) {
         match &self.standing {

@@ -12,9 +12,11 @@ const SWITCHOVER_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) const WISHES_MAX: usize = 4;
 
 /// One of them, and who waits for what comes of it.
-pub(crate) struct Wish {
-    pub request: SwitchoverRequest,
-    pub answer: oneshot::Sender<Result<Switchover, String>>,
+pub(crate) enum Wish {
+    /// Another server becomes the primary.
+    Switchover { request: SwitchoverRequest, answer: oneshot::Sender<Result<Switchover, String>> },
+    /// This server's database is started anew, if it is a replica.
+    Restart { answer: oneshot::Sender<Result<(), String>> },
 }
 
 /// At most one is being fulfilled.
@@ -48,9 +50,14 @@ impl Wishes {
         }
     }
 
-    /// Takes up a wish, or says what keeps it from being fulfilled.
-    pub fn take(&mut self, wish: Wish, view: &View<'_>, now: Duration) {
-        let Wish { request, answer } = wish;
+    /// Takes up a wish for another primary, or says what keeps it from being fulfilled.
+    pub fn take(
+        &mut self,
+        request: SwitchoverRequest,
+        answer: oneshot::Sender<Result<Switchover, String>>,
+        view: &View<'_>,
+        now: Duration,
+    ) {
         let chosen = match &self.current {
             Some(current) => Err(format!("{} is about to take over already", current.to)),
             None => choose(request.to, view),

@@ -13,6 +13,7 @@ mod init;
 mod lab;
 mod live;
 mod maintenance;
+mod restart;
 mod secrets;
 mod status;
 mod switchover;
@@ -71,6 +72,8 @@ enum Command {
     Upgrade(upgrade::Upgrade),
     /// Make another server the database's primary, without losing or failing a write
     Switchover(switchover::Switchover),
+    /// Start the databases anew, one after the other, while the site goes on
+    Restart(restart::Restart),
     /// Make the keys and passwords of the design, a folder for each server
     Secrets(secrets::Secrets),
     /// Print completions for a shell
@@ -224,6 +227,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Bans(bans) => bans.run(),
         Command::Upgrade(upgrade) => upgrade.run(),
         Command::Switchover(switchover) => switchover.run(),
+        Command::Restart(restart) => restart.run(),
         Command::Secrets(secrets) => secrets.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "triad", &mut std::io::stdout());

@@ -12,6 +12,7 @@ const HEAL_LIMIT: Duration = Duration::from_secs(30);
 pub const CASES: &[LabCase] = &[
     ("the_replica_takes_over_with_every_acknowledged_write", the_replica_takes_over),
     ("an_operator_hands_the_database_over", an_operator_hands_over),
+    ("the_databases_are_started_anew_one_after_the_other", the_databases_are_started_anew),
     ("writes_go_on_without_the_primarys_agent", writes_go_on_without_the_primarys_agent),
 ];
 
@@ -62,6 +63,17 @@ fn an_operator_hands_over(lab: &LabUnderTest) -> Result<(), Failure> {
     ensure!(table.contains(&format!("{to}    primary  healthy")), "{table}");
     ensure!(table.contains("a majority vouches for it"), "{table}");
     Ok(())
+}
+
+fn the_databases_are_started_anew(lab: &LabUnderTest) -> Result<(), Failure> {
+    is_whole(lab)?;
+    let pids = || Ok::<_, Failure>([lab.pid("srv2", "mariadbd")?, lab.pid("srv3", "mariadbd")?]);
+    let before = pids()?;
+    let said = succeed(triad().args(["restart", "database", "--lab", lab.name()]))?;
+    ensure!(said.matches("is started anew, and has every write again").count() == 2, "{said}");
+    let after = pids()?;
+    ensure!(before[0] != after[0] && before[1] != after[1], "{before:?} are {after:?}");
+    lab.await_health().map(drop)
 }
 
 fn writes_go_on_without_the_primarys_agent(lab: &LabUnderTest) -> Result<(), Failure> {
