@@ -69,7 +69,7 @@ fn a_mark_stands_at_the_role_it_is_about() {
         tooltips(of.split("What triad check finds").next().unwrap()).iter().any(|text| text.starts_with(code))
     };
     assert!(marked("srv1", "single-balancer") && !marked("srv2", "single-balancer"));
-    assert!(marked("srv3", "no-failover") && !marked("srv2", "no-failover"), "the primary is srv3");
+    assert!(marked("srv3", "single-writer") && !marked("srv2", "single-writer"), "the primary is srv3");
     assert!(marked("srv1", "name-servers-together") && marked("srv2", "name-servers-together"));
 }
 

@@ -130,6 +130,13 @@ fn every_finding_is_found_where_it_is() {
     assert_eq!(Code::ALL.iter().filter(tested).count(), Code::ALL.len());
 }
 
+/// Two databases fail over with a third server, whatever that carries.
+#[test]
+fn a_third_server_with_a_private_address_makes_failover() {
+    let third = ("[dns]", "[servers.three]\nprivate = \"10.77.0.13\"\n\n[dns]");
+    assert!(!codes(&edited(&[REPLICATED, third])).contains(&Code::NoFailover));
+}
+
 #[test]
 fn a_key_that_others_can_read_is_found() {
     let surroundings = Surroundings { readable_by_others: vec![PathBuf::from("tls/foobar.com.key")] };

@@ -594,13 +594,19 @@ static APP: &[Key] = &[
 ];
 
 static DATABASE: &[Key] = &[
-    required("primary", Kind::Text(Format::ServerName), "\"srv2\"", "The server whose database takes writes."),
+    required(
+        "primary",
+        Kind::Text(Format::ServerName),
+        "\"srv2\"",
+        "The server whose database takes writes: at first, where a replica can take over.",
+    ),
     default(
         "replicas",
         Kind::List { of: Format::ServerName, min: 0 },
         Presence::EmptyList,
         "[\"srv3\"]",
-        "Servers that hold a copy.",
+        "Servers that hold a copy. In a design of three servers or more, one of them takes over by itself when the primary \
+         dies.",
     ),
     default(
         "name",

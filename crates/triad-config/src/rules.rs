@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use toml::Spanned;
-use triad_model::{AGENT, Algorithm, App, AppProtocol, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS};
+use triad_model::{AGENT, Algorithm, App, AppProtocol, DATABASE, DNS, HOP, HTTP, HTTPS, METRICS, VOTERS};
 
 use crate::balancing;
 use crate::certificates;
@@ -157,7 +157,7 @@ struct Reference<'f> {
     name: &'f Spanned<String>,
 }
 
-/// Roles are on servers that are listed, and every server that is listed has one.
+/// Roles are on servers that are listed, and every server that is listed has one or votes on who is the primary.
 fn check_roles(file: &File, mistakes: &mut Mistakes<'_>) {
     let Some(servers) = file.servers.value() else { return };
     let names: BTreeSet<&str> = servers.iter().map(|server| server.name.get_ref().as_str()).collect();
@@ -175,7 +175,10 @@ fn check_roles(file: &File, mistakes: &mut Mistakes<'_>) {
     }
     // A misspelt name leaves the server it means without a role: that is one mistake, not two.
     let complete = file.has_all_sections && all_listed;
-    if complete && role_lists(file).iter().all(|(_, servers)| servers.given().is_some()) && primary_is_whole(file) {
+    let has_replica = file.database.as_ref().is_some_and(|database| !listed(&database.replicas).is_empty());
+    let all_vote = has_replica && servers.len() <= VOTERS;
+    let whole = role_lists(file).iter().all(|(_, servers)| servers.given().is_some()) && primary_is_whole(file);
+    if complete && whole && !all_vote {
         check_idle(servers, &references, mistakes);
     }
 }

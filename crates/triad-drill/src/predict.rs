@@ -107,6 +107,7 @@ fn process_of(process: &Process, server: &ServerName, design: &Design) -> Option
         "edge" => survival::Process::Edge,
         "dns" => survival::Process::Dns,
         "agent" => survival::Process::Agent,
+        "etcd" => survival::Process::Etcd,
         "mariadbd" if is_primary => survival::Process::Primary,
         "mariadbd" => survival::Process::Replica,
         _ if design.app.as_ref()?.instances == 1 => survival::Process::App,

@@ -83,6 +83,7 @@ fn steps(fault: &Fault, design: &Design) -> Result<Steps, &'static str> {
             Ok(((1..=instances).map(|number| format!("kill app-{number} on {server}")).collect(), None))
         }
         Fault::Process { process, server } => Ok((vec![format!("kill {} on {server}", name(*process))], None)),
+        Fault::EtcdOnMost | Fault::DatabaseServers(_) => Err("several servers at once are for a scenario of their own"),
         Fault::Disk(_) => Err("nothing gives a destroyed database back to a running agent yet"),
         Fault::Certificate => Err("a certificate expires by the clock, which a lab shares with its host"),
     }
@@ -99,6 +100,7 @@ fn name(process: Process) -> &'static str {
         Process::App | Process::Instance => "app-1",
         Process::Primary | Process::Replica => "mariadbd",
         Process::Agent => "agent",
+        Process::Etcd => "etcd",
     }
 }
 
@@ -109,7 +111,7 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use triad_check::survival::survival;
-    use triad_model::Design;
+    use triad_model::{Design, Server, ServerName};
 
     use super::rows;
     use crate::parse::parse;
@@ -133,19 +135,28 @@ mod tests {
 
     #[test]
     fn every_row_is_a_scenario_whose_prediction_is_the_rows() {
-        let design = design();
-        let rows = rows(".", &design);
-        let table = survival(&design);
+        assert_eq!(not_drilled(&design()), 2, "the disks of a and b");
+        let mut third = design();
+        let name = ServerName::new("c").expect("a name");
+        third.servers.push(Server { name, public: Vec::new(), private: "10.0.0.3".parse().ok() });
+        assert!(third.fails_over());
+        assert_eq!(not_drilled(&third), 4, "the disks, both databases at once, and two voters at once");
+    }
+
+    /// Rows of `design` that no scenario is made of; the others are right.
+    fn not_drilled(design: &Design) -> usize {
+        let rows = rows(".", design);
+        let table = survival(design);
         assert_eq!(rows.len(), table.len());
         let mut drilled = 0;
         for (row, expected) in rows.iter().zip(table) {
             let Ok(text) = &row.scenario else { continue };
             let scenario = parse(&row.id, text).unwrap_or_else(|mistakes| panic!("{mistakes:?} in\n{text}"));
-            assert_eq!(scenario.mistakes(&design), [], "{text}");
-            let predicted: Vec<_> = predictions(&scenario, &design).into_iter().flatten().collect();
+            assert_eq!(scenario.mistakes(design), [], "{text}");
+            let predicted: Vec<_> = predictions(&scenario, design).into_iter().flatten().collect();
             assert_eq!(predicted, [expected], "{text}");
             drilled += 1;
         }
-        assert_eq!(rows.len() - drilled, 2, "the disks of a and b");
+        rows.len() - drilled
     }
 }

@@ -4,11 +4,20 @@
 /// How long a commit waits for a replica's acknowledgement before MariaDB turns semi-sync off until the replica has
 /// caught up (`rpl_semi_sync_master_timeout`; decision 0004), in milliseconds.
 ///
-/// Nothing promotes a replica by itself yet, so a transaction that only the primary has cannot be lost to a
-/// promotion, and a dead replica should cost one short wait, not the site's writes. Whatever promotes on its own one
-/// day must replace this by a set of in-sync replicas that is agreed upon first, and by a time-out of weeks:
-/// a finite time-out under automatic promotion loses acknowledged writes.
+/// Only for designs that do not fail over (`Design::fails_over`): nothing promotes a replica there, so a transaction that
+/// only the primary has cannot be lost to a promotion, and a dead replica should cost one short wait, not the site's
+/// writes. Where a replica takes over by itself, the in-sync set that is agreed on takes this one's place: a finite time-out
+/// would lose acknowledged writes.
 pub const SEMI_SYNC_TIMEOUT_MS: u64 = 1000;
+
+/// The longest that writes wait, where a design fails over, after the process of the primary, or of its only replica,
+/// died, in milliseconds: its server's agent says so at once, so nobody has to wait for silence.
+pub const FAILOVER_TOLD_MS: u64 = 250;
+
+/// The same after a server with a database fell silent, or lost its private link or its disk, in milliseconds: heartbeats
+/// notice that ([`HEARTBEAT_TIMEOUT_MS`]), and the voters may have to agree on a leader of their own first, if theirs was
+/// there.
+pub const FAILOVER_SILENT_MS: u64 = 1200;
 
 /// Time between two checks of an application instance by the edge on its server, and what each may take, in
 /// milliseconds: often, because a check on loopback is cheap.

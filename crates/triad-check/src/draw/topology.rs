@@ -124,7 +124,8 @@ fn writes(design: &Design) -> Net {
 fn replication(design: &Design) -> Net {
     let from = nodes(design, design.database.iter().map(|database| &database.primary));
     let to = arrivals(design, design.database.iter().flat_map(|database| &database.replicas));
-    Net::between(from, to, format!("replication · MySQL {DATABASE}, plain"), false)
+    let takes_over = if design.fails_over() { ", takes over" } else { "" };
+    Net::between(from, to, format!("replication{takes_over} · MySQL {DATABASE}, plain"), false)
 }
 
 /// As people call it.

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use triad_model::{
-    Algorithm, Backend, Balancer, Certificate, CheckKind, DATABASE, DNS, DNS_LEAVES_OUT_MS, Design, HTTP, HTTPS,
-    HealthCheck, INSTANCE_FIRST, METRICS, Role, SEMI_SYNC_TIMEOUT_MS, Server, ServerName, Statuses,
+    Algorithm, Backend, Balancer, Certificate, CheckKind, DATABASE, DATABASE_READ, DNS, DNS_LEAVES_OUT_MS, Design,
+    FAILOVER_SILENT_MS, FAILOVER_TOLD_MS, HTTP, HTTPS, HealthCheck, INSTANCE_FIRST, METRICS, Role,
+    SEMI_SYNC_TIMEOUT_MS, Server, ServerName, Statuses,
 };
 
 use super::Part;
 use crate::survival::in_seconds;
-use crate::words::{and_list, count};
+use crate::words::{and_list, count, or_list};
 
 /// Lines about `part`.
 pub(super) fn part(part: Part, design: &Design) -> Vec<String> {
@@ -26,6 +27,7 @@ pub(super) fn part(part: Part, design: &Design) -> Vec<String> {
         Part::ActiveActive => active_active(design),
         Part::ActivePassive => active_passive(design),
         Part::Replica => replica(design),
+        Part::Failover => failover(design),
         Part::Firewall => firewall(design),
         Part::Https => https(design),
         Part::Monitoring => monitoring(design),
@@ -40,8 +42,13 @@ fn absent(section: &str, otherwise: &str) -> Vec<String> {
 fn server(design: &Design, server: &Server) -> String {
     let mut addresses: Vec<String> = server.public.iter().map(|address| format!("{address} for the world")).collect();
     addresses.extend(server.private.map(|address| format!("{address} for the other servers")));
-    let roles = and_list(design.roles(&server.name));
-    format!("{}: {}. It carries {roles}.", server.name, and_list(addresses))
+    let roles = design.roles(&server.name);
+    let carries = if roles.is_empty() {
+        "It carries no role, but votes on who is the primary.".to_owned()
+    } else {
+        format!("It carries {}.", and_list(roles))
+    };
+    format!("{}: {}. {carries}", server.name, and_list(addresses))
 }
 
 fn public(design: &Design, name: &ServerName) -> String {
@@ -131,8 +138,9 @@ fn database(design: &Design) -> Vec<String> {
     let mut lines = vec![format!("{} holds the schema {}.", private(design, &database.primary), database.name)];
     if design.carriers(Role::App).iter().any(|app| **app != database.primary) {
         lines.push(format!(
-            "Applications connect to 127.0.0.1:{DATABASE} on their own server; its edge relays them to {}.",
-            private(design, &database.primary)
+            "Applications connect to 127.0.0.1:{DATABASE} on their own server; its edge relays them to {}{}.",
+            private(design, &database.primary),
+            if design.fails_over() { ", or to whoever has taken over from it" } else { "" }
         ));
     }
     lines
@@ -247,13 +255,62 @@ fn replica(design: &Design) -> Vec<String> {
     }
     let replicas = and_list(database.replicas.iter().map(|name| private(design, name)));
     vec![
-        format!("{primary} is the primary: it alone accepts writes."),
+        format!("{primary} is the primary{}: it alone accepts writes.", first(design)),
         format!("{replicas} repeats its changes, over port {DATABASE}, and confirms each write that arrived."),
+        alone(design),
         format!(
-            "If no replica confirms within {} s, writes go on without, until one has caught up.",
-            in_seconds(SEMI_SYNC_TIMEOUT_MS)
+            "$DATABASE_URL leads to the primary. $DATABASE_READ_URL, port {DATABASE_READ}, leads to replicas as well, for \
+             pages that may miss what was just written."
         ),
-        "The application does not read from replicas: it would miss what it has just written.".to_owned(),
+    ]
+}
+
+/// The file names who is the primary; where another may take over, only at first.
+fn first(design: &Design) -> &'static str {
+    if design.fails_over() { " at first, until another takes over" } else { "" }
+}
+
+/// What a primary does without its replicas.
+fn alone(design: &Design) -> String {
+    if design.fails_over() {
+        return format!(
+            "A replica that dies or falls silent leaves the in-sync set within {} s: writes go on without it, and wait for it \
+             again when it has caught up.",
+            in_seconds(FAILOVER_SILENT_MS)
+        );
+    }
+    format!(
+        "If no replica confirms within {} s, writes go on without, until one has caught up.",
+        in_seconds(SEMI_SYNC_TIMEOUT_MS)
+    )
+}
+
+fn failover(design: &Design) -> Vec<String> {
+    let Some(database) = &design.database else { return absent("database", "There is nothing to take over.") };
+    if !design.fails_over() {
+        return vec![format!(
+            "Nobody takes over from {} by itself: that needs a replica (database.replicas), and three servers with private \
+             addresses that vote. The third need not carry anything.",
+            database.primary
+        )];
+    }
+    let voters: Vec<String> = design.voters().into_iter().map(|name| private(design, name)).collect();
+    vec![
+        format!("{} vote on who is the primary. Two of them must be up for anybody to take over.", and_list(voters)),
+        format!(
+            "{} is the primary at first. When its database's process dies, {} takes over within {} s; when the server falls \
+             silent, within {} s.",
+            database.primary,
+            or_list(&database.replicas),
+            in_seconds(FAILOVER_TOLD_MS),
+            in_seconds(FAILOVER_SILENT_MS)
+        ),
+        "Meanwhile the edges hold new connections to the database. Connections that are open are cut, and statements in \
+         flight fail once; what was confirmed is there."
+            .to_owned(),
+        "When the old primary is back, it becomes a replica. `triad switchover` makes it the primary again, without losing a \
+         write; `triad status database` says who it is."
+            .to_owned(),
     ]
 }
 

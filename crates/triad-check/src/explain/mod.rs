@@ -70,6 +70,7 @@ parts! {
     ActiveActive = "active-active", "Active-active";
     ActivePassive = "active-passive", "Active-passive";
     Replica = "replica", "Primary and replica";
+    Failover = "failover", "Failover";
     Firewall = "firewall", "Firewall";
     Https = "https", "HTTPS";
     Monitoring = "monitoring", "Monitoring";

@@ -84,6 +84,13 @@ static PARTS: &[(Part, &str)] = &[
          application only once a replica has received it, so that a confirmed write is on two disks.",
     ),
     (
+        Part::Failover,
+        "When the primary dies, a replica becomes the primary. It is safe only if the replica has every confirmed write, \
+         and if the old primary can confirm none any more. Who is the primary, and which replicas have everything (the \
+         in-sync set), is therefore written down where a majority of three servers agrees; here that is etcd. A server that \
+         is cut off alone is no majority, so there are never two primaries.",
+    ),
+    (
         Part::Firewall,
         "A firewall decides for each packet whether it may pass. A good one admits only what is needed and drops the \
          rest, so that a service which listens by mistake is not reached. Each server has its own, in the Linux kernel \
@@ -128,6 +135,7 @@ pub(super) fn findings_of(part: Part) -> &'static [Code] {
         Part::Algorithm => &[WeakReserve],
         Part::ActiveActive | Part::ActivePassive => &[SingleAppServer, WeakReserve, UnseenDatabaseLoss],
         Part::Replica => &[SingleDatabase, NoFailover, NoBackup, SingleWriter],
+        Part::Failover => &[SingleDatabase, NoFailover, OnePrivateNetwork],
         Part::Firewall => &[SshOpen, DatabaseExposed, NoFirewall],
         Part::Https => &[SecretReadable, NoHttps, PlainBehindTls, InternalCertificate],
         Part::Monitoring | Part::Qps => &[NoMonitoring, MonitoringInside],
@@ -188,8 +196,9 @@ static FINDINGS: &[(Code, &str)] = &[
     (
         Code::NoFailover,
         "Failover is when a replica becomes the primary because the primary has died. Doing it by itself needs a \
-         majority of votes, of three servers at least: with two, neither can know whether the other is dead or only \
-         out of reach, and both would accept writes. Without it, an operator decides.",
+         majority of votes, of three servers with private addresses: with two, neither can know whether the other is dead \
+         or only out of reach, and both would accept writes. Without it, the site waits for an operator to bring the primary \
+         back.",
     ),
     (
         Code::DeployDowntime,

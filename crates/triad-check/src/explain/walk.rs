@@ -9,7 +9,7 @@ use triad_model::{
 };
 
 use super::wrapped;
-use crate::words::and_list;
+use crate::words::{and_list, or_list};
 
 /// Why a request has no way through a design.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -453,8 +453,14 @@ fn database(design: &Design, app: &ServerName) -> Option<String> {
         [] => String::new(),
         replicas => format!(" A write is confirmed once {} has received it.", and_list(replicas)),
     };
+    let heirs = match design.fails_over() {
+        true => format!(" When {primary} dies, {} takes over, and the relay leads there.", or_list(&database.replicas)),
+        false => String::new(),
+    };
     let hop = if primary == app { app.to_string() } else { format!("{app} to {primary}") };
-    Some(format!("{hop}, database: the instance connects to 127.0.0.1:{DATABASE}, the edge's relay, {way}{confirm}"))
+    Some(format!(
+        "{hop}, database: the instance connects to 127.0.0.1:{DATABASE}, the edge's relay, {way}{confirm}{heirs}"
+    ))
 }
 
 fn back(design: &Design, front: &ServerName) -> String {

@@ -6,7 +6,7 @@ use triad_model::{Backend, Certificate, Code, Design, Finding, IpNet, Pool, Role
 
 use super::finding;
 use crate::survival::{Fault, Stage, predict, single_point, unseen_cut};
-use crate::words::{and_list, count};
+use crate::words::and_list;
 
 /// Prefix lengths that networks of one place seldom exceed.
 const NEIGHBOURS_V4: u8 = 24;
@@ -132,10 +132,13 @@ fn single_application(design: &Design) -> Option<Finding> {
 fn single_database(design: &Design) -> Option<Finding> {
     let database = design.database.as_ref().filter(|database| database.replicas.is_empty())?;
     let primary = single_point(design, Stage::Data)?;
-    let mend = if is_one_server(design) {
-        "add a second server and list it in database.replicas"
-    } else {
-        "list another server in database.replicas: it holds a copy of each write before the write is confirmed"
+    let mend = match design.servers.len() {
+        1 => "add a second server and list it in database.replicas; with a third one, it takes over by itself",
+        2 => "list another server in database.replicas: it holds a copy of each write before the write is confirmed",
+        _ => {
+            "list another server in database.replicas: it holds a copy of each write before the write is confirmed, and \
+             takes over by itself"
+        }
     };
     Some(finding(
         Code::SingleDatabase,
@@ -149,17 +152,16 @@ fn single_database(design: &Design) -> Option<Finding> {
 fn no_failover(design: &Design) -> Option<Finding> {
     let database = design.database.as_ref().filter(|database| !database.replicas.is_empty())?;
     let primary = single_point(design, Stage::Data)?;
-    let votes = match design.servers.len() {
-        0..3 => format!("; with {} there could be no majority anyway", count(design.servers.len(), "server")),
-        _ => String::new(),
-    };
     Some(finding(
         Code::NoFailover,
         "database.primary",
-        format!("nothing promotes {} when {primary} dies{votes}", and_list(&database.replicas)),
+        format!(
+            "nothing promotes {} when {primary} dies: two servers can have no majority",
+            and_list(&database.replicas)
+        ),
         format!("while {primary} is down, writes and pages that need data fail, until an operator has repaired it"),
-        "nothing can be written for it yet: this version does not fail over by itself. Bring the primary's server \
-         back; what it had acknowledged is there",
+        "add a third server with a private address: its vote is enough, it need not carry anything. Then the replica takes \
+         over by itself",
     ))
 }
 
@@ -294,10 +296,11 @@ fn outside_pool(design: &Design) -> Option<Finding> {
 
 fn single_writer(design: &Design) -> Option<Finding> {
     let database = design.database.as_ref().filter(|database| !database.replicas.is_empty())?;
+    let heir = if design.fails_over() { ", or whoever has taken over from it" } else { "" };
     Some(finding(
         Code::SingleWriter,
         "database.primary",
-        format!("{} alone accepts writes", database.primary),
+        format!("{} alone accepts writes{heir}", database.primary),
         "writes are as fast as that one server, and wait for it; more replicas do not make them faster",
         "for most sites nothing: several writers cost more than they give (conflicts to resolve, commits that wait \
          for a round of votes, or data split by key). First give the primary a faster disk and more memory",

@@ -23,6 +23,10 @@ pub(crate) enum Part {
     Link(ServerName, ServerName),
     /// The way from the world to a server's public addresses.
     Public(ServerName),
+    /// A server's way to the private network.
+    Private(ServerName),
+    /// A majority of the voters.
+    Majority,
     /// A site certificate that browsers accept.
     Certificate,
 }
@@ -43,13 +47,16 @@ pub enum Process {
     Primary,
     /// MariaDB of a replica.
     Replica,
+    /// etcd, where the server is a voter.
+    Etcd,
     /// The agent, and with it every other process of the server.
     Agent,
 }
 
 /// Something that dies. Its text is stable: `server srv2`, `edge on srv1`, `app on srv2`, `app-1 on srv2`,
-/// `agent on srv1`, `primary process`, `replica process on srv2`, `link srv1-srv2`, `private link of srv2`,
-/// `public link of srv1`, `private network`, `public network`, `disk of srv3`, `site certificate`.
+/// `agent on srv1`, `primary process`, `replica process on srv2`, `etcd on srv1`, `etcd on most voters`, `link srv1-srv2`,
+/// `private link of srv2`, `public link of srv1`, `private network`, `public network`, `disk of srv3`,
+/// `all database servers`, `site certificate`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
@@ -72,6 +79,10 @@ pub enum Fault {
     PrivateNetwork,
     /// The world reaches no server.
     PublicNetwork,
+    /// etcd is gone, and stays so, on so many voters that the others are no majority.
+    EtcdOnMost,
+    /// All servers with a database fall silent at once, where one alone would be replaced.
+    DatabaseServers(Vec<ServerName>),
     /// The database's files on a server are destroyed.
     Disk(ServerName),
     /// The site's certificate is expired or broken.
@@ -99,7 +110,10 @@ impl Fault {
                 Process::Primary => ("primary process", String::new()),
                 Process::Replica => ("replica process on", server.to_string()),
                 Process::Agent => ("agent on", server.to_string()),
+                Process::Etcd => ("etcd on", server.to_string()),
             },
+            Fault::EtcdOnMost => ("etcd on most voters", String::new()),
+            Fault::DatabaseServers(_) => ("all database servers", String::new()),
             Fault::Link(first, second) => ("link", format!("{first}-{second}")),
             Fault::PrivateLink(server) => ("private link of", server.to_string()),
             Fault::PublicLink(server) => ("public link of", server.to_string()),
@@ -117,8 +131,11 @@ impl Fault {
         for process in [Process::Edge, Process::Dns, Process::App, Process::Instance] {
             faults.extend(names().filter(|server| runs(design, server, process)).map(|server| of(process, server)));
         }
-        for process in [Process::Primary, Process::Replica, Process::Agent] {
+        for process in [Process::Primary, Process::Replica, Process::Agent, Process::Etcd] {
             faults.extend(names().filter(|server| runs(design, server, process)).map(|server| of(process, server)));
+        }
+        if design.fails_over() {
+            faults.push(Fault::EtcdOnMost);
         }
         faults.extend(links(design).into_iter().map(|(first, second)| Fault::Link(first, second)));
         if design.servers.len() > 1 {
@@ -129,6 +146,9 @@ impl Fault {
         faults.extend(public.map(|server| Fault::PublicLink(server.name.clone())));
         faults.push(Fault::PublicNetwork);
         faults.extend(design.carriers(Role::Database).into_iter().cloned().map(Fault::Disk));
+        if design.fails_over() {
+            faults.push(Fault::DatabaseServers(design.carriers(Role::Database).into_iter().cloned().collect()));
+        }
         faults.extend(design.tls.as_ref().map(|_| Fault::Certificate));
         faults
     }
@@ -139,12 +159,15 @@ impl Fault {
         let dead = Some((Manner::Dead, Return::Repaired));
         match self {
             Fault::Server(server) if part.is_on(server) => dead,
-            Fault::PrivateLink(server) if matches!(part, Part::Link(..)) && part.is_on(server) => dead,
+            Fault::DatabaseServers(servers) if servers.iter().any(|server| part.is_on(server)) => dead,
+            Fault::PrivateLink(server) if part.is_private() && part.is_on(server) => dead,
             Fault::PublicLink(server) if matches!(part, Part::Public(of) if of == server) => silent,
             Fault::Link(first, second) if *part == Part::link(first, second) => silent,
-            Fault::PrivateNetwork if matches!(part, Part::Link(..)) => dead,
+            Fault::PrivateNetwork if part.is_private() => dead,
+            Fault::EtcdOnMost if *part == Part::Majority => silent,
             Fault::PublicNetwork if matches!(part, Part::Public(_)) => silent,
-            Fault::Disk(server) if *part == Part::Database(server.clone()) => Some((Manner::Refuses, Return::Repaired)),
+            // Its process may live on, and fail what it is asked.
+            Fault::Disk(server) if *part == Part::Database(server.clone()) => Some((Manner::Fails, Return::Repaired)),
             Fault::Certificate if *part == Part::Certificate => Some((Manner::Refuses, Return::Repaired)),
             Fault::Process { process, server } if part.is_on(server) => kill(*process, part),
             _ => None,
@@ -168,6 +191,7 @@ fn runs(design: &Design, server: &ServerName, process: Process) -> bool {
         Process::Primary => primary,
         Process::Replica => design.carries(server, Role::Database) && !primary,
         Process::Agent => true,
+        Process::Etcd => design.voters().contains(&server),
     }
 }
 
@@ -192,11 +216,13 @@ fn kill(process: Process, part: &Part) -> Option<(Manner, Return)> {
         Part::Dns(_) => (times::DNS_RESTART_MS, Manner::Holds),
         Part::Instance { restart_ms, .. } => (*restart_ms, Manner::Refuses),
         Part::Database(_) => (times::DATABASE_RESTART_MS, Manner::Refuses),
-        Part::Link(..) | Part::Public(_) | Part::Certificate => return None,
+        Part::Link(..) | Part::Public(_) | Part::Private(_) | Part::Majority | Part::Certificate => return None,
     };
     let hit = match process {
-        // The sockets it holds go with it; the new one opens them before it starts who answers.
+        // The sockets it holds go with it; the new one opens them before it starts who answers. Of a database nobody says
+        // then that it is gone.
         Process::Agent => {
+            let manner = if matches!(part, Part::Database(_)) { Manner::Dead } else { manner };
             return Some((manner, Return::Within(times::AGENT_RESTART_MS + restart_ms, Actor::Supervisor)));
         }
         Process::Edge => matches!(part, Part::Edge(_)),
@@ -204,6 +230,7 @@ fn kill(process: Process, part: &Part) -> Option<(Manner, Return)> {
         Process::App => matches!(part, Part::Instance { .. }),
         Process::Instance => matches!(part, Part::Instance { number: 1, .. }),
         Process::Primary | Process::Replica => matches!(part, Part::Database(_)),
+        Process::Etcd => false,
     };
     hit.then_some((manner, Return::Within(restart_ms, Actor::Supervisor)))
 }
@@ -218,12 +245,17 @@ impl Part {
         }
     }
 
+    /// Whether it is a way over the private network.
+    fn is_private(&self) -> bool {
+        matches!(self, Part::Link(..) | Part::Private(_))
+    }
+
     fn is_on(&self, server: &ServerName) -> bool {
         match self {
-            Part::Edge(on) | Part::Dns(on) | Part::Database(on) | Part::Public(on) => on == server,
+            Part::Edge(on) | Part::Dns(on) | Part::Database(on) | Part::Public(on) | Part::Private(on) => on == server,
             Part::Instance { server: on, .. } => on == server,
             Part::Link(first, second) => first == server || second == server,
-            Part::Certificate => false,
+            Part::Majority | Part::Certificate => false,
         }
     }
 }

@@ -81,6 +81,8 @@ pub enum Actor {
     Supervisor,
     /// The primary stops waiting for its replica.
     Primary,
+    /// A replica takes over from the primary.
+    Replica,
     /// A person.
     Operator,
 }
@@ -91,6 +93,9 @@ pub enum Actor {
 pub enum Lost {
     /// Nothing.
     Nothing,
+    /// Statements that the database had not answered when it happened. They fail once, and a write among them may have
+    /// been done or not.
+    StatementsInFlight,
     /// Requests that were under way when it happened.
     RequestsInFlight,
     /// Acknowledged writes that no replica had: those made while none answered.
@@ -169,6 +174,7 @@ impl Outcome {
 fn lost(breaks: Breaks, fault: &Fault, request: Request, design: &Design) -> Lost {
     if let (Fault::Disk(disk), Request::Write, Some(database)) = (fault, request, &design.database)
         && database.primary == *disk
+        && !design.fails_over()
     {
         return if database.replicas.is_empty() { Lost::AllData } else { Lost::WritesWithoutReplica };
     }
@@ -177,6 +183,7 @@ fn lost(breaks: Breaks, fault: &Fault, request: Request, design: &Design) -> Los
     match breaks {
         _ if before_any => Lost::Nothing,
         Breaks::Nothing => Lost::Nothing,
+        Breaks::Statements => Lost::StatementsInFlight,
         Breaks::Writes if request != Request::Write => Lost::Nothing,
         Breaks::Writes | Breaks::All => Lost::RequestsInFlight,
     }
@@ -214,7 +221,7 @@ fn stage_need(design: &Design, stage: Stage, dying: &ServerName) -> Need {
             Need::All(others.map(|front| tree::behind(design, front, Request::File)).collect())
         }
         Stage::Data => match &design.database {
-            Some(database) => tree::data(database, &database.primary, Request::Read),
+            Some(database) => tree::data(design, database, None, Request::Read),
             None => Need::All(Vec::new()),
         },
     }

@@ -1,7 +1,9 @@
 //! What a request needs, as a tree of parts, and what is left of it when parts are removed. Pure and small: which
 //! tree a design has is in `tree`, which parts a fault removes is in `fault`.
 
-use triad_model::{DNS_LEAVES_OUT_MS, HEARTBEAT_NOTICED_MS};
+use triad_model::{
+    DNS_LEAVES_OUT_MS, FAILOVER_SILENT_MS, FAILOVER_TOLD_MS, HEARTBEAT_NOTICED_MS, SEMI_SYNC_TIMEOUT_MS,
+};
 
 use super::fault::{Fault, Part};
 use super::{Actor, times};
@@ -21,8 +23,28 @@ pub(crate) enum Need {
     OneOf(Switch, Vec<Candidate>),
     /// Whoever chooses does not look at this: without it requests fail, but they keep coming.
     Unseen(Box<Need>),
-    /// Without all of them there is one wait of so many milliseconds.
-    Wanted(Vec<Need>, u64),
+    /// Without all of them there is one wait.
+    Wanted(Vec<Need>, Wait),
+    /// The first of them leads; when it is gone, the next that is up takes over.
+    Led(Vec<Member>),
+}
+
+/// How long a primary waits for replicas that are gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wait {
+    /// Each commit, until semi-synchronous replication turns itself off.
+    SemiSync,
+    /// Until they have left the in-sync set.
+    InSync,
+}
+
+/// One of several databases.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// Without it, another takes over.
+    pub up: Need,
+    /// The way to it, which whoever leads does not look at.
+    pub way: Need,
 }
 
 /// Who chooses between candidates, and how soon it leaves out a silent one.
@@ -87,6 +109,8 @@ pub(crate) enum Effect {
 pub(crate) enum Breaks {
     /// None.
     Nothing,
+    /// Statements that the database had not answered.
+    Statements,
     /// Writes: an edge sends reads again elsewhere, but not what a backend may have acted on (RFC 9110 section 9.2.2).
     Writes,
     /// All that were there.
@@ -101,6 +125,8 @@ pub(crate) struct Pause {
     pub breaks: Breaks,
     /// For clients that keep to the one address they know, in milliseconds.
     pub one_address_ms: Option<u64>,
+    /// It is over so long after the fault, whatever a request waited for before.
+    pub from_fault: bool,
 }
 
 impl Need {
@@ -119,11 +145,8 @@ impl Need {
                 Effect::Gone { back, .. } => Effect::Fails { all: true, back },
                 other => other,
             },
-            Need::Wanted(needs, wait_ms) => {
-                let gone = |need: &Need| matches!(need.under(fault), Effect::Gone { .. });
-                let pause = Pause { ms: *wait_ms, by: Actor::Primary, breaks: Breaks::Nothing, one_address_ms: None };
-                if needs.iter().all(gone) { Effect::Pause(pause) } else { Effect::None }
-            }
+            Need::Wanted(needs, wait) => wanted(needs, *wait, fault),
+            Need::Led(members) => led(members, fault),
         }
     }
 }
@@ -178,7 +201,8 @@ impl Return {
 impl Pause {
     /// One request meets both, one after the other.
     fn then(self, other: Pause) -> Pause {
-        Pause { ms: self.ms + other.ms, ..self.longer(other) }
+        let longer = self.longer(other);
+        if self.from_fault || other.from_fault { longer } else { Pause { ms: self.ms + other.ms, ..longer } }
     }
 
     /// Two that begin together, of which the longer counts.
@@ -186,11 +210,58 @@ impl Pause {
         let weight = |pause: &Pause| (pause.ms, pause.breaks);
         let longer = if weight(&self) >= weight(&other) { self } else { other };
         Pause {
-            breaks: self.breaks.max(other.breaks),
+            breaks: self.breaks.and(other.breaks),
             one_address_ms: self.one_address_ms.max(other.one_address_ms),
             ..longer
         }
     }
+}
+
+impl Breaks {
+    fn and(self, other: Breaks) -> Breaks {
+        match (self, other) {
+            (Breaks::Statements, Breaks::Writes) | (Breaks::Writes, Breaks::Statements) => Breaks::All,
+            _ => self.max(other),
+        }
+    }
+}
+
+/// A wait, if all of `needs` are gone.
+fn wanted(needs: &[Need], wait: Wait, fault: &Fault) -> Effect {
+    let gone = |need: &Need| match need.under(fault) {
+        Effect::Gone { manner, .. } => Some(manner),
+        _ => None,
+    };
+    let manners: Option<Vec<Manner>> = needs.iter().map(gone).collect();
+    let Some(manner) = manners.and_then(|manners| manners.into_iter().max()) else { return Effect::None };
+    let (ms, from_fault) = match wait {
+        Wait::SemiSync => (SEMI_SYNC_TIMEOUT_MS, false),
+        Wait::InSync => (noticed_by_all_ms(manner), true),
+    };
+    Effect::Pause(Pause { ms, by: Actor::Primary, breaks: Breaks::Nothing, one_address_ms: None, from_fault })
+}
+
+/// What becomes of who needs the one that leads.
+fn led(members: &[Member], fault: &Fault) -> Effect {
+    let is_up = |member: &&Member| !matches!(member.up.under(fault), Effect::Gone { .. });
+    let Some(first) = members.first() else { return Effect::None };
+    let Effect::Gone { manner, .. } = first.up.under(fault) else { return first.way.under(fault) };
+    let Some(next) = members.iter().find(is_up) else {
+        return members.iter().map(|member| member.up.under(fault)).reduce(either).unwrap_or(Effect::None);
+    };
+    let pause = Pause {
+        ms: noticed_by_all_ms(manner),
+        by: Actor::Replica,
+        breaks: Breaks::Statements,
+        one_address_ms: None,
+        from_fault: true,
+    };
+    Effect::Pause(pause).and(next.way.under(fault))
+}
+
+/// How long it takes those that keep the record to act on a database that is gone.
+fn noticed_by_all_ms(manner: Manner) -> u64 {
+    if manner == Manner::Refuses { FAILOVER_TOLD_MS } else { FAILOVER_SILENT_MS }
 }
 
 /// What becomes of all requests together: where some can be answered, not all fail.
@@ -302,15 +373,17 @@ impl Switch {
             Switch::Edge { .. } => Breaks::Writes,
             Switch::Client { .. } => Breaks::All,
         };
-        Pause { ms, by, breaks, one_address_ms: None }
+        Pause { ms, by, breaks, one_address_ms: None, from_fault: false }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use triad_model::{DNS_LEAVES_OUT_MS, HEARTBEAT_NOTICED_MS, ServerName};
+    use triad_model::{
+        DNS_LEAVES_OUT_MS, FAILOVER_SILENT_MS, FAILOVER_TOLD_MS, HEARTBEAT_NOTICED_MS, SEMI_SYNC_TIMEOUT_MS, ServerName,
+    };
 
-    use super::{Breaks, Candidate, Effect, Manner, Need, Pause, Return, Switch};
+    use super::{Breaks, Candidate, Effect, Manner, Member, Need, Pause, Return, Switch, Wait};
     use crate::survival::fault::{Fault, Part, Process};
     use crate::survival::{Actor, times};
 
@@ -329,7 +402,7 @@ mod tests {
     const BALANCER: Switch = Switch::Edge { silence_ms: 1500, max_fails: 0 };
 
     fn pause(ms: u64, by: Actor, breaks: Breaks) -> Effect {
-        Effect::Pause(Pause { ms, by, breaks, one_address_ms: None })
+        Effect::Pause(Pause { ms, by, breaks, one_address_ms: None, from_fault: false })
     }
 
     #[test]
@@ -420,7 +493,8 @@ mod tests {
     fn clients_that_know_one_address_wait_for_dns() {
         let fronts = Need::OneOf(Switch::Client { ttl_s: 30 }, vec![edge("a", false), edge("b", false)]);
         let one_address_ms = Some(DNS_LEAVES_OUT_MS + 30_000);
-        let expected = Effect::Pause(Pause { ms: 0, by: Actor::Client, breaks: Breaks::All, one_address_ms });
+        let expected = Pause { ms: 0, by: Actor::Client, breaks: Breaks::All, one_address_ms, from_fault: false };
+        let expected = Effect::Pause(expected);
         assert_eq!(fronts.under(&Fault::Server(server("a"))), expected);
         assert_eq!(fronts.under(&kill_edge("a")), pause(times::EDGE_RESTART_MS, Actor::Supervisor, Breaks::All));
     }
@@ -429,12 +503,58 @@ mod tests {
     #[test]
     fn pauses_of_one_request_add_up() {
         let pool = Need::OneOf(BALANCER, vec![edge("a", false), edge("b", true)]);
-        let wanted = Need::Wanted(vec![Need::Part(Part::Database(server("a")))], 1000);
+        let wanted = Need::Wanted(vec![Need::Part(Part::Database(server("a")))], Wait::SemiSync);
         let both = Need::All(vec![wanted, pool]);
         assert_eq!(
             both.under(&Fault::Server(server("a"))),
-            pause(HEARTBEAT_NOTICED_MS + 1000, Actor::Balancer, Breaks::Writes)
+            pause(HEARTBEAT_NOTICED_MS + SEMI_SYNC_TIMEOUT_MS, Actor::Balancer, Breaks::Writes)
         );
+    }
+
+    fn member(name: &str) -> Member {
+        Member {
+            up: Need::Part(Part::Database(server(name))),
+            way: Need::Part(Part::link(&server("app"), &server(name))),
+        }
+    }
+
+    fn takeover(ms: u64, breaks: Breaks) -> Effect {
+        Effect::Pause(Pause { ms, by: Actor::Replica, breaks, one_address_ms: None, from_fault: true })
+    }
+
+    #[test]
+    fn the_next_takes_over_from_the_first_and_only_from_it() {
+        let led = Need::Led(vec![member("a"), member("b")]);
+        let kill = |name| Fault::Process { process: Process::Primary, server: server(name) };
+        assert_eq!(led.under(&kill("a")), takeover(FAILOVER_TOLD_MS, Breaks::Statements));
+        assert_eq!(led.under(&Fault::Server(server("a"))), takeover(FAILOVER_SILENT_MS, Breaks::Statements));
+        assert_eq!(led.under(&Fault::Disk(server("a"))), takeover(FAILOVER_SILENT_MS, Breaks::Statements));
+        assert_eq!(led.under(&Fault::Server(server("b"))), Effect::None);
+        let cut = led.under(&Fault::Link(server("a"), server("app")));
+        assert_eq!(cut, Effect::Gone { manner: Manner::Silent, back: Return::Repaired }, "the others hear it");
+        let all = led.under(&Fault::DatabaseServers(vec![server("a"), server("b")]));
+        assert_eq!(all, Effect::Gone { manner: Manner::Dead, back: Return::Repaired });
+    }
+
+    /// A server that is a backend and the primary: while the balancer notices, the replica takes over.
+    #[test]
+    fn a_takeover_goes_on_while_others_notice() {
+        let led = Need::Led(vec![Member { way: Need::All(Vec::new()), ..member("a") }, member("b")]);
+        let both = Need::All(vec![led, Need::OneOf(BALANCER, vec![edge("a", false), edge("b", true)])]);
+        assert_eq!(both.under(&Fault::Server(server("a"))), takeover(FAILOVER_SILENT_MS, Breaks::All));
+    }
+
+    #[test]
+    fn a_replica_leaves_the_in_sync_set_sooner_if_its_agent_says_that_it_is_gone() {
+        let wanted = Need::Wanted(vec![Need::Part(Part::Database(server("a")))], Wait::InSync);
+        let waits = |ms| {
+            let pause =
+                Pause { ms, by: Actor::Primary, breaks: Breaks::Nothing, one_address_ms: None, from_fault: true };
+            Effect::Pause(pause)
+        };
+        let kill = Fault::Process { process: Process::Replica, server: server("a") };
+        assert_eq!(wanted.under(&kill), waits(FAILOVER_TOLD_MS));
+        assert_eq!(wanted.under(&Fault::Server(server("a"))), waits(FAILOVER_SILENT_MS));
     }
 
     /// Two balancers before the same backends: a request goes through one of them.
@@ -453,9 +573,10 @@ mod tests {
     #[test]
     fn what_is_only_wanted_costs_one_wait_when_all_of_it_is_gone() {
         let replica = |name: &str| Need::Part(Part::Database(server(name)));
-        let wanted = Need::Wanted(vec![replica("a"), replica("b")], 1000);
+        let wanted = Need::Wanted(vec![replica("a"), replica("b")], Wait::SemiSync);
         assert_eq!(wanted.under(&Fault::Server(server("a"))), Effect::None);
-        let one = Need::Wanted(vec![replica("a")], 1000);
-        assert_eq!(one.under(&Fault::Server(server("a"))), pause(1000, Actor::Primary, Breaks::Nothing));
+        let one = Need::Wanted(vec![replica("a")], Wait::SemiSync);
+        let expected = pause(SEMI_SYNC_TIMEOUT_MS, Actor::Primary, Breaks::Nothing);
+        assert_eq!(one.under(&Fault::Server(server("a"))), expected);
     }
 }

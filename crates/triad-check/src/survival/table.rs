@@ -1,6 +1,6 @@
 //! Predictions as a table for people.
 
-use super::{Actor, Lost, Outcome, Prediction, Survival};
+use super::{Actor, Fault, Lost, Outcome, Prediction, Survival};
 
 const HEADINGS: [&str; 6] = ["WHAT DIES", "READS", "WRITES", "SECONDS", "BY", "LOST"];
 /// Names in a row before they are counted.
@@ -114,7 +114,12 @@ fn seconds(outcome: &Outcome) -> String {
 
 /// Milliseconds as seconds, without digits that say nothing.
 pub(crate) fn in_seconds(ms: u64) -> String {
-    if ms.is_multiple_of(1000) { format!("{}", ms / 1000) } else { format!("{:.1}", ms as f64 / 1000.0) }
+    let seconds = ms as f64 / 1000.0;
+    match ms {
+        _ if ms.is_multiple_of(1000) => format!("{seconds}"),
+        _ if ms.is_multiple_of(100) => format!("{seconds:.1}"),
+        _ => format!("{seconds:.2}"),
+    }
 }
 
 impl Actor {
@@ -125,6 +130,7 @@ impl Actor {
             Actor::Balancer => "balancer",
             Actor::Supervisor => "supervisor",
             Actor::Primary => "primary",
+            Actor::Replica => "replica",
             Actor::Operator => "operator",
         }
     }
@@ -135,6 +141,7 @@ impl Lost {
     fn as_str(self, reads: Lost) -> &'static str {
         match self {
             Lost::Nothing => "nothing",
+            Lost::StatementsInFlight => "statements in flight",
             Lost::RequestsInFlight if reads == Lost::Nothing => "writes in flight",
             Lost::RequestsInFlight => "requests in flight",
             Lost::WritesWithoutReplica => "writes that no replica had",
@@ -147,6 +154,12 @@ fn footnotes(predictions: &[Prediction]) -> String {
     let mut text = String::new();
     if predictions.iter().any(|prediction| prediction.reads.one_address_ms.is_some()) {
         text.push_str("* for clients that keep to the one address they know; browsers try the others at once\n");
+    }
+    if predictions.iter().any(|prediction| prediction.writes.lost == Lost::StatementsInFlight) {
+        text.push_str("statements in flight fail once, new connections wait; what was acknowledged is there\n");
+    }
+    if predictions.iter().any(|prediction| prediction.fault == Fault::EtcdOnMost) {
+        text.push_str("without etcd on most voters no replica takes over; without all databases, writes wait for one that has everything\n");
     }
     let files = |prediction: &&Prediction| {
         !prediction.reads.goes_on() && prediction.files.as_ref().is_some_and(Outcome::goes_on)

@@ -1,12 +1,11 @@
 //! From a design to what a request needs.
 
 use triad_model::{
-    App, Balancing, Database, Design, HealthCheck, INSTANCE_CHECK_MS, Pool, PoolBackend, Role, SEMI_SYNC_TIMEOUT_MS,
-    ServerName,
+    App, Balancing, Database, Design, HealthCheck, INSTANCE_CHECK_MS, Pool, PoolBackend, Role, ServerName,
 };
 
 use super::fault::Part;
-use super::need::{Candidate, Need, Switch};
+use super::need::{Candidate, Member, Need, Switch, Wait};
 use super::times;
 
 /// What is asked for.
@@ -112,24 +111,38 @@ fn instances(design: &Design, server: &ServerName, request: Request) -> Need {
     let silence_ms = check.silence_ms();
     let mut needs = vec![Need::OneOf(edge(design, silence_ms), (1..=app.instances).map(instance).collect())];
     if let Some(database) = design.database.as_ref().filter(|_| request != Request::File) {
-        needs.push(Need::Unseen(Box::new(data(database, server, request))));
+        needs.push(Need::Unseen(Box::new(data(design, database, Some(server), request))));
     }
     Need::All(needs)
 }
 
-/// The primary, from `server`; for a write, replicas that confirm it.
-pub(crate) fn data(database: &Database, server: &ServerName, request: Request) -> Need {
+/// The primary, from `server`, or from wherever it is; for a write, replicas that confirm it.
+pub(crate) fn data(design: &Design, database: &Database, server: Option<&ServerName>, request: Request) -> Need {
     let primary = &database.primary;
-    let mut needs = vec![Need::Part(Part::Database(primary.clone()))];
-    if server != primary {
-        needs.push(Need::Part(Part::link(server, primary)));
-    }
+    let way = |to: &ServerName| {
+        let part = match server {
+            Some(from) if from != to => Some(Part::link(from, to)),
+            // A primary's own server must know that it still is one.
+            Some(_) if design.fails_over() => Some(Part::Majority),
+            _ => None,
+        };
+        Need::All(part.map(Need::Part).into_iter().collect())
+    };
+    let mut needs = if design.fails_over() {
+        // Who is cut off from all others is no primary any more.
+        let up = |name: &ServerName| {
+            Need::All(vec![Need::Part(Part::Database(name.clone())), Need::Part(Part::Private(name.clone()))])
+        };
+        vec![Need::Led(database.members().map(|name| Member { up: up(name), way: way(name) }).collect())]
+    } else {
+        vec![Need::Part(Part::Database(primary.clone())), way(primary)]
+    };
     if request == Request::Write && !database.replicas.is_empty() {
         let replica = |name: &ServerName| {
             Need::All(vec![Need::Part(Part::link(primary, name)), Need::Part(Part::Database(name.clone()))])
         };
-        let replicas = database.replicas.iter().map(replica).collect();
-        needs.push(Need::Wanted(replicas, SEMI_SYNC_TIMEOUT_MS));
+        let wait = if design.fails_over() { Wait::InSync } else { Wait::SemiSync };
+        needs.push(Need::Wanted(database.replicas.iter().map(replica).collect(), wait));
     }
     Need::All(needs)
 }
