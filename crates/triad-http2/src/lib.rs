@@ -13,6 +13,8 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod frame;
+mod hpack;
 pub mod limits;
 mod receive;
 mod send;

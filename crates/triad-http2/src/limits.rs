@@ -26,3 +26,19 @@ pub const OWN_RESETS_MAX: usize = 100;
 pub const BROKEN_FREE: u64 = 100;
 /// Streams that another edge may break off before we have looked at them: its users change their minds, not it.
 pub const EDGE_RESETS_MAX: usize = 1024;
+/// Bytes of the table of each direction's header compression, as RFC 7541 §4.1 counts them: the default.
+pub const HEADER_TABLE_BYTES: usize = 4096;
+/// Bytes of one block of fields as it comes; a client that sends more loses the connection. What is said without
+/// compression is longer than [`HEADER_LIST_BYTES_MAX`] allows long before.
+pub const BLOCK_BYTES_MAX: usize = 2 * SHARED_HEADER_LIST_BYTES_MAX as usize;
+/// Frames in which a block goes on (CVE-2024-27983, "CONTINUATION flood"): more than the largest block needs.
+pub const CONTINUATIONS_MAX: u32 = 16;
+/// Empty frames of bodies, one behind the other, that say nothing (CVE-2019-9518).
+pub const EMPTY_FRAMES_MAX: u32 = 100;
+/// Streams that are open or whose task has not noticed yet that they are not. More are refused, so that breaking off
+/// makes no room faster than the work for it ends.
+pub const STREAMS_HELD_MAX: usize = 2 * STREAMS_MAX as usize;
+/// Streams that we broke off and whose late frames are read over. Later ones count as the client's mistakes.
+pub const FORGOTTEN_MAX: usize = 256;
+/// Bytes that wait to be sent on a connection, beside one frame or head; while there are more, nothing is read of it.
+pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;

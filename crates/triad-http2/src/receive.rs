@@ -47,7 +47,8 @@ impl Ready {
         self.taken += length;
     }
 
-    fn clear(&mut self) -> &mut Vec<u8> {
+    /// Forgets all of it, for what is written to it next.
+    pub fn clear(&mut self) -> &mut Vec<u8> {
         self.bytes.clear();
         self.taken = 0;
         &mut self.bytes

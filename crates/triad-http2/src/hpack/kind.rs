@@ -1,0 +1,147 @@
+//! What fields mean to HTTP/2 (RFC 9113 §8.2, §8.3). What they mean to HTTP is its parser's business.
+
+/// What a field's name means here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `:method`.
+    Method,
+    /// `:scheme`.
+    Scheme,
+    /// `:authority`.
+    Authority,
+    /// `:path`.
+    Path,
+    /// `:protocol` (RFC 8441 §4).
+    Protocol,
+    /// `host`.
+    Host,
+    /// `cookie`.
+    Cookie,
+    /// `content-length`.
+    ContentLength,
+    /// `te`, which may only say that trailers are read.
+    Te,
+    /// Any other.
+    Other,
+    /// None that may stand in a request: not lower case, no token, a field of one connection, an unknown pseudo field.
+    Wrong,
+}
+
+impl Kind {
+    /// By its name.
+    pub const fn of(name: &[u8]) -> Self {
+        match name {
+            [b':', ..] => Self::of_pseudo(name),
+            b"te" => Self::Te,
+            b"host" => Self::Host,
+            b"cookie" => Self::Cookie,
+            b"content-length" => Self::ContentLength,
+            b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade" => Self::Wrong,
+            _ if is_name(name) => Self::Other,
+            _ => Self::Wrong,
+        }
+    }
+
+    const fn of_pseudo(name: &[u8]) -> Self {
+        match name {
+            b":method" => Self::Method,
+            b":scheme" => Self::Scheme,
+            b":authority" => Self::Authority,
+            b":path" => Self::Path,
+            b":protocol" => Self::Protocol,
+            _ => Self::Wrong,
+        }
+    }
+
+    /// Whether a value under such a name can be passed on in a line (RFC 9113 §8.2.1).
+    pub fn fits(self, value: &[u8]) -> bool {
+        match self {
+            Self::Wrong => false,
+            Self::Te => value == b"trailers",
+            Self::Method | Self::Scheme | Self::Authority | Self::Path | Self::Protocol => {
+                !value.is_empty() && value.iter().fold(true, |fits, byte| fits & (*byte > b' ') & (*byte != 0x7f))
+            }
+            _ => is_value(value),
+        }
+    }
+}
+
+/// What is allowed in names: tokens in lower case (RFC 9110 §5.6.2).
+static NAME_BYTES: [bool; 256] = name_bytes();
+
+const fn name_bytes() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_name_byte(byte as u8);
+        byte += 1;
+    }
+    table
+}
+
+const fn is_name_byte(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
+
+const fn is_name(name: &[u8]) -> bool {
+    let mut at = 0;
+    while at < name.len() {
+        if !is_name_byte(name[at]) {
+            return false;
+        }
+        at += 1;
+    }
+    !name.is_empty()
+}
+
+/// Puts `name` in lower case behind `out`; whether it is a token.
+pub(super) fn lower(name: &[u8], out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    out.extend_from_slice(name);
+    out[start..].make_ascii_lowercase();
+    !name.is_empty() && out[start..].iter().all(|byte| NAME_BYTES[usize::from(*byte)])
+}
+
+/// Visible characters, bytes beyond ASCII and blanks, but no blanks around them: a reader of HTTP/1.1 would not see those.
+pub(crate) fn is_value(value: &[u8]) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let allowed = |byte: u8| ((byte >= b' ') & (byte != 0x7f)) | (byte == b'\t');
+    !blank(value.first()) && !blank(value.last()) && value.iter().fold(true, |all, byte| all & allowed(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn names_and_values_are_judged() {
+        let fits = |name: &str, value: &str| Kind::of(name.as_bytes()).fits(value.as_bytes());
+        for (name, value) in
+            [("x-a_b", "1"), ("x", ""), ("x", "a\tb c\u{e4}"), ("te", "trailers"), (":path", "/a?b"), ("cookie", "a=b")]
+        {
+            assert!(fits(name, value), "{name}: {value}");
+        }
+        for (name, value) in [
+            ("", "1"),
+            ("X", "1"),
+            ("a b", "1"),
+            ("a:b", "1"),
+            (":status", "200"),
+            (":", "1"),
+            ("connection", "close"),
+            ("upgrade", "websocket"),
+            ("te", "gzip"),
+            ("te", "trailers, gzip"),
+            ("x", " a"),
+            ("x", "a\t"),
+            ("x", "a\r\nb"),
+            ("x", "a\0"),
+            ("x", "\x7f"),
+            (":path", ""),
+            (":path", "/a b"),
+            (":authority", "a\tb"),
+        ] {
+            assert!(!fits(name, value), "{name:?}: {value:?}");
+        }
+    }
+}
