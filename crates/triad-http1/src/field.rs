@@ -67,7 +67,7 @@ pub enum Name {
 impl Name {
     /// By its text, in any case.
     pub fn of(name: &[u8]) -> Self {
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let is = |known: &str| name == known.as_bytes() || name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
             2 if is("te") => Self::Te,
             4 if is("host") => Self::Host,
@@ -200,7 +200,7 @@ impl ConnectionOptions {
 /// variables cannot tell `Content_Length` from `Content-Length`.
 fn is_disguised(name: &[u8]) -> bool {
     let mut folded = [0; NAME_BYTES_MAX];
-    if name.len() > folded.len() || !name.contains(&b'_') {
+    if name.len() > folded.len() || memchr::memchr(b'_', name).is_none() {
         return false;
     }
     for (to, from) in folded.iter_mut().zip(name) {

@@ -115,6 +115,9 @@ pub fn write_last_chunk<'a>(out: &mut Vec<u8>, trailers: impl Iterator<Item = &'
 
 /// Writes decimal digits, at least `width` of them, without the machinery of formatting.
 pub fn write_number(out: &mut Vec<u8>, mut number: u64, width: usize) {
+    if number < 10 && width <= 1 {
+        return out.push(b'0' + number as u8);
+    }
     let mut digits = [b'0'; 20];
     let mut start = digits.len();
     while number > 0 {

@@ -180,6 +180,11 @@ impl Client {
         if ending == Ending::Cancelled {
             self.stream.cancel();
         }
+        // A stream of HTTP/2 whose answer went out needs no timer.
+        if !self.stream.lingers() && self.is_shut_down().await {
+            self.stream = Stream::Gone;
+            return;
+        }
         let unread = self.stream.lingers() && (ending == Ending::Unread || !self.input.is_empty());
         let _ = timeout(LINGER_TIME, async {
             self.stream.shutdown().await?;
@@ -198,5 +203,10 @@ impl Client {
         if !self.stream.lingers() {
             self.stream = Stream::Gone;
         }
+    }
+
+    /// Whether its end was said without waiting.
+    async fn is_shut_down(&mut self) -> bool {
+        poll_fn(|context| Poll::Ready(Pin::new(&mut self.stream).poll_shutdown(context).is_ready())).await
     }
 }

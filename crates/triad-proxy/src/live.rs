@@ -227,7 +227,7 @@ impl Live {
     /// The label of the site `host` belongs to, which may end in a dot.
     pub fn site(&self, host: &[u8]) -> Option<&Arc<str>> {
         let host = host.strip_suffix(b".").unwrap_or(host);
-        self.sites.iter().find(|site| site.as_bytes().eq_ignore_ascii_case(host))
+        self.sites.iter().find(|site| site.as_bytes() == host || site.as_bytes().eq_ignore_ascii_case(host))
     }
 }
 

@@ -441,6 +441,12 @@ fn write_text(line: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 fn write_value(line: &mut Vec<u8>, value: &[u8]) {
+    // Nearly all are plain; that is found out without a branch for each byte.
+    let is_plain = |byte: u8| ((b' '..=b'~').contains(&byte)) & (byte != b'"') & (byte != b'\\');
+    if value.len() <= VALUE_CHARS_MAX && value.iter().fold(0, |odd, byte| odd | u8::from(!is_plain(*byte))) == 0 {
+        line.extend_from_slice(value);
+        return line.push(b'"');
+    }
     let value = if is_text(value) { &value[..value.len().min(VALUE_CHARS_MAX)] } else { b"" };
     let mut rest = value;
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\t')) {

@@ -30,7 +30,7 @@ pub(crate) enum Stream {
         unflushed: bool,
     },
     /// A stream of a client's connection: to us a connection of its own, with one request in HTTP/1.1.
-    Http2(Box<triad_http2::Stream>),
+    Http2(triad_http2::Stream),
     /// A stream of a connection to a backend: to us a connection of its own, for one request in HTTP/1.1.
     Http2Backend(Box<ClientStream>),
     /// Nothing any more.

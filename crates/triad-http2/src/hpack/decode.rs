@@ -1,6 +1,6 @@
 //! Blocks in, fields out (RFC 7541 §3, §6).
 
-use super::statics::{STATIC, STATIC_COUNT};
+use super::statics::{STATIC, STATIC_COUNT, Static};
 use super::table::{Held, Table};
 use super::{Error, Kind, huffman, integer};
 use crate::limits::HEADER_TABLE_BYTES;
@@ -91,10 +91,8 @@ impl Decoder {
         match index {
             0 => Err(Error::Index),
             1..=STATIC_COUNT => {
-                let known = &STATIC[index - 1];
-                // Those without a value are there for their names; whoever means the empty value may say so, too.
-                let fits = known.kind.fits(known.value);
-                Ok(Held { name: known.name, value: known.value, kind: known.kind, fits })
+                let Static { name, value, kind, fits } = STATIC[index - 1];
+                Ok(Held { name, value, kind, fits })
             }
             _ => self.table.get(index - STATIC_COUNT - 1).ok_or(Error::Index),
         }

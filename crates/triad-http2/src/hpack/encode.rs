@@ -4,7 +4,7 @@
 //! a request's id, would only throw out what does, so it never gets there. Texts are not put in Huffman's code: of what
 //! does not repeat it would save a fifth, and cost more than all the rest here.
 
-use super::kind::{self, Kind};
+use super::Kind;
 use super::statics::STATIC_COUNT;
 use super::table::Table;
 use super::integer;
@@ -86,7 +86,8 @@ impl Encoder {
     /// Writes a field whose name is a token, in any case, and whose value fits.
     pub fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         self.name.clear();
-        kind::lower(name, &mut self.name);
+        self.name.extend_from_slice(name);
+        self.name.make_ascii_lowercase();
         let name_hash = hash(&self.name, 0);
         let field_hash = hash(value, name_hash);
         if let Some(back) = self.field_back(field_hash, value) {
@@ -147,12 +148,15 @@ fn place(hash: u32) -> usize {
 fn hash(text: &[u8], seed: u32) -> u32 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut hash = (u64::from(seed) ^ text.len() as u64).wrapping_mul(FACTOR);
-    let mut words = text.chunks_exact(8);
-    for word in &mut words {
-        let word = word.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        hash = (hash.rotate_left(5) ^ word).wrapping_mul(FACTOR);
+    let (words, rest) = text.as_chunks::<8>();
+    for word in words {
+        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR);
     }
-    let rest = words.remainder().iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    // What is behind the last word, with some of that word, where there is one.
+    let rest = match text.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
     hash = (hash.rotate_left(5) ^ rest).wrapping_mul(FACTOR);
     (hash >> 32) as u32
 }

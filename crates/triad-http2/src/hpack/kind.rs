@@ -37,7 +37,7 @@ impl Kind {
             b"cookie" => Self::Cookie,
             b"content-length" => Self::ContentLength,
             b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade" => Self::Wrong,
-            _ if is_name(name) => Self::Other,
+            _ if is_lower_name(name) => Self::Other,
             _ => Self::Wrong,
         }
     }
@@ -59,21 +59,22 @@ impl Kind {
             Self::Wrong => false,
             Self::Te => value == b"trailers",
             Self::Method | Self::Scheme | Self::Authority | Self::Path | Self::Protocol => {
-                !value.is_empty() && value.iter().fold(true, |fits, byte| fits & (*byte > b' ') & (*byte != 0x7f))
+                !value.is_empty() && has_only(value, |byte| (byte > b' ') & (byte != 0x7f))
             }
             _ => is_value(value),
         }
     }
 }
 
-/// What is allowed in names: tokens in lower case (RFC 9110 §5.6.2).
-static NAME_BYTES: [bool; 256] = name_bytes();
+/// Each byte that is allowed in names, in lower case; zero for all others (RFC 9110 §5.6.2).
+static LOWER: [u8; 256] = lower();
 
-const fn name_bytes() -> [bool; 256] {
-    let mut table = [false; 256];
+const fn lower() -> [u8; 256] {
+    let mut table = [0; 256];
     let mut byte = 0;
     while byte < table.len() {
-        table[byte] = is_name_byte(byte as u8);
+        let lower = (byte as u8).to_ascii_lowercase();
+        table[byte] = if is_name_byte(lower) { lower } else { 0 };
         byte += 1;
     }
     table
@@ -83,7 +84,7 @@ const fn is_name_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
-const fn is_name(name: &[u8]) -> bool {
+const fn is_lower_name(name: &[u8]) -> bool {
     let mut at = 0;
     while at < name.len() {
         if !is_name_byte(name[at]) {
@@ -94,19 +95,21 @@ const fn is_name(name: &[u8]) -> bool {
     !name.is_empty()
 }
 
-/// Puts `name` in lower case behind `out`; whether it is a token.
-pub(super) fn lower(name: &[u8], out: &mut Vec<u8>) -> bool {
-    let start = out.len();
-    out.extend_from_slice(name);
-    out[start..].make_ascii_lowercase();
-    !name.is_empty() && out[start..].iter().all(|byte| NAME_BYTES[usize::from(*byte)])
+/// Whether `name` is a token, in any case.
+pub(crate) fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| LOWER[usize::from(*byte)] != 0)
 }
 
 /// Visible characters, bytes beyond ASCII and blanks, but no blanks around them: a reader of HTTP/1.1 would not see those.
 pub(crate) fn is_value(value: &[u8]) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     let allowed = |byte: u8| ((byte >= b' ') & (byte != 0x7f)) | (byte == b'\t');
-    !blank(value.first()) && !blank(value.last()) && value.iter().fold(true, |all, byte| all & allowed(*byte))
+    !blank(value.first()) && !blank(value.last()) && has_only(value, allowed)
+}
+
+/// Looks at all bytes without a branch for each.
+fn has_only(value: &[u8], allowed: impl Fn(u8) -> bool) -> bool {
+    value.iter().fold(0, |others, byte| others | u8::from(!allowed(*byte))) == 0
 }
 
 #[cfg(test)]

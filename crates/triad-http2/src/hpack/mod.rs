@@ -14,7 +14,7 @@ mod table;
 
 pub(crate) use decode::{Decoder, Field};
 pub(crate) use encode::Encoder;
-pub(crate) use kind::{Kind, is_value};
+pub(crate) use kind::{Kind, is_name, is_value};
 
 /// Why a block cannot be decoded. The tables of both ends may differ after that, so that the connection is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

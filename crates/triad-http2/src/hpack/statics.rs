@@ -7,10 +7,18 @@ pub(super) struct Static {
     pub name: &'static [u8],
     pub value: &'static [u8],
     pub kind: Kind,
+    /// Whether the value is one. Those without are there for their names, of which some may have the empty value.
+    pub fits: bool,
 }
 
 const fn field(name: &'static str, value: &'static str) -> Static {
-    Static { name: name.as_bytes(), value: value.as_bytes(), kind: Kind::of(name.as_bytes()) }
+    let kind = Kind::of(name.as_bytes());
+    let fits = match kind {
+        Kind::Method | Kind::Scheme | Kind::Authority | Kind::Path | Kind::Protocol => !value.is_empty(),
+        Kind::Wrong => false,
+        _ => true,
+    };
+    Static { name: name.as_bytes(), value: value.as_bytes(), kind, fits }
 }
 
 /// How many there are. The index of the first is 1.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use memchr::memchr;
 use triad_http1::{Framing, Name, trailer_lines};
 
-use crate::hpack::{Encoder, is_value};
+use crate::hpack::{Encoder, is_name, is_value};
 use crate::text::Unfit;
 
 /// An answer's head in parts. Used again for each answer of a connection.
@@ -148,12 +148,10 @@ fn field(bytes: &[u8], start: usize, end: usize) -> Result<(Range<usize>, Range<
     Ok((start..start + colon, at..at + value.len()))
 }
 
-/// RFC 9110 §5.6.2.
-fn is_name(name: &[u8]) -> bool {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !name.is_empty() && name.iter().all(is_token)
-}
-
 fn number(digits: &[u8]) -> Result<u64, Unfit> {
-    std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Unfit("the length"))
+    let number = digits.iter().try_fold(0u64, |number, digit| {
+        let digit = u64::from(digit.wrapping_sub(b'0'));
+        if digit < 10 { number.checked_mul(10)?.checked_add(digit) } else { None }
+    });
+    number.filter(|_| !digits.is_empty()).ok_or(Unfit("the length"))
 }

@@ -217,7 +217,7 @@ impl Gathered {
     /// A scheme and a path, or an asterisk (RFC 9113 §8.3.1). Anything else would be read as another form of target.
     fn has_target(&self) -> bool {
         let scheme = &self.texts[self.scheme.clone()];
-        let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        let is_scheme = matches!(scheme, b"https" | b"http") || scheme.first().is_some_and(u8::is_ascii_alphabetic)
             && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
         let path = &self.texts[self.path.clone()];
         is_scheme && (path.first() == Some(&b'/') || path == b"*")

@@ -54,10 +54,14 @@ pub(crate) async fn serve(
                     state = State::Going;
                     server.shut_down();
                 }
-                let Some(stream) = desk.hand_in(Stream::Http2(Box::new(stream))) else { continue };
-                let (worker, peer, shown) = (worker.clone(), peer.clone(), shown.clone());
-                let connection = Connection::new(worker, entrance, peer, shown, stream, pending());
-                tokio::spawn(attend(desk.clone(), connection));
+                let mut next = Some(stream);
+                while let Some(stream) = next {
+                    next = server.accepted();
+                    let Some(stream) = desk.hand_in(Stream::Http2(stream)) else { continue };
+                    let (worker, peer, shown) = (worker.clone(), peer.clone(), shown.clone());
+                    let connection = Connection::new(worker, entrance, peer, shown, stream, pending());
+                    tokio::spawn(attend(desk.clone(), connection));
+                }
             }
             open = &mut stop, if state != State::Going => {
                 // Kept, or the worker would take this connection for closed.
