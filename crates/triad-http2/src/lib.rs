@@ -5,10 +5,12 @@
 //! what is written to it must be the answer in HTTP/1.1. Of a connection to a backend ([`Client`]), it is the other way
 //! round: a request is written to a [`ClientStream`], an answer read. So one parser, with one set of rules, decides for
 //! both protocols what a request is and what an answer is, and nothing can be said in HTTP/2 that HTTP/1.1 would refuse.
-//! Frames, header compression and flow control are the `h2` crate's; [`limits`] has what it is held to.
+//! Towards clients, frames, header compression and flow control are our own, without I/O (`server/session`, `hpack`,
+//! `frame`), because what a request costs there is the edge's price; towards backends they are the `h2` crate's.
 //!
-//! Invariants: a stream holds no more of a body than one frame on the way in and one write on the way out, and takes no
-//! more before that is gone; a client that breaks off most of what it begins loses its connection.
+//! Invariants: a stream holds no more of a body than its window on the way in and one write on the way out, and takes no
+//! more before that is gone; a client that breaks off most of what it begins loses its connection; [`limits`] has all
+//! bounds.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +19,6 @@ mod frame;
 mod hpack;
 pub mod limits;
 mod receive;
-mod send;
 mod server;
 mod text;
 

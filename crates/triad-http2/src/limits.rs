@@ -1,5 +1,5 @@
-//! Every bound of a connection, and what breaks it. The `h2` crate adds its own: on CONTINUATION frames, on empty and on
-//! tiny DATA frames, on streams that were reset before they were accepted.
+//! Every bound of a connection, and what breaks it. Towards backends the `h2` crate adds its own: on CONTINUATION frames,
+//! on empty and on tiny DATA frames.
 
 /// Streams at one time; a client is told, and more are refused. Browsers are content with 100, RFC 9113 §6.5.2 asks
 /// for no fewer. Of a connection to a backend we use no more.
@@ -24,8 +24,6 @@ pub const OWN_RESETS_MAX: usize = 100;
 /// Streams a client may break off or get wrong before it matters which part of all that is: a page that is left breaks
 /// off many at once.
 pub const BROKEN_FREE: u64 = 100;
-/// Streams that another edge may break off before we have looked at them: its users change their minds, not it.
-pub const EDGE_RESETS_MAX: usize = 1024;
 /// Bytes of the table of each direction's header compression, as RFC 7541 §4.1 counts them: the default.
 pub const HEADER_TABLE_BYTES: usize = 4096;
 /// Bytes of one block of fields as it comes; a client that sends more loses the connection. What is said without

@@ -1,7 +1,6 @@
-//! Fields as lines of HTTP/1.1, and back. Pure.
+//! Fields as lines of HTTP/1.1. Pure.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use triad_http1::{Refusal, trailer_lines};
+use triad_http1::Refusal;
 
 /// What was written cannot be said in HTTP/2. It was not the peer's doing.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,36 +21,4 @@ impl From<Unfit> for std::io::Error {
 /// Writes one line.
 pub(crate) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     [name, b": ", value, b"\r\n"].iter().for_each(|part| out.extend_from_slice(part));
-}
-
-/// The lines of a trailer section, each with its end.
-pub(crate) fn lines(trailers: &HeaderMap) -> Vec<Vec<u8>> {
-    let line = |(name, value): (&HeaderName, &HeaderValue)| {
-        [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
-    };
-    trailers.iter().map(line).collect()
-}
-
-/// The fields of a trailer section of HTTP/1.1; `None` if there are none.
-pub(crate) fn fields(section: &[u8]) -> Result<Option<HeaderMap>, Unfit> {
-    let mut trailers = HeaderMap::new();
-    for (name, line) in trailer_lines(section) {
-        let value = line.get(name.len() + 1..).unwrap_or_default().trim_ascii();
-        append(&mut trailers, name, value)?;
-    }
-    Ok((!trailers.is_empty()).then_some(trailers))
-}
-
-/// Adds a field.
-pub(crate) fn append(headers: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Unfit> {
-    let name = HeaderName::from_bytes(name).map_err(|_| Unfit("the name of a header field"))?;
-    let value = HeaderValue::from_bytes(value).map_err(|_| Unfit("the value of a header field"))?;
-    headers.append(name, value);
-    Ok(())
-}
-
-/// RFC 9113 §8.2.1: a message with such a value is malformed. HTTP/1.1 would not see the blanks.
-pub(crate) fn has_blank_edges(value: &HeaderValue) -> bool {
-    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    blank(value.as_bytes().first()) || blank(value.as_bytes().last())
 }

@@ -6,8 +6,9 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use triad_http1::HeadWriter;
 
+use super::fields::has_blank_edges;
 use crate::receive::Body;
-use crate::text::{has_blank_edges, write_field};
+use crate::text::write_field;
 
 /// The head, and how the body behind it is told; `None` if it is malformed. `is_whole`: no body follows; `to_head`: it
 /// answers a HEAD.

@@ -1,6 +1,9 @@
 //! The opening end of a connection.
 
 mod answer;
+mod fields;
+mod incoming;
+mod outgoing;
 mod request;
 mod stream;
 

@@ -5,7 +5,8 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Uri, Version};
 use triad_http1::{Framing, Name, RequestHead};
 
-use crate::text::{Unfit, append};
+use super::fields::append;
+use crate::text::Unfit;
 
 /// Takes the head from the start of `bytes`, where it must be whole; returns how many bytes it has, and how the body
 /// behind it is told.

@@ -13,9 +13,10 @@ use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use triad_http1::Framing;
 
+use super::incoming::{Incoming, failed};
+use super::outgoing::Outgoing;
 use super::{answer, request};
-use crate::receive::{Incoming, Ready, failed};
-use crate::send::Outgoing;
+use crate::receive::Ready;
 use crate::text::Unfit;
 
 /// A stream of a connection. What is written to it must be one request in HTTP/1.1, its head in one piece; it reads as
@@ -108,7 +109,7 @@ impl ClientStream {
             self.fate = Fate::Unprocessed;
             failed(error)
         })?;
-        self.outgoing.begin(send, Some(framing));
+        self.outgoing.begin(send, framing);
         self.incoming = Answering::Head { response, interim: Ready::default(), to_head };
         Ok(length)
     }

@@ -182,7 +182,8 @@ mod tests {
     fn the_examples_of_the_rfc() {
         let first = ":method: GET\n:scheme: http\n:path: /\n:authority: www.example.com\n";
         let second = format!("{first}cache-control: no-cache\n");
-        let third = ":method: GET\n:scheme: https\n:path: /index.html\n:authority: www.example.com\ncustom-key: custom-value\n";
+        let third =
+            ":method: GET\n:scheme: https\n:path: /index.html\n:authority: www.example.com\ncustom-key: custom-value\n";
         for blocks in [
             // In plain text, and in Huffman's code.
             [
@@ -260,7 +261,11 @@ mod tests {
             assert_eq!(fields(&mut Decoder::new(), &bytes(block)), Err(error), "{why}");
         }
         let mut decoder = Decoder::new();
-        assert_eq!(fields(&mut decoder, &bytes("203fe11f82")).as_deref(), Ok(":method: GET\n"), "two sizes, then a field");
+        assert_eq!(
+            fields(&mut decoder, &bytes("203fe11f82")).as_deref(),
+            Ok(":method: GET\n"),
+            "two sizes, then a field"
+        );
         assert_eq!(decoder.decode(&[0x82], |_| false), Err(Error::Unwanted));
     }
 

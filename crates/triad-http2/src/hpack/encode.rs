@@ -5,9 +5,9 @@
 //! does not repeat it would save a fifth, and cost more than all the rest here.
 
 use super::Kind;
+use super::integer;
 use super::statics::STATIC_COUNT;
 use super::table::Table;
-use super::integer;
 use crate::limits::HEADER_TABLE_BYTES;
 
 /// Places of each index into the table, by hashes; a power of two, and about as many as there are entries.

@@ -59,7 +59,7 @@ impl Kind {
             Self::Wrong => false,
             Self::Te => value == b"trailers",
             Self::Method | Self::Scheme | Self::Authority | Self::Path | Self::Protocol => {
-                !value.is_empty() && has_only(value, |byte| (byte > b' ') & (byte != 0x7f))
+                !value.is_empty() && is_from(value, b'!')
             }
             _ => is_value(value),
         }
@@ -103,18 +103,46 @@ pub(crate) fn is_name(name: &[u8]) -> bool {
 /// Visible characters, bytes beyond ASCII and blanks, but no blanks around them: a reader of HTTP/1.1 would not see those.
 pub(crate) fn is_value(value: &[u8]) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let allowed = |byte: u8| ((byte >= b' ') & (byte != 0x7f)) | (byte == b'\t');
-    !blank(value.first()) && !blank(value.last()) && has_only(value, allowed)
+    let allowed = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+    !blank(value.first()) && !blank(value.last()) && (is_from(value, b' ') || value.iter().all(allowed))
 }
 
-/// Looks at all bytes without a branch for each.
-fn has_only(value: &[u8], allowed: impl Fn(u8) -> bool) -> bool {
-    value.iter().fold(0, |others, byte| others | u8::from(!allowed(*byte))) == 0
+/// Whether all bytes are from `least` on, which is no more than 128, and none is DEL. Looks at eight at one time.
+fn is_from(value: &[u8], least: u8) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
+    // The top bit of each byte that is below `than`, and perhaps of some above one such.
+    let below = |word: u64, than: u8| word.wrapping_sub(ONES * u64::from(than)) & !word & TOPS;
+    let fits = |word: [u8; 8]| {
+        let word = u64::from_le_bytes(word);
+        below(word, least) | below(word ^ (ONES * 0x7f), 1) == 0
+    };
+    let (words, rest) = value.as_chunks::<8>();
+    // What is behind the last word, with some of that word, where there is one.
+    let rest_fits = match value.last_chunk::<8>() {
+        Some(last) => fits(*last),
+        None => rest.iter().all(|byte| *byte >= least && *byte != 0x7f),
+    };
+    rest_fits && words.iter().all(|word| fits(*word))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Kind;
+    use proptest::prelude::*;
+
+    use super::{Kind, is_from};
+
+    proptest! {
+        #[test]
+        fn eight_at_one_time_are_as_one_by_one(value in proptest::collection::vec(prop_oneof![
+            0x1eu8..0x24, 0x7du8..0x83, any::<u8>(), Just(b'a')
+        ], 0..20)) {
+            for least in [b' ', b'!'] {
+                let each = value.iter().all(|byte| *byte >= least && *byte != 0x7f);
+                prop_assert_eq!(is_from(&value, least), each, "{}", least);
+            }
+        }
+    }
 
     #[test]
     fn names_and_values_are_judged() {

@@ -128,7 +128,8 @@ fn status(bytes: &[u8]) -> Option<u16> {
 /// Where the line that starts at `start` ends, without CR LF and with it.
 fn line_end(bytes: &[u8], start: usize) -> Result<(usize, usize), Unfit> {
     let line = &bytes[start..];
-    let length = memchr(b'\n', line).filter(|end| *end > 0 && line[end - 1] == b'\r').ok_or(Unfit("a part of a head"))?;
+    let length =
+        memchr(b'\n', line).filter(|end| *end > 0 && line[end - 1] == b'\r').ok_or(Unfit("a part of a head"))?;
     Ok((start + length - 1, start + length + 1))
 }
 

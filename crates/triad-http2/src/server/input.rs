@@ -39,7 +39,11 @@ impl Input {
     }
 
     /// Reads behind what is there, which is less than a frame. Ready with zero at the end.
-    pub fn poll_fill<T: AsyncRead + Unpin>(&mut self, io: &mut T, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub fn poll_fill<T: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut T,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         let kept = || KEPT.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; BYTES].into());
         let memory = self.memory.get_or_insert_with(kept);
         memory.copy_within(self.start..self.end, 0);
@@ -60,7 +64,11 @@ impl Input {
         if self.start == self.end
             && let Some(memory) = self.memory.take()
         {
-            KEPT.with_borrow_mut(|kept| if kept.len() < KEPT_MAX { kept.push(memory) });
+            KEPT.with_borrow_mut(|kept| {
+                if kept.len() < KEPT_MAX {
+                    kept.push(memory)
+                }
+            });
         }
     }
 }

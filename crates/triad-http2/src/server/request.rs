@@ -149,7 +149,11 @@ impl Gathered {
             write_field(out, b"upgrade", b"websocket");
             write_field(out, b"sec-websocket-key", WEBSOCKET_KEY);
         }
-        out.extend_from_slice(if websocket { b"connection: close, upgrade\r\n\r\n" } else { b"connection: close\r\n\r\n" });
+        out.extend_from_slice(if websocket {
+            b"connection: close, upgrade\r\n\r\n"
+        } else {
+            b"connection: close\r\n\r\n"
+        });
         Ok(Head { body, length: self.length, to_head: method == b"HEAD" })
     }
 
@@ -217,8 +221,9 @@ impl Gathered {
     /// A scheme and a path, or an asterisk (RFC 9113 §8.3.1). Anything else would be read as another form of target.
     fn has_target(&self) -> bool {
         let scheme = &self.texts[self.scheme.clone()];
-        let is_scheme = matches!(scheme, b"https" | b"http") || scheme.first().is_some_and(u8::is_ascii_alphabetic)
-            && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+        let is_scheme = matches!(scheme, b"https" | b"http")
+            || scheme.first().is_some_and(u8::is_ascii_alphabetic)
+                && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
         let path = &self.texts[self.path.clone()];
         is_scheme && (path.first() == Some(&b'/') || path == b"*")
     }
@@ -238,7 +243,8 @@ impl Gathered {
     /// Two that differ, or none that is a number, make it malformed; two that agree the parser refuses.
     fn take_length(&mut self, value: &[u8]) {
         let is_number = (1..=LENGTH_DIGITS_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-        let number = value.iter().fold(0u64, |number, digit| number.wrapping_mul(10).wrapping_add(u64::from(digit & 15)));
+        let number =
+            value.iter().fold(0u64, |number, digit| number.wrapping_mul(10).wrapping_add(u64::from(digit & 15)));
         self.malformed |= !is_number || self.length.is_some_and(|other| other != number);
         self.length = Some(number);
     }

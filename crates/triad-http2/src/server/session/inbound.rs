@@ -3,9 +3,7 @@
 use super::{Begun, GOING, Key, Life, Session};
 use crate::frame::{self, HEAD_BYTES, Head, PAYLOAD_BYTES_MAX, PREFACE, Reason, WINDOW_BYTES_MAX, setting};
 use crate::hpack::{self, Field};
-use crate::limits::{
-    BLOCK_BYTES_MAX, CONTINUATIONS_MAX, EMPTY_FRAMES_MAX, STREAMS_HELD_MAX, STREAMS_MAX,
-};
+use crate::limits::{BLOCK_BYTES_MAX, CONTINUATIONS_MAX, EMPTY_FRAMES_MAX, STREAMS_HELD_MAX, STREAMS_MAX};
 use crate::server::request::NoHead;
 
 /// A block of fields that is not whole.
@@ -100,9 +98,14 @@ impl Session {
         if self.counts.empty > EMPTY_FRAMES_MAX {
             return Err(Reason::EnhanceYourCalm);
         }
-        let Some((key, state)) = self.streams.find(head.stream).and_then(|key| Some((key, self.streams.get(key)?))) else {
+        let Some((key, state)) = self.streams.find(head.stream).and_then(|key| Some((key, self.streams.get(key)?)))
+        else {
             self.release_connection_window(payload.len());
-            return if self.is_forgotten(head.stream) { Ok(()) } else { self.mistake(head.stream, Reason::StreamClosed) };
+            return if self.is_forgotten(head.stream) {
+                Ok(())
+            } else {
+                self.mistake(head.stream, Reason::StreamClosed)
+            };
         };
         let wrong = match () {
             () if state.broken => None,
@@ -181,7 +184,6 @@ impl Session {
         match gathered.finish(is_last, out) {
             Ok(head) => {
                 state.incoming.begin(head, is_last);
-                state.held = true;
                 self.accepted.push_back(key);
                 Ok(())
             }
@@ -206,7 +208,9 @@ impl Session {
         let wrong = match () {
             () if state.broken => return Ok(()),
             () if state.incoming.ended => Some(Reason::StreamClosed),
-            () if !is_last || !gathered.are_trailers() || !state.incoming.agrees(0, true) => Some(Reason::ProtocolError),
+            () if !is_last || !gathered.are_trailers() || !state.incoming.agrees(0, true) => {
+                Some(Reason::ProtocolError)
+            }
             () => None,
         };
         if let Some(reason) = wrong {
@@ -254,7 +258,8 @@ impl Session {
             };
         }
         self.check_not_idle(head.stream)?;
-        let Some((key, state)) = self.streams.find(head.stream).and_then(|key| Some((key, self.streams.get(key)?))) else {
+        let Some((key, state)) = self.streams.find(head.stream).and_then(|key| Some((key, self.streams.get(key)?)))
+        else {
             return Ok(());
         };
         if state.closed {
@@ -286,7 +291,9 @@ impl Session {
             let value = u32::from_be_bytes([*a, *b, *c, *d]);
             match u16::from_be_bytes(*name) {
                 setting::HEADER_TABLE_SIZE => self.encoder.resize(value as usize),
-                setting::ENABLE_PUSH | setting::ENABLE_CONNECT_PROTOCOL if value > 1 => return Err(Reason::ProtocolError),
+                setting::ENABLE_PUSH | setting::ENABLE_CONNECT_PROTOCOL if value > 1 => {
+                    return Err(Reason::ProtocolError);
+                }
                 setting::INITIAL_WINDOW_SIZE if value > WINDOW_BYTES_MAX => return Err(Reason::FlowControlError),
                 setting::INITIAL_WINDOW_SIZE => stream_room = value.into(),
                 // We send no larger frames than everybody takes.
@@ -365,7 +372,7 @@ impl Session {
     }
 
     pub(super) fn release_connection_window(&mut self, length: usize) {
-        if let Some(more) = self.window.release(length).filter(|more| *more > 0) {
+        if let Some(more) = self.window.release(length).filter(|_| self.life != Life::Over) {
             frame::write(&mut self.output, frame::WINDOW_UPDATE, 0, 0, &more.to_be_bytes());
             self.notify();
         }

@@ -151,11 +151,11 @@ impl Session {
     /// The next stream with a request. It is held until [`Session::release`].
     pub fn accept(&mut self) -> Option<Key> {
         while let Some(key) = self.accepted.pop_front() {
-            let Some(state) = self.streams.get(key) else { continue };
-            if !state.broken {
+            // One that was broken off meanwhile is gone.
+            if let Some(state) = self.streams.get(key) {
+                state.held = true;
                 return Some(key);
             }
-            self.release(key);
         }
         None
     }
@@ -370,8 +370,10 @@ fn first_words(list_bytes: u32, window_bytes: u32) -> Vec<u8> {
         (setting::MAX_HEADER_LIST_SIZE, list_bytes),
         (setting::ENABLE_CONNECT_PROTOCOL, 1),
     ];
-    let payload: Vec<u8> =
-        settings.into_iter().flat_map(|(name, value)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
+    let payload: Vec<u8> = settings
+        .into_iter()
+        .flat_map(|(name, value)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat())
+        .collect();
     let mut out = Vec::new();
     frame::write(&mut out, frame::SETTINGS, 0, 0, &payload);
     frame::write(&mut out, frame::WINDOW_UPDATE, 0, 0, &(window_bytes - WINDOW_BYTES).to_be_bytes());

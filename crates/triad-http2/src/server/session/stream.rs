@@ -22,7 +22,7 @@ const KEPT_BYTES_MAX: usize = 2 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub id: u32,
-    /// A task has it, or will.
+    /// A task has it.
     pub held: bool,
     /// Neither end says any more on it.
     pub closed: bool,
@@ -107,7 +107,8 @@ impl State {
     pub fn begin(&mut self, id: u32) {
         (self.id, self.held, self.closed, self.broken) = (id, false, false, false);
         let Incoming { ready, body, trailers, .. } = std::mem::take(&mut self.incoming);
-        self.incoming = Incoming { ready, body, trailers, window: Window::new(STREAM_WINDOW_BYTES), ..Incoming::default() };
+        self.incoming =
+            Incoming { ready, body, trailers, window: Window::new(STREAM_WINDOW_BYTES), ..Incoming::default() };
         let Outgoing { waiting, .. } = std::mem::take(&mut self.outgoing);
         self.outgoing = Outgoing { waiting, ..Outgoing::default() };
     }

@@ -32,4 +32,10 @@ impl Window {
         self.left += self.gone;
         Some(std::mem::take(&mut self.gone))
     }
+
+    /// Bytes that came and were not released.
+    #[cfg(test)]
+    pub fn held(&self) -> u32 {
+        self.size - self.left - self.gone
+    }
 }

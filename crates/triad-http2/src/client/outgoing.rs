@@ -7,8 +7,9 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use triad_http1::{BodyReader, Framing};
 
-use crate::receive::failed;
-use crate::text::{self, Unfit};
+use super::fields;
+use super::incoming::failed;
+use crate::text::Unfit;
 
 /// A message that goes out, behind its head.
 #[derive(Debug)]
@@ -18,8 +19,6 @@ pub(crate) struct Outgoing {
     send: Option<SendStream<Bytes>>,
     /// Payload that the connection has not taken.
     waiting: Bytes,
-    /// Bytes of it that the connection took.
-    pub pushed: u64,
     /// Whether the connection has all of it.
     pub ended: bool,
 }
@@ -29,14 +28,12 @@ enum State {
     /// A head is to be written.
     Head,
     Body(BodyReader),
-    /// Another protocol's bytes.
-    Tunnel,
 }
 
 impl Outgoing {
     /// Nothing was written.
     pub fn new() -> Self {
-        Self { state: State::Head, send: None, waiting: Bytes::new(), pushed: 0, ended: false }
+        Self { state: State::Head, send: None, waiting: Bytes::new(), ended: false }
     }
 
     /// Whether what is written next is a head.
@@ -44,15 +41,10 @@ impl Outgoing {
         matches!(self.state, State::Head)
     }
 
-    /// Whether it switched to another protocol.
-    pub fn is_tunnel(&self) -> bool {
-        matches!(self.state, State::Tunnel)
-    }
-
-    /// The head went out over `send`; a body in `framing` follows, or, without one, another protocol's bytes.
-    pub fn begin(&mut self, send: SendStream<Bytes>, framing: Option<Framing>) {
+    /// The head went out over `send`; a body in `framing` follows.
+    pub fn begin(&mut self, send: SendStream<Bytes>, framing: Framing) {
         self.send = Some(send);
-        self.state = framing.map_or(State::Tunnel, |framing| State::Body(BodyReader::new(framing)));
+        self.state = State::Body(BodyReader::new(framing));
         self.ended = self.is_over();
     }
 
@@ -64,14 +56,7 @@ impl Outgoing {
     /// Takes all of `bytes`, which follow a head; what of them is payload waits.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), Unfit> {
         debug_assert!(self.waiting.is_empty());
-        let reader = match &mut self.state {
-            State::Body(reader) => reader,
-            State::Tunnel => {
-                self.waiting = Bytes::copy_from_slice(bytes);
-                return Ok(());
-            }
-            State::Head => return Err(Unfit("no head")),
-        };
+        let State::Body(reader) = &mut self.state else { return Err(Unfit("no head")) };
         let mut payload = Vec::new();
         let mut at = 0;
         while at < bytes.len() {
@@ -105,7 +90,6 @@ impl Outgoing {
                 room => room,
             };
             let part = self.waiting.split_to(room.min(self.waiting.len()));
-            self.pushed += part.len() as u64;
             let is_last = self.waiting.is_empty() && is_over && trailers(&self.state).is_empty();
             send.send_data(part, is_last).map_err(failed)?;
             self.ended = is_last;
@@ -114,16 +98,6 @@ impl Outgoing {
             self.end()?;
         }
         Poll::Ready(Ok(()))
-    }
-
-    /// The writer has ended: ends a message that is whole, or whose end this is.
-    pub fn shut_down(&mut self) -> io::Result<()> {
-        match &mut self.state {
-            State::Head => return Err(Unfit("no head").into()),
-            State::Tunnel => {}
-            State::Body(reader) => reader.end_of_input().map_err(Unfit::from)?,
-        }
-        self.end()
     }
 
     /// Breaks it off if it is not whole; whether it was, or had no head, so that nothing was done.
@@ -138,11 +112,6 @@ impl Outgoing {
         }
     }
 
-    /// Ready when the peer has broken it off. Only behind a head.
-    pub fn poll_reset(&mut self, context: &mut Context<'_>) -> Option<Poll<Result<Reason, h2::Error>>> {
-        self.send.as_mut().map(|send| send.poll_reset(context))
-    }
-
     fn is_over(&self) -> bool {
         matches!(&self.state, State::Body(reader) if reader.is_done())
     }
@@ -151,7 +120,7 @@ impl Outgoing {
     fn end(&mut self) -> io::Result<()> {
         self.ended = true;
         let Some(send) = &mut self.send else { return Ok(()) };
-        match text::fields(trailers(&self.state))? {
+        match fields::fields(trailers(&self.state))? {
             Some(trailers) => send.send_trailers(trailers),
             None => send.send_data(Bytes::new(), true),
         }
