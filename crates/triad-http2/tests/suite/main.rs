@@ -4,6 +4,7 @@ mod bed;
 mod client_frames;
 mod client_golden;
 mod client_streams;
+mod differential;
 mod frames;
 mod golden;
 mod malformed;

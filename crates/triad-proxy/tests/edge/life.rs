@@ -201,6 +201,8 @@ fn the_access_log_has_one_line_for_each_request() {
     let (edge, address) = edge("http", EdgePlan { local, access_log: Some(path.clone()), ..plan() });
     let request = "GET /a?secret=1 HTTP/1.1\nHost: foobar.com\nUser-Agent: test\nReferer: http://x/\n\n";
     let reply = exchange(&mut connect(address), request);
+    // It has its answer before it is counted, and lines stand in the order in which requests were over.
+    until("the first is over", || edge.report().requests_total() == 1);
     exchange(&mut connect(address), "GET / HTTP/1.1\nHost: evil.example\n\n");
     // Somebody who does not wait for the answer.
     let mut gone = connect(address);
