@@ -8,7 +8,7 @@ pub const STREAMS_MAX: u32 = 100;
 /// broken off.
 pub const HEADER_LIST_BYTES_MAX: u32 = triad_http1::limits::HEAD_BYTES_MAX as u32;
 /// The same towards backends and between edges: more than the parser of HTTP/1.1 lets pass, so that it is the one to
-/// refuse a message that was just within the bound until an edge added its own fields. Where `h2` refuses, it counts.
+/// refuse a message that was just within the bound until an edge added its own fields.
 pub const SHARED_HEADER_LIST_BYTES_MAX: u32 = 2 * HEADER_LIST_BYTES_MAX;
 /// Bytes of one message's body that may be under way before we have read any.
 pub const STREAM_WINDOW_BYTES: u32 = 128 * 1024;

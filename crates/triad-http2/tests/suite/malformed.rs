@@ -1,5 +1,4 @@
-//! Heads that no client library would send, in frames made by hand (RFC 9113 §8.1.1): none becomes a stream. The `h2`
-//! crate sees to that; these tests see that it does.
+//! Heads that no client library would send, in frames made by hand (RFC 9113 §8.1.1): none becomes a stream.
 
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use triad_http2::Server;
