@@ -82,13 +82,7 @@ impl<'a> Faults<'a> {
         match fault {
             Fault::Kill(process) => signal(self.lab, &self.named(process)?, "KILL").await.map(drop),
             Fault::Restart(process) => signal(self.lab, &self.named(process)?, "TERM").await.map(drop),
-            Fault::Pause(process) => {
-                let named = self.named(process)?;
-                let pid = signal(self.lab, &named, "STOP").await?;
-                // Whoever supervises it may have ended it meanwhile.
-                self.opened(fault, Undo::Script(named.server, format!("kill -CONT {pid} || true")));
-                Ok(())
-            }
+            Fault::Pause(process) => self.pause(fault, self.named(process)?).await,
             Fault::PauseServer(place) => {
                 let server = self.server(place)?;
                 self.opened(fault, Undo::Script(server.clone(), signal_all("CONT")));
@@ -96,21 +90,8 @@ impl<'a> Faults<'a> {
             }
             Fault::SwitchOver(to) => self.switch_over(to.as_ref()).await,
             Fault::MoveLeader(place) => leader::lead(self.lab, self.design, &self.server(place)?).await,
-            Fault::HoldApplier(place) => {
-                let server = self.server(place)?;
-                let database = self.design.database.as_ref().context("the design has no database")?;
-                let (begin, end) = burden::applier_scripts(&run_directory(self.lab, &server), &database.name);
-                self.opened(fault, Undo::Script(server.clone(), end));
-                run_script(self.lab, &server, &begin).await
-            }
-            Fault::Saturate => {
-                for server in &self.design.servers {
-                    let (begin, end) = burden::scripts(&state_directory(self.lab, &server.name));
-                    self.opened(fault, Undo::Script(server.name.clone(), end));
-                    run_script(self.lab, &server.name, &begin).await?;
-                }
-                Ok(())
-            }
+            Fault::HoldApplier(place) => self.hold_applier(fault, self.server(place)?).await,
+            Fault::Saturate => self.saturate(fault).await,
             Fault::KeepKilling(process) => {
                 let killer = tokio::spawn(keep_killing(self.lab.clone(), self.named(process)?));
                 self.opened(fault, Undo::StopKilling(killer));
@@ -157,21 +138,47 @@ impl<'a> Faults<'a> {
                 self.opened(fault, Undo::MakeReady(backend.clone()));
                 self.tell_balancers(&backend, *mode, *weight).await
             }
-            Fault::FillDisk(place) => {
-                let server = self.server(place)?;
-                let filler = state_directory(self.lab, &server).join("filler");
-                let filler = filler.display();
-                self.opened(fault, Undo::Script(server.clone(), format!("rm -f '{filler}'")));
-                run_script(self.lab, &server, &fill(&filler.to_string())).await
-            }
+            Fault::FillDisk(place) => self.fill_disk(fault, self.server(place)?).await,
             Fault::CutNetwork { server: Some(place), .. } => self.network(fault, self.server(place)?).await,
-            Fault::CutNetwork { server: None, .. } => {
-                for server in &self.design.servers {
-                    self.network(fault, server.name.clone()).await?;
-                }
-                Ok(())
-            }
+            Fault::CutNetwork { server: None, .. } => self.cut_all(fault).await,
         }
+    }
+
+    async fn hold_applier(&mut self, fault: &Fault, server: ServerName) -> anyhow::Result<()> {
+        let database = self.design.database.as_ref().context("the design has no database")?;
+        let (begin, end) = burden::applier_scripts(&run_directory(self.lab, &server), &database.name);
+        self.opened(fault, Undo::Script(server.clone(), end));
+        run_script(self.lab, &server, &begin).await
+    }
+
+    async fn saturate(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        for server in &self.design.servers {
+            let (begin, end) = burden::scripts(&state_directory(self.lab, &server.name));
+            self.opened(fault, Undo::Script(server.name.clone(), end));
+            run_script(self.lab, &server.name, &begin).await?;
+        }
+        Ok(())
+    }
+
+    async fn fill_disk(&mut self, fault: &Fault, server: ServerName) -> anyhow::Result<()> {
+        let filler = state_directory(self.lab, &server).join("filler");
+        let filler = filler.display();
+        self.opened(fault, Undo::Script(server.clone(), format!("rm -f '{filler}'")));
+        run_script(self.lab, &server, &fill(&filler.to_string())).await
+    }
+
+    async fn pause(&mut self, fault: &Fault, named: Named) -> anyhow::Result<()> {
+        let pid = signal(self.lab, &named, "STOP").await?;
+        // Whoever supervises it may have ended it meanwhile.
+        self.opened(fault, Undo::Script(named.server, format!("kill -CONT {pid} || true")));
+        Ok(())
+    }
+
+    async fn cut_all(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        for server in &self.design.servers {
+            self.network(fault, server.name.clone()).await?;
+        }
+        Ok(())
     }
 
     /// Ends all faults that are the same as `fault`.
