@@ -167,6 +167,8 @@ impl Node {
             return Ok(self.started == Some(recovery) && self.standing.is_some());
         }
         if now >= self.start_at {
+            // After a boot its folder for sockets is new, and not its own yet.
+            triad_database::prepare_folders(&self.plan)?;
             (self.started, self.started_at, self.has_accounts) = (Some(recovery), now, false);
             self.process.run(triad_database::recovery_args(recovery));
         }
