@@ -107,6 +107,9 @@ impl Seen {
 pub async fn run(scenario: &Scenario, site: &Site<'_>, progress: &dyn Fn(Progress)) -> anyhow::Result<Evidence> {
     let seen = Seen::default();
     let ready = async {
+        if !site.lab.is_running().await {
+            bail!("lab {} does not run; `triad lab up` starts it", site.lab.name());
+        }
         seen.tell("waits until all is healthy");
         health::wait_until_ready(site.lab, site.design, READY_LIMIT).await?;
         seen.records.look(site.lab, site.design, Instant::now()).await;

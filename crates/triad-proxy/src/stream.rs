@@ -16,9 +16,9 @@ use triad_tls::ALPN_HTTP2;
 /// Size of a buffer for heads and small bodies.
 const SMALL_BYTES: usize = 16 * 1024;
 /// Size of a buffer for large heads and bodies: fewer system calls for the same bytes.
-const LARGE_BYTES: usize = 64 * 1024;
+const LARGE_BYTES: usize = 128 * 1024;
 /// Buffers of each size that a worker keeps for the next use.
-const KEPT_MAX: usize = 64;
+const KEPT_MAX: usize = 32;
 
 /// A connection to a client or a backend.
 #[derive(Debug)]

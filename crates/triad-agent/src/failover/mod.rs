@@ -267,7 +267,7 @@ impl Failover {
         let record = self.store.look();
         let now = self.heart.now();
         let own = self.node.as_ref().map(Node::said);
-        let others = self.others.look(&self.heart.view.borrow(), own.as_ref(), now);
+        let others = self.others.look(&self.own, &self.heart.view.borrow(), own.as_ref(), now);
         let mut round = Round { now, record, others };
         let primary = round.primary().cloned();
         if let Some(node) = &mut self.node {
