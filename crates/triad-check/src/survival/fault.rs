@@ -25,8 +25,6 @@ pub(crate) enum Part {
     Public(ServerName),
     /// A server's way to the private network.
     Private(ServerName),
-    /// A majority of the voters.
-    Majority,
     /// A site certificate that browsers accept.
     Certificate,
 }
@@ -164,7 +162,6 @@ impl Fault {
             Fault::PublicLink(server) if matches!(part, Part::Public(of) if of == server) => silent,
             Fault::Link(first, second) if *part == Part::link(first, second) => silent,
             Fault::PrivateNetwork if part.is_private() => dead,
-            Fault::EtcdOnMost if *part == Part::Majority => silent,
             Fault::PublicNetwork if matches!(part, Part::Public(_)) => silent,
             // Its process may live on, and fail what it is asked.
             Fault::Disk(server) if *part == Part::Database(server.clone()) => Some((Manner::Fails, Return::Repaired)),
@@ -216,7 +213,7 @@ fn kill(process: Process, part: &Part) -> Option<(Manner, Return)> {
         Part::Dns(_) => (times::DNS_RESTART_MS, Manner::Holds),
         Part::Instance { restart_ms, .. } => (*restart_ms, Manner::Refuses),
         Part::Database(_) => (times::DATABASE_RESTART_MS, Manner::Refuses),
-        Part::Link(..) | Part::Public(_) | Part::Private(_) | Part::Majority | Part::Certificate => return None,
+        Part::Link(..) | Part::Public(_) | Part::Private(_) | Part::Certificate => return None,
     };
     let hit = match process {
         // The sockets it holds go with it; the new one opens them before it starts who answers. Of a database nobody says
@@ -255,7 +252,7 @@ impl Part {
             Part::Edge(on) | Part::Dns(on) | Part::Database(on) | Part::Public(on) | Part::Private(on) => on == server,
             Part::Instance { server: on, .. } => on == server,
             Part::Link(first, second) => first == server || second == server,
-            Part::Majority | Part::Certificate => false,
+            Part::Certificate => false,
         }
     }
 }

@@ -120,12 +120,7 @@ fn instances(design: &Design, server: &ServerName, request: Request) -> Need {
 pub(crate) fn data(design: &Design, database: &Database, server: Option<&ServerName>, request: Request) -> Need {
     let primary = &database.primary;
     let way = |to: &ServerName| {
-        let part = match server {
-            Some(from) if from != to => Some(Part::link(from, to)),
-            // A primary's own server must know that it still is one.
-            Some(_) if design.fails_over() => Some(Part::Majority),
-            _ => None,
-        };
+        let part = server.filter(|from| *from != to).map(|from| Part::link(from, to));
         Need::All(part.map(Need::Part).into_iter().collect())
     };
     let mut needs = if design.fails_over() {
