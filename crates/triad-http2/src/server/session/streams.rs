@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use super::stream::State;
 
+/// Places that a connection without streams keeps.
+const KEPT_MAX: usize = 4;
+
 /// Names a stream as long as it is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -70,9 +73,9 @@ impl Streams {
         self.places.iter_mut().filter(|state| state.id != 0)
     }
 
-    /// Gives back the memory of places that nobody uses, if nobody uses any.
+    /// Gives back the memory of places if nobody uses any, unless they are few.
     pub fn trim(&mut self) {
-        if self.by_id.is_empty() {
+        if self.by_id.is_empty() && self.places.len() > KEPT_MAX {
             *self = Self::default();
         }
     }
