@@ -154,11 +154,9 @@ impl<'a> Primary<'a> {
             let admit = Restoring::Admit(name.clone());
             return if knows { restore(admit, format!("{name} is back, and catches up")) } else { None };
         }
-        if replica.diverged
-            || !replica.receiving
-            || !replica.connected
-            || replica.received + CATCH_UP_MAX < self.written
-        {
+        // Who is taken in can take over at once.
+        let is_well = replica.receiving && replica.connected && replica.whole && !replica.diverged;
+        if !is_well || replica.received + CATCH_UP_MAX < self.written {
             return None;
         }
         if self.is_alone() {
