@@ -86,11 +86,14 @@ impl Wishes {
         }
         let Some(Current { to, held_since, answer, .. }) = self.current.take() else { return };
         let ms = |since: Duration| u64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(u64::MAX);
-        let told = match is_done {
-            true => Ok(Switchover { from: view.me.clone(), to, held_ms: held_since.map(ms) }),
-            false => {
-                Err(format!("{to} did not take over within {} s; {} goes on", SWITCHOVER_LIMIT.as_secs(), view.me))
-            }
+        let limit_s = SWITCHOVER_LIMIT.as_secs();
+        let told = match view.record {
+            _ if is_done => Ok(Switchover { from: view.me.clone(), to, held_ms: held_since.map(ms) }),
+            None => Err(format!("whether {to} takes over is not known after {limit_s} s: no majority can be asked")),
+            Some(record) if record.primary == to => Err(format!(
+                "{to} is the primary, and does not take writes after {limit_s} s: `triad status database` says why"
+            )),
+            Some(_) => Err(format!("{to} did not take over within {limit_s} s; {} goes on", view.me)),
         };
         let _ = answer.send(told);
     }
@@ -111,4 +114,61 @@ fn choose(to: Option<ServerName>, view: &View<'_>) -> Result<ServerName, String>
         None => true,
     };
     others.find(can).cloned().ok_or(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use tokio::sync::{mpsc, oneshot};
+    use triad_failover::{Database, Member, Record, Said, View};
+    use triad_model::{ServerName, Switchover};
+
+    use super::{Current, SWITCHOVER_LIMIT, Wishes};
+
+    fn name(text: &str) -> ServerName {
+        ServerName::new(text).expect("a name")
+    }
+
+    /// What srv3, asked to hand over to srv2 in epoch 1, answers when the time for it is up.
+    fn answer(record: Option<Record>, srv2: Database) -> Result<Switchover, String> {
+        let (answer, mut answered) = oneshot::channel();
+        let mut wishes = Wishes::new(mpsc::channel(1).1);
+        let since = Duration::ZERO;
+        wishes.current = Some(Current { to: name("srv2"), epoch: 1, since, held_since: Some(since), answer });
+        let said = Said { database: Some(srv2), ..Said::default() };
+        let others = BTreeMap::from([(name("srv2"), Member { silent: false, stalled: false, said })]);
+        let (me, record) = (name("srv3"), record.as_ref());
+        let view = View { me: &me, record, made: None, database: &Database::Stopped, yields_to: None, others: &others };
+        wishes.look(&view, SWITCHOVER_LIMIT);
+        assert!(wishes.successor().is_none(), "the wish is over");
+        answered.try_recv().expect("an answer")
+    }
+
+    fn record(epoch: u64, primary: &str) -> Option<Record> {
+        Some(Record { version: epoch, epoch, primary: name(primary), in_sync: [name(primary)].into() })
+    }
+
+    #[test]
+    fn whoever_asked_is_told_what_became_of_it() {
+        let open = |epoch| Database::Primary {
+            epoch,
+            written: 1,
+            waits: false,
+            closed: false,
+            barred: BTreeMap::new(),
+            invited: None,
+        };
+        let done = Switchover { from: name("srv3"), to: name("srv2"), held_ms: Some(10_000) };
+        assert_eq!(answer(record(2, "srv2"), open(2)), Ok(done.clone()));
+        assert_eq!(answer(None, open(2)), Ok(done), "it says so itself");
+        let told = |record| answer(record, Database::Stopped).expect_err("not done");
+        assert_eq!(told(record(1, "srv3")), "srv2 did not take over within 10 s; srv3 goes on");
+        assert_eq!(
+            told(record(2, "srv2")),
+            "srv2 is the primary, and does not take writes after 10 s: `triad status database` says why"
+        );
+        assert_eq!(told(None), "whether srv2 takes over is not known after 10 s: no majority can be asked");
+    }
 }
