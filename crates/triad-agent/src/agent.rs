@@ -76,9 +76,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let told = edge.as_ref().map(|edge| edge.left_out.clone());
         tokio::task::spawn_local(heartbeats::heed(heart.clone(), told));
     }
-    let agreed = coordination.coordination.clone().filter(|_| setup.design.fails_over());
     let start = |(heart, agreed)| failover::start(&setup, heart, agreed, database.as_ref(), edge.as_ref());
-    let failover = heart.clone().zip(agreed).map(start).transpose()?;
+    let failover = heart.clone().zip(coordination.agreed()).map(start).transpose()?;
     let started = Started {
         firewall,
         coordination: &coordination,

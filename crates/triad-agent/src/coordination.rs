@@ -1,7 +1,7 @@
 //! What servers agree on, as far as it is the agent's business: where it is kept, and this server's etcd, if it votes.
 //!
-//! Three kinds of design: voters keep it ([`Design::voters`]); a database without replicas has a file beside it; with
-//! two servers nobody can decide alone, and there is nothing.
+//! Voters keep it ([`Design::voters`]). Where there are none there is nothing to agree on: a database without replicas is
+//! the primary, and with two servers nobody can decide alone.
 //!
 //! A voter without data has to know which of three it is: one of a cluster that begins, one that lost its disk, or one
 //! that comes to a running cluster. Whoever lost its data forgot how it voted, and may not go on as the one it was. So
@@ -9,9 +9,8 @@
 //! That they voted is remembered in a file beside the data ([`Voting`]).
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +20,11 @@ use rustls::ClientConfig;
 use tokio::sync::watch;
 use triad_api::{Peer, Voting};
 use triad_cluster::coordination::{Beginning, ETCD as ETCD_PROGRAM, Seat};
-use triad_cluster::{Coordination, Etcd, FileHome, PRIMARY_KEY, Seen, Voter};
-use triad_model::{Design, ETCD, ETCD_PEER, Role, ServerName, ServiceUser, State};
+use triad_cluster::{Coordination, Etcd, PRIMARY_KEY, Seen, Voter};
+use triad_model::{Design, ETCD, ETCD_PEER, ProcessState, ServerName, ServiceUser, State};
 use triad_tls::Identity;
 
+use crate::files::replace;
 use crate::setup::Setup;
 use crate::supervisor::Process;
 use crate::users::Ids;
@@ -39,10 +39,11 @@ const STALE_AFTER: Duration = Duration::from_millis(1_500);
 /// The file that remembers [`Voting`].
 const VOTING_FILE: &str = "voting";
 
-/// What servers agree on, seen from one of them.
+/// What servers agree on, seen from one of them; nothing of it where they do not.
+#[derive(Default)]
 pub struct CoordinationService {
-    /// Where it is kept; `None` where servers cannot agree without an operator.
-    pub coordination: Option<Coordination>,
+    /// Where it is kept.
+    coordination: Option<Coordination>,
     /// This server's etcd, if it votes.
     pub process: Option<Process>,
     /// How all of it is.
@@ -64,12 +65,7 @@ pub struct Standing {
 impl CoordinationService {
     /// Brings it up in the background.
     pub fn start(setup: &Setup) -> anyhow::Result<Self> {
-        let Some(etcd) = etcd(setup)? else {
-            let is_alone = setup.design.database.as_ref().is_some_and(|database| database.replicas.is_empty());
-            let is_here = is_alone && setup.design.carries(&setup.server.name, Role::Database);
-            let file = is_here.then(|| Coordination::File(FileHome::new(setup.state.join("agreed.json"))));
-            return Ok(Self { coordination: file, process: None, standing: None });
-        };
+        let Some(etcd) = etcd(setup)? else { return Ok(Self::default()) };
         let coordination = Coordination::Etcd(etcd.clone());
         let (voting, waits) = (watch::Sender::new(Voting::Never), watch::Sender::new(None));
         let standing = Standing {
@@ -81,6 +77,11 @@ impl CoordinationService {
         let seat = seat(setup)?.map(|seat| VotersEtcd::new(setup, seat, etcd, voting, waits)).transpose()?;
         let process = seat.map(|seat| seat.start(setup)).transpose()?;
         Ok(Self { coordination: Some(coordination), process, standing: Some(standing) })
+    }
+
+    /// What whoever goes by the record of the primary needs; one watch of it is enough.
+    pub fn agreed(&self) -> Option<(Coordination, watch::Receiver<Seen>)> {
+        Some((self.coordination.clone()?, self.standing.as_ref()?.primary.clone()))
     }
 }
 
@@ -219,7 +220,8 @@ impl VotersEtcd {
     fn remember(&self, voting: Voting) -> anyhow::Result<()> {
         if *self.voting.borrow() != voting {
             let text = serde_json::to_string(&voting)?;
-            replace(&self.seat.folder.join(VOTING_FILE), &text, None).context("cannot remember that it votes")?;
+            replace(&self.seat.folder.join(VOTING_FILE), text.as_bytes(), None)
+                .context("cannot remember that it votes")?;
             self.voting.send_replace(voting);
         }
         Ok(())
@@ -227,25 +229,8 @@ impl VotersEtcd {
 
     /// A file for etcd to read.
     fn write(&self, path: &Path, text: &str) -> anyhow::Result<()> {
-        replace(path, text, Some(self.ids)).with_context(|| format!("cannot write {}", path.display()))
+        replace(path, text.as_bytes(), Some(self.ids)).with_context(|| format!("cannot write {}", path.display()))
     }
-}
-
-/// Replaces `path` in one rename; it is on the disk when this returns.
-fn replace(path: &Path, text: &str, owner: Option<Ids>) -> io::Result<()> {
-    let new = path.with_extension("new");
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    if let Some(Ids { uid, gid }) = owner {
-        chown(&new, Some(uid), Some(gid))?;
-    }
-    fs::rename(&new, path)?;
-    fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 fn read_voting(folder: &Path) -> anyhow::Result<Voting> {
@@ -264,7 +249,8 @@ async fn look_after(this: Arc<VotersEtcd>, process: Process) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if process.report().pid.is_none() || !this.etcd.nearest_agrees().await {
+        let is_known = process.report().state == ProcessState::Running && *this.voting.borrow() == Voting::Member;
+        if is_known || process.report().pid.is_none() || !this.etcd.nearest_agrees().await {
             continue;
         }
         process.mark_ready();
@@ -306,7 +292,8 @@ mod tests {
     use triad_api::Voting;
     use triad_model::{ServerName, State};
 
-    use super::{VOTING_FILE, read_voting, replace, told};
+    use super::{VOTING_FILE, read_voting, told};
+    use crate::files::replace;
 
     #[test]
     fn how_agreeing_goes_in_words() {
@@ -331,7 +318,7 @@ mod tests {
         assert_eq!(read_voting(folder.path()).expect("nothing"), Voting::Never);
         let file = folder.path().join(VOTING_FILE);
         for voting in [Voting::Founding, Voting::Member] {
-            replace(&file, &serde_json::to_string(&voting).expect("JSON"), None).expect("a file");
+            replace(&file, &serde_json::to_vec(&voting).expect("JSON"), None).expect("a file");
             assert_eq!(read_voting(folder.path()).expect("what was written"), voting);
         }
         std::fs::write(&file, "\"mem").expect("a file");

@@ -30,6 +30,7 @@ mod coordination;
 mod database;
 mod doors;
 mod failover;
+mod files;
 mod fronts;
 mod generations;
 mod heartbeats;

@@ -1,8 +1,8 @@
 //! What was said to the front servers, as this one's agent keeps it: a file among its state, so that it holds through
 //! restarts and reboots; and what of it cannot hold under the design.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,6 +11,8 @@ use anyhow::bail;
 use triad_model::{
     Ban, BanRequest, Design, IpNet, Maintenance, Orders, Said, ServerName, USAGE_CLIENTS_MAX, is_client,
 };
+
+use crate::files::replace;
 
 /// The file's name.
 const FILE: &str = "orders.json";
@@ -57,13 +59,7 @@ pub(crate) fn read(state: &Path, server: &ServerName) -> Orders {
 
 /// Keeps `orders` in one step: after a loss of power they are there whole, or as they were before.
 pub(crate) fn write(state: &Path, orders: &Orders) -> io::Result<()> {
-    let path = state.join(FILE);
-    let new = path.with_extension("json.new");
-    let mut file = File::create(&new)?;
-    file.write_all(&serde_json::to_vec(orders)?)?;
-    file.sync_all()?;
-    fs::rename(&new, &path)?;
-    File::open(state)?.sync_all()
+    replace(&state.join(FILE), &serde_json::to_vec(orders)?, None)
 }
 
 /// Whether `words` can be taken over at `now_ms`.

@@ -24,7 +24,7 @@ use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use triad_cluster::{Coordination, Heart};
+use triad_cluster::{Coordination, Heart, Seen};
 use triad_database::Duty;
 use triad_failover::{
     Database, Decided, Decision, Degrading, Member, Position, Promotion, Record, Restoring, Said, View, Yielding,
@@ -62,12 +62,12 @@ const LEFT_TO_REPLICAS: Duration = Duration::from_secs(3);
 pub(crate) fn start(
     setup: &Setup,
     heart: Arc<Heart>,
-    coordination: Coordination,
+    (coordination, seen): (Coordination, watch::Receiver<Seen>),
     database: Option<&DatabaseService>,
     edge: Option<&Service<EdgePlan, EdgeReport>>,
 ) -> anyhow::Result<Part> {
     let first = setup.design.database.as_ref().context("the design has no database")?.primary.clone();
-    let store = Store::new(coordination, &setup.state);
+    let store = Store::new(coordination, seen, &setup.state);
     let node = database.map(|database| database.node(setup)).transpose()?;
     let route = edge.map(|edge| edge.database.clone());
     let (wishes, received) = mpsc::channel(WISHES_MAX);

@@ -28,8 +28,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub fn new(coordination: Coordination, state: &Path) -> Self {
-        let seen = coordination.watch(PRIMARY_KEY);
+    pub fn new(coordination: Coordination, seen: watch::Receiver<Seen>, state: &Path) -> Self {
         Self { coordination, seen, known: None, made: None, copy: state.join("database").join("record.json") }
     }
 
@@ -80,6 +79,7 @@ impl Store {
         }
     }
 
+    /// It is not flushed: users wait while a record changes, and that there was one is told by an older copy, too.
     fn keep_copy(&self, text: &str) -> std::io::Result<()> {
         let new = self.copy.with_extension("new");
         std::fs::write(&new, text)?;
