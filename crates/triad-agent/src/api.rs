@@ -113,6 +113,17 @@ pub struct Started<'a> {
 const BY_FILE: &str =
     "the file says here who the primary is: with a replica, and three servers that agree, it can change";
 
+/// Where what came of something is told.
+type Answer<T> = oneshot::Sender<Result<T, String>>;
+
+/// Sends what `make` makes of the way back, and waits for what comes that way.
+async fn send<C, T>(to: &mpsc::Sender<C>, make: impl FnOnce(Answer<T>) -> C) -> Result<T, String> {
+    let (answer, answered) = oneshot::channel();
+    let gone = || "the agent is ending".to_owned();
+    to.send(make(answer)).await.map_err(|_| gone())?;
+    answered.await.map_err(|_| gone())?
+}
+
 /// Commands that wait to be obeyed; whoever has one more waits.
 const COMMANDS_MAX: usize = 16;
 
@@ -175,27 +186,17 @@ impl Handle {
 
 impl Handle {
     /// Has the agent do `command`.
-    async fn tell<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command) -> Result<T, String> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || "the agent is ending".to_owned();
-        self.shared.commands.send(command(answer)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+    async fn tell<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, String> {
+        send(&self.shared.commands, command).await
     }
 
     /// Has its part in failing over do what an operator wishes.
-    async fn wish<T>(
-        &self,
-        wish: impl FnOnce(oneshot::Sender<Result<T, String>>) -> failover::Wish,
-    ) -> Result<T, String> {
-        let wishes = self.shared.wishes.as_ref().ok_or(BY_FILE)?;
-        let (answer, answered) = oneshot::channel();
-        let gone = || "the agent is ending".to_owned();
-        wishes.send(wish(answer)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+    async fn wish<T>(&self, wish: impl FnOnce(Answer<T>) -> failover::Wish) -> Result<T, String> {
+        send(self.shared.wishes.as_ref().ok_or(BY_FILE)?, wish).await
     }
 
-    fn peer(&self, name: &ServerName) -> Result<&Peer, String> {
-        let peer = self.shared.peers.iter().find(|(server, _)| server.name == *name);
+    fn peer(&self, name: &str) -> Result<&Peer, String> {
+        let peer = self.shared.peers.iter().find(|(server, _)| server.name.as_str() == name);
         peer.and_then(|(_, peer)| peer.as_ref()).ok_or_else(|| format!("{name} is no server that can be asked"))
     }
 
@@ -461,7 +462,7 @@ impl triad_api::Agent for Handle {
         if primary == self.shared.server {
             return self.wish(|answer| failover::Wish::Switchover { request, answer }).await;
         }
-        self.peer(&primary)?.switchover(&request).await.map_err(|error| error.to_string())
+        self.peer(primary.as_str())?.switchover(&request).await.map_err(|error| error.to_string())
     }
 
     async fn restart_database(&self) -> Result<(), String> {
@@ -472,8 +473,7 @@ impl triad_api::Agent for Handle {
         if server == self.shared.server.as_str() {
             return self.restart_database().await;
         }
-        let name = ServerName::new(server).map_err(|error| error.to_string())?;
-        self.peer(&name)?.restart_database().await.map_err(|error| error.to_string())
+        self.peer(server)?.restart_database().await.map_err(|error| error.to_string())
     }
 
     async fn access_lines(&self, id: &str) -> Vec<String> {
@@ -490,8 +490,7 @@ impl triad_api::Agent for Handle {
         if server == self.shared.server.as_str() {
             return Ok(self.access_lines(id).await);
         }
-        let peer = self.shared.peers.iter().find(|(other, _)| other.name.as_str() == server);
-        let Some((_, Some(peer))) = peer else { return Err(format!("{server} is no server that can be asked")) };
+        let peer = self.peer(server)?;
         if !is_request_id(id) {
             return Ok(Vec::new());
         }

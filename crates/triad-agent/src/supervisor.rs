@@ -59,7 +59,7 @@ pub enum Wish {
     /// It does not run for now; if it does, it ends at once.
     Rest,
     /// The same, but it ends in its own time, though not beyond its stop time-out.
-    Retire,
+    RestGently,
     /// It ends in its own time, but not beyond its stop time-out.
     Stop,
     /// It ends now.
@@ -72,7 +72,7 @@ impl Wish {
     }
 
     fn rests(self) -> bool {
-        matches!(self, Self::Rest | Self::Retire)
+        matches!(self, Self::Rest | Self::RestGently)
     }
 }
 
@@ -140,7 +140,7 @@ impl Process {
         self.shared.wish.send_if_modified(|wish| {
             let runs = *wish == Wish::Once;
             if runs {
-                *wish = Wish::Retire;
+                *wish = Wish::RestGently;
             }
             runs
         });

@@ -99,10 +99,8 @@ impl Control {
     pub async fn standing(&mut self) -> Result<Standing, DatabaseError> {
         const SETTINGS: &str = "SELECT @@read_only, @@gtid_binlog_pos, @@gtid_slave_pos, \
              @@rpl_semi_sync_master_enabled, @@rpl_semi_sync_slave_enabled";
-        let mut sql = self.take().await?;
-        let settings = sql.rows("show its settings", SETTINGS).await?;
-        let status = sql.rows("show its replication", "SHOW SLAVE STATUS").await?;
-        self.session = Some(sql);
+        let settings = self.rows("show its settings", SETTINGS).await?;
+        let status = self.rows("show its replication", "SHOW SLAVE STATUS").await?;
         Ok(standing(settings.first(), status.first()))
     }
 
@@ -151,10 +149,8 @@ impl Control {
     /// and has not applied is thrown away: drain it before.
     pub async fn follow(&mut self, epoch: u64, primary: &Member, acknowledges: bool) -> Result<(), DatabaseError> {
         let what = format!("replicate from {}", primary.name);
-        let mut sql = self.take().await?;
-        let rows = sql.rows(&what, "SELECT @@gtid_binlog_pos, @@gtid_slave_pos").await?;
+        let rows = self.rows(&what, "SELECT @@gtid_binlog_pos, @@gtid_slave_pos").await?;
         let (logged, applied) = rows.first().map(|row| (text(row, 0), text(row, 1))).unwrap_or_default();
-        self.session = Some(sql);
         let adopt = format!("SET GLOBAL gtid_slave_pos = {}", literal(&logged));
         // What it wrote as a primary, and DDL that it logged when it was killed, are in its own log only.
         let adopt = (sequence(&logged) > sequence(&applied)).then_some(adopt);
@@ -237,9 +233,7 @@ impl Control {
             literal(REPLICATION_USER),
             literal(&format!("{address}:%"))
         );
-        let mut sql = self.take().await?;
-        let rows = sql.rows("list a replica's connections", &statement).await?;
-        self.session = Some(sql);
+        let rows = self.rows("list a replica's connections", &statement).await?;
         for row in &rows {
             // It may have gone by itself.
             if let Err(error) = self.run("end a connection", &[&format!("KILL {}", text(row, 0))]).await {
@@ -263,9 +257,7 @@ impl Control {
     /// Commits that wait for an acknowledgement now.
     pub async fn waiting(&mut self) -> Result<u64, DatabaseError> {
         const STATUS: &str = "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master_wait_sessions'";
-        let mut sql = self.take().await?;
-        let rows = sql.rows("show who waits", STATUS).await?;
-        self.session = Some(sql);
+        let rows = self.rows("show who waits", STATUS).await?;
         Ok(rows.first().and_then(|row| text(row, 1).parse().ok()).unwrap_or_default())
     }
 
@@ -290,6 +282,13 @@ impl Control {
         }
         self.session = Some(sql);
         Ok(())
+    }
+
+    async fn rows(&mut self, what: &str, statement: &str) -> Result<Vec<Row>, DatabaseError> {
+        let mut sql = self.take().await?;
+        let rows = sql.rows(what, statement).await?;
+        self.session = Some(sql);
+        Ok(rows)
     }
 
     /// The connection, taken out: an error or a dropped future leaves no half-used one behind.

@@ -48,8 +48,7 @@ impl Replica<'_> {
     fn decide(&self) -> Decided {
         let primary = &self.record.primary;
         if self.diverged {
-            let source = self.view.heard(primary);
-            let open = matches!(source, Some(Database::Primary { epoch, .. }) if *epoch == self.record.epoch);
+            let open = self.view.heard(primary).is_some_and(|source| source.is_primary_of(self.record.epoch));
             let decision = if open { Decision::Reseed } else { Decision::Hold };
             return Decided::new(
                 decision,

@@ -114,6 +114,20 @@ pub struct Member {
     pub said: Said,
 }
 
+impl Member {
+    /// Its database, as it said last, if it is heard.
+    pub fn database(&self) -> Option<&Database> {
+        self.said.database.as_ref().filter(|_| !self.silent)
+    }
+}
+
+impl Database {
+    /// Whether it takes writes, as the primary of `epoch`.
+    pub fn is_primary_of(&self, epoch: u64) -> bool {
+        matches!(self, Database::Primary { epoch: of, .. } if *of == epoch)
+    }
+}
+
 /// What a server knows.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -153,6 +167,6 @@ impl View<'_> {
 
     /// What `server`'s database said last, if it is heard.
     pub(crate) fn heard(&self, server: &ServerName) -> Option<&Database> {
-        self.others.get(server).filter(|member| !member.silent)?.said.database.as_ref()
+        self.others.get(server)?.database()
     }
 }

@@ -71,8 +71,24 @@ pub(crate) fn start(
     let node = database.map(|database| database.node(setup)).transpose()?;
     let route = edge.map(|edge| edge.database.clone());
     let (wishes, received) = mpsc::channel(WISHES_MAX);
-    let failover = Failover::new(setup.server.name.clone(), first, heart, store, node, route, Wishes::new(received));
-    let shown = failover.shown();
+    let failover = Failover {
+        own: setup.server.name.clone(),
+        first,
+        heart,
+        store,
+        node,
+        route,
+        shown: watch::Sender::default(),
+        others: Others::default(),
+        router: Router::default(),
+        seeding: Seeding::default(),
+        timeline: Timeline::default(),
+        wishes: Wishes::new(received),
+        said: Said::default(),
+        down_since: None,
+        handed: None,
+    };
+    let shown = failover.shown.subscribe();
     if let Some(database) = database {
         database.show(setup, shown.clone())?;
     }
@@ -126,8 +142,24 @@ struct Round {
 impl Round {
     /// What the primary of the record said of its database last, if it is heard.
     fn primary(&self) -> Option<&Database> {
-        let member = self.others.get(&self.record.as_ref()?.primary)?;
-        member.said.database.as_ref().filter(|_| !member.silent)
+        self.others.get(&self.record.as_ref()?.primary)?.database()
+    }
+
+    /// Transactions of the primary that `own`, a replica of it, has yet to apply.
+    fn behind(&self, own: Option<&Database>) -> Option<u64> {
+        let (Database::Replica { applied, .. }, Database::Primary { written, .. }) = (own?, self.primary()?) else {
+            return None;
+        };
+        Some(written.saturating_sub(*applied))
+    }
+
+    /// The end of what replicas have that acknowledge now.
+    fn acknowledged(&self) -> Option<Position> {
+        let received = self.others.values().filter_map(Member::database).filter_map(|database| match database {
+            Database::Replica { acknowledges: true, connected: true, received, .. } => Some(*received),
+            _ => None,
+        });
+        received.max()
     }
 }
 
@@ -140,62 +172,9 @@ fn end(database: &Database) -> Option<Position> {
     }
 }
 
-impl Round {
-    /// Transactions of the primary that `own`, a replica of it, has yet to apply.
-    fn behind(&self, own: Option<&Database>) -> Option<u64> {
-        let (Database::Replica { applied, .. }, Database::Primary { written, .. }) = (own?, self.primary()?) else {
-            return None;
-        };
-        Some(written.saturating_sub(*applied))
-    }
-
-    /// The end of what replicas have that acknowledge now.
-    fn acknowledged(&self) -> Option<Position> {
-        let databases = self.others.values().filter(|member| !member.silent).filter_map(|it| it.said.database.as_ref());
-        let received = databases.filter_map(|database| match database {
-            Database::Replica { acknowledges: true, connected: true, received, .. } => Some(*received),
-            _ => None,
-        });
-        received.max()
-    }
-}
-
 impl Failover {
-    pub fn new(
-        own: ServerName,
-        first: ServerName,
-        heart: Arc<Heart>,
-        store: Store,
-        node: Option<Node>,
-        route: Option<watch::Sender<Option<DatabaseRoute>>>,
-        wishes: Wishes,
-    ) -> Self {
-        Self {
-            own,
-            first,
-            heart,
-            store,
-            node,
-            route,
-            shown: watch::Sender::default(),
-            others: Others::default(),
-            router: Router::default(),
-            seeding: Seeding::default(),
-            timeline: Timeline::default(),
-            wishes,
-            said: Said::default(),
-            down_since: None,
-            handed: None,
-        }
-    }
-
-    /// What is to be told of it.
-    pub fn shown(&self) -> watch::Receiver<Shown> {
-        self.shown.subscribe()
-    }
-
     /// Runs as long as the agent.
-    pub async fn run(mut self) {
+    async fn run(mut self) {
         let mut views = self.heart.view.clone();
         let mut seen = self.store.seen.clone();
         loop {
@@ -296,11 +275,16 @@ impl Failover {
         let holds = matches!(database, Some(Database::Primary { closed: true, .. }));
         let said = Said { suspects: view.suspects(), database, holds };
         let urgent = without_positions(&said) != without_positions(&self.said);
-        match serde_json::to_vec(&said) {
+        self.said = said;
+        self.announce(urgent);
+    }
+
+    /// Says it with each heartbeat from now on.
+    fn announce(&self, urgent: bool) {
+        match serde_json::to_vec(&self.said) {
             Ok(payload) => self.heart.say(payload, urgent),
             Err(error) => tracing::error!(%error, "the others cannot be told how the database is"),
         }
-        self.said = said;
     }
 
     /// Tells the edge where connections lead.
@@ -310,10 +294,10 @@ impl Failover {
             own: &self.own,
             record: self.store.newest(),
             is_confirmed: self.store.is_confirmed(),
-            database: self.said.database.as_ref(),
+            said: &self.said,
             others: &round.others,
         };
-        let route = self.router.route(&known, self.said.holds);
+        let route = self.router.route(&known);
         edge.send_if_modified(|told| {
             let is_news = route.is_some() && *told != route;
             if is_news {
@@ -465,9 +449,7 @@ impl Failover {
     /// Has new connections wait, here and on all other servers, before writes are refused.
     async fn hold(&mut self, round: &Round) {
         self.said.holds = true;
-        if let Ok(payload) = serde_json::to_vec(&self.said) {
-            self.heart.say(payload, true);
-        }
+        self.announce(true);
         self.lead(round);
         self.wishes.held(self.heart.now());
         sleep(HELD_AFTER).await;

@@ -223,7 +223,7 @@ impl Node {
 
     /// Stops receiving, for `version`; from a silent `primary` at once.
     pub async fn stop(&mut self, version: u64, primary: &ServerName, silent: bool) -> anyhow::Result<()> {
-        if silent && let Some(address) = self.address(primary) {
+        if silent && let Ok(address) = self.reach(primary) {
             // Told to stop, MariaDB first asks the primary to end its side; where nobody answers, that takes it a second,
             // its shortest time-out.
             self.fenced = true;
@@ -246,8 +246,7 @@ impl Node {
 
     /// Receives from the primary of `record`. Whether that was tried; not again and again.
     pub async fn follow(&mut self, record: &Record, primary: Option<&Database>, now: Duration) -> anyhow::Result<bool> {
-        let member = self.members.iter().find(|member| member.name == record.primary).cloned();
-        let member = member.with_context(|| format!("{} has no database in the file", record.primary))?;
+        let member = self.member(&record.primary)?.clone();
         if now < self.followed_at + FOLLOWS_EVERY {
             return Ok(false);
         }
@@ -357,10 +356,7 @@ impl Node {
         match self.memory {
             Memory::Stopped => None,
             Memory::Primary(_) => Some(Duty::Primary { replicas: self.members.clone() }),
-            Memory::Replica(_) => {
-                let primary = self.members.iter().find(|member| member.name == *primary)?;
-                Some(Duty::Replica { primary: primary.clone() })
-            }
+            Memory::Replica(_) => Some(Duty::Replica { primary: self.member(primary).ok()?.clone() }),
         }
     }
 
@@ -370,11 +366,13 @@ impl Node {
         }
     }
 
-    fn address(&self, name: &ServerName) -> Option<IpAddr> {
-        Some(self.members.iter().find(|member| member.name == *name)?.address.ip())
+    /// The database of another server.
+    fn member(&self, name: &ServerName) -> anyhow::Result<&Member> {
+        let member = self.members.iter().find(|member| member.name == *name);
+        member.with_context(|| format!("{name} has no database in the file"))
     }
 
     fn reach(&self, name: &ServerName) -> anyhow::Result<IpAddr> {
-        self.address(name).with_context(|| format!("{name} has no database in the file"))
+        Ok(self.member(name)?.address.ip())
     }
 }

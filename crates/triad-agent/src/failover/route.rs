@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use triad_failover::{Database, Member, Record};
+use triad_failover::{Database, Member, Record, Said};
 use triad_model::{DatabaseRoute, ServerName};
 
 /// Transactions that a replica may have received and not applied, or lack, to be read from.
@@ -21,38 +21,40 @@ pub(crate) struct Known<'a> {
     pub record: Option<&'a Record>,
     /// Whether a majority vouched for it just now.
     pub is_confirmed: bool,
-    /// What this server's database is, if it has one.
-    pub database: Option<&'a Database>,
+    /// What this server says of itself.
+    pub said: &'a Said,
     pub others: &'a BTreeMap<ServerName, Member>,
 }
 
 impl Known<'_> {
-    /// What `server`'s database said last, if it is heard.
+    /// What `server` said last of its database, if it is heard.
     fn heard(&self, server: &ServerName) -> Option<&Database> {
-        if server == self.own {
-            return self.database;
+        match server == self.own {
+            true => self.said.database.as_ref(),
+            false => self.others.get(server)?.database(),
         }
-        self.others.get(server).filter(|member| !member.silent)?.said.database.as_ref()
     }
 
     /// Whether `server` refuses writes for a moment.
     fn holds(&self, server: &ServerName) -> bool {
-        self.others.get(server).is_some_and(|member| !member.silent && member.said.holds)
+        match server == self.own {
+            true => self.said.holds,
+            false => self.others.get(server).is_some_and(|member| !member.silent && member.said.holds),
+        }
     }
 }
 
 impl Router {
     /// The route now; `None` before a record was read.
-    pub fn route(&mut self, known: &Known<'_>, holds: bool) -> Option<DatabaseRoute> {
+    pub fn route(&mut self, known: &Known<'_>) -> Option<DatabaseRoute> {
         let record = known.record?;
         let Record { epoch, primary, .. } = record;
         let said = known.heard(primary);
-        if matches!(said, Some(Database::Primary { epoch: of, .. }) if of == epoch) {
+        if said.is_some_and(|said| said.is_primary_of(*epoch)) {
             self.open = Some((*epoch, primary.clone()));
         }
         let is_open = self.open.as_ref().is_some_and(|(of, open)| (of, open) == (epoch, primary))
             && said != Some(&Database::Stopped)
-            && !(holds && primary == known.own)
             && !known.holds(primary)
             && (primary != known.own || may_serve(known, record));
         let primary = is_open.then(|| primary.clone());
@@ -121,7 +123,7 @@ mod tests {
     /// One server's view, whose own database is `own`; others are heard with theirs, or silent.
     struct Seen {
         record: Option<Record>,
-        own: Option<Database>,
+        own: Said,
         others: BTreeMap<ServerName, Member>,
         is_confirmed: bool,
     }
@@ -134,6 +136,7 @@ mod tests {
                 said: Said { database: database.clone(), ..Said::default() },
             };
             let others = others.iter().map(|(server, database)| (name(server), member(database))).collect();
+            let own = Said { database: own, ..Said::default() };
             Self { record, own, others, is_confirmed: true }
         }
 
@@ -143,10 +146,10 @@ mod tests {
                 own: &name("srv1"),
                 record: self.record.as_ref(),
                 is_confirmed: self.is_confirmed,
-                database: self.own.as_ref(),
+                said: &self.own,
                 others: &self.others,
             };
-            router.route(&known, false)
+            router.route(&known)
         }
     }
 

@@ -44,15 +44,15 @@ impl Seeding {
         if self.task.as_ref().is_some_and(|task| !task.is_finished()) {
             return Ok(false);
         }
-        triad_database::prepare_folders(&node.plan)?;
         if !triad_database::is_without_data(&node.plan)? {
             return node.rejoin(now);
         }
-        let is_open = matches!(primary, Some(Database::Primary { epoch, .. }) if *epoch == record.epoch);
+        let is_open = primary.is_some_and(|primary| primary.is_primary_of(record.epoch));
         if !is_open || now < self.again_at {
             return Ok(false);
         }
         self.again_at = now + AGAIN_AFTER;
+        triad_database::prepare_folders(&node.plan)?;
         let peer = node.peers.get(&record.primary).context("the primary's agent is not in the file")?.clone();
         let (plan, said, name) = (node.plan.clone(), self.said.clone(), record.primary.clone());
         *said.borrow_mut() = format!("copying {name}'s data");
