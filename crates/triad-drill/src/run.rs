@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use triad_lab::{Lab, client};
-use triad_model::Design;
+use triad_model::{Design, ServerName};
 
 use crate::attack::{LOAD_ADDRESS, add_load_address};
 use crate::bank::{self, BankCheck};
@@ -30,7 +31,7 @@ use crate::writers;
 /// Time the load's process has to start and warm up.
 const LEAD: Duration = Duration::from_millis(500 + WARM_UP_MS);
 /// Time it has to end after its last request's deadline.
-pub(crate) const LOAD_END_LIMIT: Duration = Duration::from_secs(3);
+const LOAD_END_LIMIT: Duration = Duration::from_secs(3);
 /// With all faults ended, everything is healthy within this.
 const HEAL_LIMIT: Duration = Duration::from_secs(40);
 /// Then replicas have what the primary has within this.
@@ -222,11 +223,11 @@ async fn drill(
     if plan.from.is_some() {
         add_load_address(site.lab).await?;
     }
-    let load = start_load(site, plan).await?;
+    let load = start(site, &client(), crate::LOAD_COMMAND, plan).await?;
     let reader = read_load(load, seen);
     let transfers = transfers(scenario, site, plan);
     let clock = timeline(scenario, site, begins, seen, faults, evidence);
-    let load_limit = begins + Duration::from_millis(plan.duration_ms) + DEADLINE + LOAD_END_LIMIT;
+    let load_limit = end_limit(begins, plan.duration_ms);
     let load = async { timeout_at(load_limit, reader).await.context("the load does not end")? };
     let writers = writers::write(site, plan, seen);
     let ((), (), (), bank) = tokio::try_join!(load, clock, writers, transfers)?;
@@ -244,17 +245,24 @@ async fn transfers(scenario: &Scenario, site: &Site<'_>, plan: &LoadPlan) -> any
     bank::transfer(site.lab, database, teller, duration).await.map(Some)
 }
 
-async fn start_load(site: &Site<'_>, plan: &LoadPlan) -> anyhow::Result<Child> {
-    let argv = [
-        site.executable.into(),
-        crate::LOAD_COMMAND.into(),
-        "--plan".into(),
-        serde_json::to_string(plan).context("a plan that is no JSON")?.into(),
-    ];
-    let mut command = tokio::process::Command::from(site.lab.command(&client(), &argv).await?);
+/// When what makes requests from `begins` on, for so long, has ended.
+pub(crate) fn end_limit(begins: Instant, duration_ms: u64) -> Instant {
+    begins + Duration::from_millis(duration_ms) + DEADLINE + LOAD_END_LIMIT
+}
+
+/// Starts `command` of the site's binary in `member`, with `plan`; what it writes is to be read.
+pub(crate) async fn start(
+    site: &Site<'_>,
+    member: &ServerName,
+    command: &str,
+    plan: &impl Serialize,
+) -> anyhow::Result<Child> {
+    let plan = serde_json::to_string(plan).context("a plan that is no JSON")?;
+    let argv = [site.executable.into(), command.into(), "--plan".into(), plan.into()];
+    let mut child = tokio::process::Command::from(site.lab.command(member, &argv).await?);
     // In a group of its own, so that a terminal's Ctrl-C reaches us alone and is not taken for a load that failed.
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).kill_on_drop(true);
-    command.spawn().context("cannot start the load")
+    child.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).kill_on_drop(true);
+    child.spawn().with_context(|| format!("cannot start {command} in {member}"))
 }
 
 async fn read_load(mut load: Child, seen: &Seen) -> anyhow::Result<()> {

@@ -6,7 +6,6 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -21,7 +20,7 @@ use triad_model::{DATABASE, ServerName};
 
 use crate::fault::state_directory;
 use crate::load::{DEADLINE, LoadPlan, until};
-use crate::run::{LOAD_END_LIMIT, Seen, Site};
+use crate::run::{Seen, Site, end_limit, start};
 use crate::sample::{Kind, Outcome, Sample};
 
 /// Where rows go; it is made anew for each drill.
@@ -171,17 +170,9 @@ async fn write_on(site: &Site<'_>, server: &ServerName, plan: WritersPlan, seen:
     if plan.writers == 0 {
         return Ok(());
     }
-    let text = serde_json::to_string(&plan).context("a plan that is no JSON")?;
-    let argv = [site.executable.into(), crate::WRITERS_COMMAND.into(), "--plan".into(), text.into()];
-    let mut command = tokio::process::Command::from(site.lab.command(server, &argv).await?);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).kill_on_drop(true);
-    let mut child = command.spawn().context("cannot start the writers")?;
+    let mut child = start(site, server, crate::WRITERS_COMMAND, &plan).await?;
     let mut lines = BufReader::new(child.stdout.take().context("a child without its standard output")?).lines();
-    let limit = Instant::now()
-        + until(plan.begins_unix_ms)
-        + Duration::from_millis(plan.duration_ms)
-        + DEADLINE
-        + LOAD_END_LIMIT;
+    let limit = end_limit(Instant::now() + until(plan.begins_unix_ms), plan.duration_ms);
     let mut count = 0_u64;
     loop {
         let line = timeout_at(limit, lines.next_line()).await;
