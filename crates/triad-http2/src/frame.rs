@@ -115,6 +115,14 @@ pub(crate) fn write(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload
     out.extend_from_slice(payload);
 }
 
+/// Adds to the payload, and to the flags, of the frame at `start`, which is the last of `out`.
+pub(crate) fn extend(out: &mut Vec<u8>, start: usize, flags: u8, payload: &[u8]) {
+    let Some(old) = Head::parse(&out[start..]) else { return };
+    let new = head(old.length + payload.len(), old.kind, old.flags | flags, old.stream);
+    out[start..][..HEAD_BYTES].copy_from_slice(&new);
+    out.extend_from_slice(payload);
+}
+
 /// Begins HEADERS at the end of `out`; behind it goes a block of fields, then [`end_headers`]. Returns its place.
 pub(crate) fn begin_headers(out: &mut Vec<u8>) -> usize {
     let start = out.len();

@@ -64,6 +64,8 @@ pub(crate) struct Session {
     answer: Answer,
     output: Vec<u8>,
     sent: usize,
+    /// The last frame of payload in `output`, as long as nothing was sent since.
+    last_data: Option<usize>,
     /// Payload of one write, without its framing.
     payload: Vec<u8>,
     /// Bytes that the client has room for on all streams.
@@ -133,6 +135,7 @@ impl Session {
             answer: Answer::default(),
             output: first_words(list_bytes, window_bytes),
             sent: 0,
+            last_data: None,
             payload: Vec::new(),
             room: WINDOW_BYTES.into(),
             stream_room: WINDOW_BYTES.into(),
@@ -192,6 +195,7 @@ impl Session {
     /// So much of it was.
     pub fn sent(&mut self, length: usize) {
         self.sent += length;
+        self.last_data = None;
         if self.sent == self.output.len() {
             self.output.clear();
             self.sent = 0;

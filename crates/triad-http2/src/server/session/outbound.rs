@@ -219,7 +219,13 @@ impl Session {
     fn send_frame(&mut self, key: Key, payload: Option<&[u8]>) -> usize {
         let output_room = self.output_room();
         let Some(state) = self.streams.get(key) else { return 0 };
-        let mut towards = Towards { id: key.id, output: &mut self.output, output_room, room: &mut self.room };
+        let mut towards = Towards {
+            id: key.id,
+            output: &mut self.output,
+            last: &mut self.last_data,
+            output_room,
+            room: &mut self.room,
+        };
         let length = match payload {
             Some(payload) => state.outgoing.send(payload, &mut towards),
             None => state.outgoing.send_waiting(&mut towards),

@@ -6,7 +6,7 @@ use tokio::io::ReadBuf;
 use triad_http1::{BodyReader, Framing, trailer_lines, write_chunk, write_last_chunk};
 
 use super::window::Window;
-use crate::frame::{self, END_STREAM, PAYLOAD_BYTES_MAX};
+use crate::frame::{self, END_STREAM, HEAD_BYTES, PAYLOAD_BYTES_MAX};
 use crate::limits::STREAM_WINDOW_BYTES;
 use crate::receive::{Body, Ready};
 use crate::server::request::Head;
@@ -86,6 +86,8 @@ pub(super) struct Towards<'a> {
     /// The stream's number.
     pub id: u32,
     pub output: &'a mut Vec<u8>,
+    /// The last frame of payload in there, as long as nothing of it went out.
+    pub last: &'a mut Option<usize>,
     /// Bytes that it has room for.
     pub output_room: usize,
     /// Bytes that the client has room for on all streams.
@@ -100,6 +102,18 @@ pub(super) enum Part {
     Body(BodyReader),
     /// Another protocol's bytes.
     Tunnel,
+}
+
+impl Towards<'_> {
+    /// The frame that more payload goes into: the last of all, if it is this stream's and has room. A client counts
+    /// small frames that it has not read, and ends a connection with too many, so small writes make no frames of their
+    /// own while they wait together. Returns its place, and the length of its payload.
+    fn open_frame(&self) -> Option<(usize, usize)> {
+        let start = (*self.last)?;
+        let head = frame::Head::parse(&self.output[start..])?;
+        let is_last = start + HEAD_BYTES + head.length == self.output.len();
+        (is_last && head.stream == self.id && head.length < PAYLOAD_BYTES_MAX).then_some((start, head.length))
+    }
 }
 
 impl State {
@@ -256,7 +270,9 @@ impl Outgoing {
     /// Sends at most a frame of `payload`, which is all that was written and did not go out; returns how much.
     pub fn send(&mut self, payload: &[u8], towards: &mut Towards<'_>) -> usize {
         let windows = self.window.min(*towards.room).max(0) as usize;
-        let length = payload.len().min(PAYLOAD_BYTES_MAX).min(windows).min(towards.output_room);
+        let frame = towards.open_frame();
+        let frame_room = PAYLOAD_BYTES_MAX - frame.map_or(0, |(_, length)| length);
+        let length = payload.len().min(frame_room).min(windows).min(towards.output_room);
         if length == 0 {
             return 0;
         }
@@ -265,7 +281,14 @@ impl Outgoing {
         self.pushed += length as u64;
         self.ended = length == payload.len() && self.is_over() && self.trailers().is_empty();
         let flags = if self.ended { END_STREAM } else { 0 };
-        frame::write(towards.output, frame::DATA, flags, towards.id, &payload[..length]);
+        let payload = &payload[..length];
+        match frame {
+            Some((start, _)) => frame::extend(towards.output, start, flags, payload),
+            None => {
+                *towards.last = Some(towards.output.len());
+                frame::write(towards.output, frame::DATA, flags, towards.id, payload);
+            }
+        }
         length
     }
 

@@ -376,6 +376,39 @@ fn payload_waits_for_windows_and_for_its_turn() {
 }
 
 #[test]
+fn small_writes_that_wait_together_are_one_frame() {
+    let mut session = opened();
+    after(&mut session, &[get(1), get(3)]);
+    let keys = [session.accept().expect("one"), session.accept().expect("two")];
+    let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunk = b"5\r\nabcde\r\n";
+    assert!(keys.iter().all(|key| write(&mut session, *key, head)));
+    told(&mut session);
+    for _ in 0..300 {
+        assert!(write(&mut session, keys[0], chunk));
+    }
+    assert_eq!(told(&mut session), "1: DATA 0 1500\n");
+    // Another stream's payload is a frame of its own, and behind it begins a new one.
+    for key in [keys[0], keys[0], keys[1], keys[0], keys[0]] {
+        assert!(write(&mut session, key, chunk));
+    }
+    assert_eq!(told(&mut session), "1: DATA 0 10\n3: DATA 0 5\n1: DATA 0 10\n");
+    // What has begun to go out stays as it is.
+    assert!(write(&mut session, keys[0], chunk));
+    session.sent(1);
+    assert!(write(&mut session, keys[0], b"5\r\nabcde\r\n0\r\n\r\n"));
+    let rest = session.output().to_vec();
+    assert_eq!(rest[rest.len() - 14..], data(1, END_STREAM, b"abcde"));
+    session.sent(rest.len());
+    // A frame that is full grows no more, and the end goes onto one that has room.
+    for part in [&[b"4001\r\n", &[0; 0x3fff][..]].concat(), &[0; 2][..], b"\r\n3\r\nab", b"c\r\n0\r\n\r\n"] {
+        assert!(write(&mut session, keys[1], part));
+    }
+    assert_eq!(told(&mut session), "3: DATA 0 16384\n3: DATA 1 4\n");
+    assert!(session.is_idle());
+}
+
+#[test]
 fn who_shall_go_is_served_until_it_knows() {
     let mut session = opened();
     after(&mut session, &[get(1)]);
