@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::SeqCst;
 
 use triad_model::Verdict::{Down, Up};
 use triad_model::{Algorithm, BackendMode, BackendSetting, Route};
-use triad_proxy::{BackendPlan, Edge, EdgePlan, PoolPlan, StickyPlan, Target};
+use triad_proxy::{BackendPlan, EdgePlan, PoolPlan, StickyPlan, Target};
 use triad_tls::{Authority, KeyPair};
 
 use crate::bed::*;
@@ -263,21 +264,15 @@ fn who_belongs_to_a_full_backend_waits_for_it_and_holds_nobody_up() {
         stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).expect("sent");
         stream
     };
+    let before = origins[0].state.requests.load(SeqCst);
     let mut first = ask(&user, "/wait");
-    until("it is there", || waiting(&edge, "srv2").1 == 1);
+    origins[0].until_asked(before + 1);
     let mut second = ask(&user, "/");
-    until("it waits", || waiting(&edge, "srv2").0 == 1);
+    until("it waits", || edge.report().pools[0].waiting == 1);
     let mut stranger = User::new(address);
     assert_eq!(stranger.met(), "srv3", "who belongs nowhere takes what is free");
     origins[0].state.release.notify_waiters();
     assert_eq!((read_reply(&mut first).name(), read_reply(&mut second).name()), ("srv2".into(), "srv2".into()));
-}
-
-/// How many wait, and how many requests `name` has.
-fn waiting(edge: &Edge, name: &str) -> (u64, u64) {
-    let report = edge.report();
-    let in_flight = report.backends.iter().find(|backend| backend.name == name).map(|backend| backend.in_flight);
-    (report.pools[0].waiting, in_flight.unwrap_or_default())
 }
 
 #[test]
