@@ -202,6 +202,7 @@ impl Setup {
             access_log: Some(self.access_log_of(design)),
             maintenance_page: maintenance::page(design, &self.folder),
             database_socket: database.map(|database| database.plan.socket()),
+            database_password: secrets.passwords.as_ref().map(|passwords| passwords.app.clone()),
         };
         let mut plan = EdgePlan::of(design, &self.server.name, inputs);
         plan.maintenance.order = maintenance.filter(|_| design.fronts().contains(&&self.server.name)).cloned();

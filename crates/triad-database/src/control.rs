@@ -204,6 +204,13 @@ impl Control {
         self.run("refuse writes", &["SET GLOBAL read_only = 1"]).await
     }
 
+    /// Transactions that are open now. MariaDB takes stock of them ten times a second.
+    pub async fn transactions(&mut self) -> Result<u64, DatabaseError> {
+        const COUNT: &str = "SELECT COUNT(*) FROM information_schema.INNODB_TRX";
+        let rows = self.rows("count transactions", COUNT).await?;
+        Ok(rows.first().and_then(|row| text(row, 0).parse().ok()).unwrap_or_default())
+    }
+
     /// Takes writes again.
     pub async fn reopen(&mut self) -> Result<(), DatabaseError> {
         self.run("take writes again", &["SET GLOBAL read_only = 0"]).await

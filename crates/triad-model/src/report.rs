@@ -220,17 +220,21 @@ pub struct RelayReport {
     pub held_total: u64,
     /// Connections cut because their database was no longer the one to ask.
     pub cut: u64,
+    /// Connections carried over to another database, between two statements.
+    #[serde(default)]
+    pub carried: u64,
     /// Connections that could not be passed on.
     pub failures: u64,
 }
 
 impl std::ops::AddAssign for RelayReport {
     fn add_assign(&mut self, other: Self) {
-        let Self { open, held, held_total, cut, failures } = other;
+        let Self { open, held, held_total, cut, carried, failures } = other;
         self.open += open;
         self.held += held;
         self.held_total += held_total;
         self.cut += cut;
+        self.carried += carried;
         self.failures += failures;
     }
 }

@@ -187,6 +187,8 @@ fn relays(page: &mut Exposition, edge: &EdgeReport) {
     family(counter, "triad_database_relay_held_total", help, |relay| relay.held_total);
     let help = "Connections cut because their database was no longer the one to ask.";
     family(counter, "triad_database_relay_cut_total", help, |relay| relay.cut);
+    let help = "Connections carried over to another database, between two statements.";
+    family(counter, "triad_database_relay_carried_total", help, |relay| relay.carried);
     let help = "Connections the database relay could not pass on.";
     family(counter, "triad_database_relay_failures_total", help, |relay| relay.failures);
 }

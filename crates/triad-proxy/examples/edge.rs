@@ -103,7 +103,7 @@ fn database() -> anyhow::Result<ServerName> {
 fn ways(args: &Args) -> anyhow::Result<DatabaseWays> {
     let first = args.origins.iter().take(1).filter(|_| args.database);
     let servers = first.map(|origin| Ok((database()?, RelayTarget::Tcp(*origin)))).collect::<anyhow::Result<_>>()?;
-    Ok(DatabaseWays { servers, held: false })
+    Ok(DatabaseWays { servers, held: false, account: None })
 }
 
 fn routes(count: u16) -> anyhow::Result<Vec<Route>> {

@@ -3,6 +3,7 @@
 use triad_model::{DatabaseRoute, ServerName};
 
 use crate::plan::{DatabaseWays, EdgePlan, RelayTarget};
+use crate::ways::DatabaseAccount;
 
 /// What a relayed connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,16 @@ impl Lead {
     /// Whether a connection that nobody takes waits for one who does.
     pub fn holds(&self) -> bool {
         !self.ways.servers.is_empty() && (self.ways.held || self.route.is_some())
+    }
+
+    /// Whose connections are carried over.
+    pub fn account(&self) -> Option<DatabaseAccount> {
+        self.ways.account.clone()
+    }
+
+    /// Whether a connection may go on, but nobody takes statements for a moment.
+    pub fn waits(&self, tie: &Tie) -> bool {
+        self.route.is_some() && self.choices(tie.purpose, 0).is_empty()
     }
 
     /// Whom to ask, the best first. Readers have their own server's database if they may, and else take turns.
@@ -127,7 +138,7 @@ pub(crate) mod tests {
     /// The file says that srv2 is the primary.
     pub fn lead(held: bool) -> Lead {
         let servers: BTreeMap<_, _> = NAMES.iter().map(|it| (name(it), target(it))).collect();
-        let ways = DatabaseWays { servers, held };
+        let ways = DatabaseWays { servers, held, account: None };
         Lead { fallback: Some(target("srv2")), ways, reigning: Some(name("srv2")), ..Lead::default() }
     }
 

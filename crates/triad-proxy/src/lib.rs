@@ -71,7 +71,7 @@ mod ways;
 pub use live::EdgeError;
 pub use min_rate::MinRate;
 pub use plan::{
-    BackendPlan, DatabaseWays, EdgeInputs, EdgePlan, ListenerSpec, MaintenancePlan, PoolPlan, RelayTarget, StickyPlan,
-    Target, listeners,
+    BackendPlan, DatabaseAccount, DatabaseWays, EdgeInputs, EdgePlan, ListenerSpec, MaintenancePlan, PoolPlan,
+    RelayTarget, StickyPlan, Target, listeners,
 };
 pub use serve::Edge;

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use triad_model::{
     AccessLog, Algorithm, AppProtocol, Backend, BackendSetting, Balancing, DATABASE, DATABASE_READ, Design, HOP, HTTP,
     HTTPS, Headers, HealthCheck, Hsts, INSTANCE_FIRST, IpNet, Limits, Maintenance, Pool, PoolBackend, ProxyProtocol,
-    Redirect, Role, Route, ServerName,
+    Redirect, Role, Route, Secret, ServerName,
 };
 use triad_tls::{Identity, KeyPair, SiteExtras, internal_name};
 
 use crate::min_rate::MinRate;
-pub use crate::ways::{DatabaseWays, RelayTarget};
+pub use crate::ways::{DatabaseAccount, DatabaseWays, RelayTarget};
 
 /// The name of the balancer's own pool in reports and settings.
 const BALANCER: &str = "balancer";
@@ -57,6 +57,8 @@ pub struct EdgeInputs {
     pub maintenance_page: Option<String>,
     /// The local database's socket, where there is one.
     pub database_socket: Option<PathBuf>,
+    /// The application's password there.
+    pub database_password: Option<Secret>,
 }
 
 /// Everything an edge process works from. It holds private keys: never log it or write it to a file.
@@ -317,7 +319,7 @@ impl EdgePlan {
         let encrypted = design.tls.is_some();
         let is_front = design.fronts().contains(&server);
         let is_balancer = design.carries(server, Role::Balancer);
-        let database = DatabaseWays::of(design, server, inputs.database_socket);
+        let database = DatabaseWays::of(design, server, inputs.database_socket, inputs.database_password);
         let root = design.web.as_ref().filter(|web| web.servers.contains(server)).and_then(|web| web.root.as_ref());
         Self {
             hosts: design.site.hosts.clone(),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use triad_model::{DATABASE, Design, Role, ServerName};
+use triad_model::{DATABASE, Design, Role, Secret, ServerName};
 
 /// Where a database is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +26,23 @@ pub struct DatabaseWays {
     /// failover, whose file may name a primary that is one no more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
+    /// Whose connections are carried to another database, instead of being cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<DatabaseAccount>,
+}
+
+/// The account of the design's application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseAccount {
+    /// Its name.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
 }
 
 impl DatabaseWays {
-    /// The ways from `server`, whose own database listens on `socket`.
-    pub(crate) fn of(design: &Design, server: &ServerName, socket: Option<PathBuf>) -> Self {
+    /// The ways from `server`, whose own database listens on `socket`, for an application with `password`.
+    pub(crate) fn of(design: &Design, server: &ServerName, socket: Option<PathBuf>, password: Option<Secret>) -> Self {
         let Some(database) = design.database.as_ref().filter(|_| design.carries(server, Role::App)) else {
             return Self::default();
         };
@@ -42,7 +54,8 @@ impl DatabaseWays {
             }
         };
         let servers = database.members().filter_map(|name| Some((name.clone(), way(name)?))).collect();
-        Self { servers, held: design.fails_over() }
+        let account = password.map(|password| DatabaseAccount { user: database.user.clone(), password });
+        Self { servers, held: design.fails_over(), account: account.filter(|_| design.fails_over()) }
     }
 
     /// The way to the primary that the file names.

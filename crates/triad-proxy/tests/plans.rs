@@ -176,6 +176,7 @@ fn inputs(design: &Design, server: &ServerName) -> EdgeInputs {
         access_log: Some(PathBuf::from("/var/log/triad/access.log")),
         maintenance_page: None,
         database_socket: Some(PathBuf::from("/run/triad/database.sock")),
+        database_password: Some(Secret::new("(password)")),
     }
 }
 

@@ -51,12 +51,17 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     // Between agents, always over mutual TLS.
     ("triad-api", &["triad-model", "triad-tls"]),
     // Services. They do not know each other; the edge's are one service in layers.
-    ("triad-proxy", &["triad-http", "triad-http1", "triad-http2", "triad-model", "triad-tls", "triad-web"]),
+    (
+        "triad-proxy",
+        &["triad-http", "triad-http1", "triad-http2", "triad-model", "triad-mysql", "triad-tls", "triad-web"],
+    ),
     ("triad-web", &["triad-golden", "triad-http", "triad-model"]),
     ("triad-http", &["triad-golden", "triad-http1", "triad-model"]),
     // Strangers' bytes: these two know nothing of Triad.
     ("triad-http2", &["triad-golden", "triad-http1"]),
     ("triad-http1", &[]),
+    // An application's bytes and its database's: knows nothing of Triad either.
+    ("triad-mysql", &[]),
     ("triad-dns", &["triad-golden", "triad-model"]),
     ("triad-app", &["triad-model"]),
     ("triad-database", &["triad-golden", "triad-model"]),

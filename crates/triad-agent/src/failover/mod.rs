@@ -433,6 +433,7 @@ impl Failover {
             Decision::Yield(Yielding::Close) => {
                 self.hold(round).await;
                 let Some(node) = &mut self.node else { return Ok(false) };
+                node.finish().await?;
                 node.close().await?;
             }
             Decision::Yield(Yielding::Reopen) => node.reopen().await?,
@@ -446,7 +447,8 @@ impl Failover {
         Ok(true)
     }
 
-    /// Has new connections wait, here and on all other servers, before writes are refused.
+    /// Has statements wait, here and on all other servers, before writes are refused: those that begin, on new connections
+    /// and on such as their relays can hold.
     async fn hold(&mut self, round: &Round) {
         self.said.holds = true;
         self.announce(true);

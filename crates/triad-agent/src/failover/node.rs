@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use triad_api::Peer;
 use triad_database::{Control, DatabasePlan, Duty, Member, Passwords, Recovery, Standing};
 use triad_failover::{Database, Degrading, Invitation, Position, Record, Restoring};
@@ -24,6 +24,10 @@ const APPLIES_EVERY: Duration = Duration::from_secs(2);
 const FOLLOWS_EVERY: Duration = Duration::from_millis(500);
 /// Time in which nothing is logged, though commits wait, before it is looked whether an acknowledgement was lost.
 const QUIET_FOR: Duration = Duration::from_millis(200);
+/// How often it is looked whether transactions are open, before writes are refused all the same.
+const FINISH_LOOKS: u32 = 3;
+/// Time between two such looks: they are counted no more often.
+const FINISH_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Time for what was received to be applied, in one go.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
@@ -335,6 +339,17 @@ impl Node {
                 self.as_primary(|primary| primary.invited.iter_mut().for_each(|invited| invited.mark = mark));
             }
             Restoring::Grow(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Waits, not for long, until no transaction is open: no new one begins while connections are held.
+    pub async fn finish(&mut self) -> anyhow::Result<()> {
+        for _ in 0..FINISH_LOOKS {
+            if self.control.transactions().await? == 0 {
+                break;
+            }
+            sleep(FINISH_LOOK_EVERY).await;
         }
         Ok(())
     }

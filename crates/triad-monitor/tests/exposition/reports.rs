@@ -119,7 +119,7 @@ fn edge() -> EdgeReport {
         pools: vec![pool()],
         relay_connections: 4,
         relay_failures: 1,
-        relay: triad_model::RelayReport { open: 3, held: 1, held_total: 8, cut: 5, failures: 1 },
+        relay: triad_model::RelayReport { open: 3, held: 1, held_total: 8, cut: 5, carried: 2, failures: 1 },
         read_relay: triad_model::RelayReport { open: 1, ..Default::default() },
         site_latency: vec![triad_model::SiteLatency {
             site: "www.foobar.com".to_owned(),

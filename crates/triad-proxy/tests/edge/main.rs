@@ -3,6 +3,7 @@
 mod announcing;
 mod balancing;
 mod bed;
+mod carrying;
 mod certificates;
 mod checking;
 mod forwarding;

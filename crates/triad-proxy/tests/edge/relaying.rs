@@ -108,7 +108,7 @@ fn greeting(relay: SocketAddr) -> String {
 fn plan_of(servers: &[(&str, SocketAddr)], held: bool) -> EdgePlan {
     let ways = servers.iter().map(|(server, address)| (name(server), RelayTarget::Tcp(*address)));
     let relay = Some(RelayTarget::Tcp(servers[0].1));
-    EdgePlan { relay, database: DatabaseWays { servers: ways.collect(), held }, ..plan() }
+    EdgePlan { relay, database: DatabaseWays { servers: ways.collect(), held, account: None }, ..plan() }
 }
 
 fn route(epoch: u64, primary: Option<&str>, readable: &[&str]) -> DatabaseRoute {

@@ -1,5 +1,8 @@
 //! The TCP relay that applications use as their database: it knows where the primary is, they need not. `lead` says
-//! where it leads.
+//! where it leads; `conversation` passes on what both sides say, and carries a connection over to another database where
+//! nobody notices.
+
+mod conversation;
 
 use std::io;
 use std::sync::Arc;
@@ -7,15 +10,16 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::either::Either;
 use triad_model::RelayReport;
 
 use crate::counters::Ongoing;
 use crate::lead::{Lead, Purpose, Tie};
 use crate::plan::RelayTarget;
+use conversation::Conversation;
 
 /// Connections open for each purpose at one time; more are closed at once.
 const CONNECTIONS_MAX: u64 = 1024;
@@ -27,8 +31,6 @@ const HOLD_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_EVERY: Duration = Duration::from_millis(250);
 /// Time to reach the database.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// What is read of either side at once. Statements and most results fit.
-const BUFFER_BYTES: usize = 16 * 1024;
 
 /// The relay.
 #[derive(Debug, Default)]
@@ -48,6 +50,7 @@ struct Counts {
     held: AtomicU64,
     held_total: AtomicU64,
     cut: AtomicU64,
+    carried: AtomicU64,
     failures: AtomicU64,
 }
 
@@ -57,19 +60,17 @@ enum End {
     Cut,
 }
 
-enum Database {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
+type Database = Either<TcpStream, UnixStream>;
 
 impl Relay {
     pub fn report(&self, purpose: Purpose) -> RelayReport {
-        let Counts { open, held, held_total, cut, failures } = &**self.counts(purpose);
+        let Counts { open, held, held_total, cut, carried, failures } = &**self.counts(purpose);
         RelayReport {
             open: open.load(Relaxed),
             held: held.load(Relaxed),
             held_total: held_total.load(Relaxed),
             cut: cut.load(Relaxed),
+            carried: carried.load(Relaxed),
             failures: failures.load(Relaxed),
         }
     }
@@ -82,8 +83,9 @@ impl Relay {
     }
 }
 
-/// Connects `client` to where the relay leads, and copies until both directions have ended, or another database is to be
-/// asked; the end of one direction is passed on while the other goes on.
+/// Connects `client` to where the relay leads, and passes on what both say until both have ended, or another database is
+/// to be asked and the connection cannot be carried there. Fails only before the first byte: how a connection ends later
+/// is between the application and its database.
 pub(crate) async fn relay(relay: Arc<Relay>, purpose: Purpose, client: TcpStream) {
     let counts = relay.counts(purpose).clone();
     let outcome = pass_on(&relay, &counts, purpose, client).await;
@@ -107,8 +109,10 @@ async fn pass_on(relay: &Relay, counts: &Arc<Counts>, purpose: Purpose, client: 
     let reached = timeout_at(deadline, reach(relay, counts, purpose, &client, &mut lead)).await;
     let reached = reached.unwrap_or_else(|_| Err(io::Error::other("no database took it in time")))?;
     match reached {
-        Some((Database::Tcp(database), tie)) => over_tcp(client, database, lead, &tie).await,
-        Some((Database::Unix(database), tie)) => copy(client, database, lead, &tie).await,
+        Some((database, tie)) => {
+            keep_fresh(&client)?;
+            Ok(Conversation::new(relay, counts, client, database, lead, tie).pass_on().await)
+        }
         None => Ok(End::Itself),
     }
 }
@@ -181,9 +185,9 @@ async fn connect(target: &RelayTarget) -> io::Result<Database> {
         RelayTarget::Tcp(address) => {
             let database = TcpStream::connect(address).await?;
             keep_fresh(&database)?;
-            Database::Tcp(database)
+            Either::Left(database)
         }
-        RelayTarget::Unix(path) => Database::Unix(UnixStream::connect(path).await?),
+        RelayTarget::Unix(path) => Either::Right(UnixStream::connect(path).await?),
     })
 }
 
@@ -191,40 +195,6 @@ async fn connect(target: &RelayTarget) -> io::Result<Database> {
 fn keep_fresh(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_keepalive(true)
-}
-
-async fn over_tcp(
-    client: TcpStream,
-    mut database: TcpStream,
-    lead: watch::Receiver<Lead>,
-    tie: &Tie,
-) -> io::Result<End> {
-    let end = copy(client, &mut database, lead, tie).await?;
-    if let End::Cut = end {
-        // What is still on its way to a primary of before is not delivered, should it be heard of again.
-        SockRef::from(&database).set_linger(Some(Duration::ZERO))?;
-    }
-    Ok(end)
-}
-
-/// Fails only before the first byte: how a connection ends later is between the application and its database.
-async fn copy(
-    mut client: TcpStream,
-    mut database: impl AsyncRead + AsyncWrite + Unpin,
-    mut lead: watch::Receiver<Lead>,
-    tie: &Tie,
-) -> io::Result<End> {
-    keep_fresh(&client)?;
-    tokio::select! {
-        biased;
-        ended = copy_bidirectional_with_sizes(&mut client, &mut database, BUFFER_BYTES, BUFFER_BYTES) => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "relayed connection ended");
-            }
-            Ok(End::Itself)
-        }
-        _ = lead.wait_for(|lead| !lead.keeps(tie)) => Ok(End::Cut),
-    }
 }
 
 #[cfg(test)]
