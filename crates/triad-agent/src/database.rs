@@ -16,7 +16,7 @@ use triad_database::{Backup, DatabasePlan, Duty, Layout, Member as DatabaseMembe
 use triad_model::{Database, DatabaseReport, DatabaseRole, Design, Server, ServiceUser, State};
 
 use crate::failover::{Node, Shown};
-use crate::setup::{Setup, make_folder};
+use crate::setup::Setup;
 use crate::supervisor::Process;
 
 /// Time between two looks at the database.
@@ -52,12 +52,12 @@ impl DatabaseService {
             log: setup.logs.join("database"),
         };
         let run_as = RunAs { uid: ids.uid, gid: ids.gid };
-        let Some(plan) = DatabasePlan::of(&setup.design, &setup.server.name, layout, run_as) else { return Ok(None) };
+        let plan = DatabasePlan::of(&setup.design, &setup.server.name, layout, run_as);
+        let Some(mut plan) = plan else { return Ok(None) };
+        plan.relay_gid = setup.users.ids(ServiceUser::Edge)?.gid;
         let passwords = passwords(setup)?;
         let (reports, report) = watch::channel(None);
         let primary = primary_agent(setup, &plan)?;
-        make_folder(&setup.run.join("database"), 0o755)?;
-
         let launch = setup.launch(triad_database::process(&plan), Vec::new())?;
         if plan.by_record {
             let process = Process::start_resting(launch);

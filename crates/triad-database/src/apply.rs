@@ -8,7 +8,7 @@ use triad_model::{DatabaseRole, ProcessSpec, ServiceUser};
 use crate::files::{directory, flush_file_system, is_empty, remove_tree_if_there, rename, write_atomically};
 use crate::plan::my_cnf;
 use crate::tool::{INSTALL, SERVER, run_as};
-use crate::{DatabaseError, DatabasePlan};
+use crate::{DatabaseError, DatabasePlan, RunAs};
 
 /// Longest Unix socket path, in bytes: `sun_path` less its final zero (unix(7)).
 const SOCKET_PATH_MAX: usize = 107;
@@ -92,8 +92,7 @@ fn check_socket_path(path: &Path) -> Result<(), DatabaseError> {
 fn make_directories(plan: &DatabasePlan) -> Result<(), DatabaseError> {
     directory(&plan.layout.data, 0o700, plan.run_as)?;
     directory(&plan.temporary_directory(), 0o700, plan.run_as)?;
-    // Open to all: in a design of one server the unprivileged relay connects to the socket.
-    directory(&plan.layout.run, 0o755, plan.run_as)?;
+    directory(&plan.layout.run, 0o750, RunAs { gid: plan.relay_gid, ..plan.run_as })?;
     for path in [&plan.layout.config, &plan.layout.log] {
         fs::create_dir_all(path).map_err(DatabaseError::file("create", path))?;
     }

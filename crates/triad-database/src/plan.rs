@@ -89,6 +89,10 @@ pub struct DatabasePlan {
     pub layout: Layout,
     /// Who it runs as.
     pub run_as: RunAs,
+    /// The group of the relay, which alone reaches the socket beside root. Some client libraries ask for the socket's path
+    /// over TCP and go there (`prefer_socket`): an application that could would have its own server's database, whoever is
+    /// the primary.
+    pub relay_gid: u32,
 }
 
 impl DatabasePlan {
@@ -112,6 +116,7 @@ impl DatabasePlan {
             user: database.user.clone(),
             layout,
             run_as,
+            relay_gid: run_as.gid,
         })
     }
 

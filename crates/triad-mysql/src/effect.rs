@@ -118,7 +118,7 @@ pub fn effect(text: &[u8]) -> Effect {
 /// What the words behind the `first` tell, up to what settles it.
 fn look(first: &str, is_set: bool, words: &mut Words<'_>) -> Effect {
     let (mut found, mut place, mut is_over, mut last) = (Effect::Nothing, 0, false, "");
-    while let Some(word) = words.next() {
+    for word in words.by_ref() {
         if is_over {
             return Effect::Leaves("several statements at once");
         }

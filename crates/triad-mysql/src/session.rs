@@ -577,5 +577,5 @@ const PREPARED_BYTES: usize = 9;
 /// Where an execution says whether it names the types of its `parameters`: behind the command, a number, flags, a count,
 /// and a bit for each parameter.
 fn types_at(parameters: u16) -> usize {
-    10 + (usize::from(parameters) + 7) / 8
+    10 + usize::from(parameters).div_ceil(8)
 }

@@ -9,6 +9,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// Connections to the database, at most. Requests beyond that wait for one, within their deadline.
 const CONNECTIONS_MAX: usize = 8;
+/// How long a connection is kept that nobody uses.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Time a request may spend on the database, waiting for a connection included.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// MySQL's number for "table does not exist" (`ER_NO_SUCH_TABLE`).
@@ -70,7 +72,9 @@ impl Store {
         })?;
         let constraints = PoolConstraints::new(0, CONNECTIONS_MAX).expect("0 is below the maximum");
         let opts = OptsBuilder::from_opts(opts)
-            .pool_opts(PoolOpts::new().with_constraints(constraints))
+            .pool_opts(PoolOpts::new().with_constraints(constraints).with_inactive_connection_ttl(IDLE_MAX))
+            // A socket leads to this server's database; the relay leads to the primary.
+            .prefer_socket(false)
             .setup(vec!["SET time_zone = '+00:00'"]);
         Ok(Self { pool: Pool::new(opts) })
     }
@@ -93,8 +97,8 @@ impl Store {
         self.run(&select, params! { after, limit }, Effect::Reads).await
     }
 
-    /// Runs one statement within [`DEADLINE`] and collects its rows. When the database moves to another server, its
-    /// connections are cut: then it tries once more on a new one, unless the statement may have had its effect.
+    /// Runs one statement within [`DEADLINE`] and collects its rows. When the database moves to another server, a statement
+    /// in flight fails: then it tries once more, unless the statement may have had its effect.
     async fn run<T: FromRow + Send + 'static>(
         &self,
         statement: &str,

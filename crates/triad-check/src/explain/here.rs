@@ -305,8 +305,8 @@ fn failover(design: &Design) -> Vec<String> {
             in_seconds(FAILOVER_TOLD_MS),
             in_seconds(FAILOVER_SILENT_MS)
         ),
-        "Meanwhile the edges hold new connections to the database. Connections that are open are cut, and statements in \
-         flight fail once; what was confirmed is there."
+        "Meanwhile the edges hold what begins, and open connections that are idle go on at the new primary. Statements \
+         and transactions in flight fail once; what was confirmed is there."
             .to_owned(),
         "When the old primary is back, it becomes a replica. `triad switchover` makes it the primary again, without losing a \
          write; `triad status database` says who it is."

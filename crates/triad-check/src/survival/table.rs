@@ -156,7 +156,7 @@ fn footnotes(predictions: &[Prediction]) -> String {
         text.push_str("* for clients that keep to the one address they know; browsers try the others at once\n");
     }
     if predictions.iter().any(|prediction| prediction.writes.lost == Lost::StatementsInFlight) {
-        text.push_str("statements in flight fail once, new connections wait; what was acknowledged is there\n");
+        text.push_str("statements in flight fail once, those that begin wait; what was acknowledged is there\n");
     }
     if predictions.iter().any(|prediction| prediction.fault == Fault::EtcdOnMost) {
         text.push_str("without etcd on most voters no replica takes over; without all databases, writes wait for one that has everything\n");

@@ -8,10 +8,11 @@ use crate::print;
 
 /// Make another server the database's primary, without losing a write
 ///
-/// New connections wait, writes are refused once those under way are committed, the other server applies what it lacks,
-/// and takes over; the old primary becomes its replica. Statements on connections that are open meanwhile are refused with
-/// MariaDB's error 1290, or their connection is cut; on a new connection they wait and then succeed. Refused when the other
-/// server is not in sync, or behind. Exit code 0 when it is the primary, 1 when the old one goes on.
+/// Statements that begin wait, those under way have 0.3 s to finish, the other server applies what it lacks, and takes over;
+/// the old primary becomes its replica. Open connections are carried over with their settings and prepared statements. Cut
+/// are those in a transaction that takes longer, and those that hold what no other server can have: user variables, temporary
+/// tables, locks by name. Refused when the other server is not in sync, or behind. Exit code 0 when it is the primary, 1
+/// when the old one goes on.
 #[derive(Args)]
 pub struct Switchover {
     /// The server that is to be the primary; left out: one that has everything

@@ -54,9 +54,25 @@ fn an_operator_hands_over(lab: &LabUnderTest) -> Result<(), Failure> {
     ensure!(said == format!("{to} would take over from {from}; nothing is changed\n"), "{said}");
     ensure!(primary(lab)? == from, "it was done");
 
+    let relayed = |what: &str| -> Result<u64, Failure> {
+        let of =
+            |server: &str| Ok::<_, Failure>(lab.report(server)?["edge"]["relay"][what].as_u64().unwrap_or_default());
+        Ok(of("srv2")? + of("srv3")?)
+    };
+    let sign = || lab.curl(&format!("-o /dev/null --data-urlencode name=a --data-urlencode text=b {SITE}/entries"));
+    sign()?;
+    let pooled = || if relayed("open")? > 0 { Ok(()) } else { Err(Failure("none is open".to_owned())) };
+    eventually("the application keeps its connections", HEAL_LIMIT, pooled)?;
+    let (carried, cut) = (relayed("carried")?, relayed("cut")?);
     let said = switchover(lab, &[to])?;
     ensure!(said.starts_with(&format!("{to} is the primary, {from} its replica; writes were held for ")), "{said}");
-    lab.curl(&format!("-o /dev/null --data-urlencode name=a --data-urlencode text=b {SITE}/entries"))?;
+    sign()?;
+    let carries = || {
+        let now = (relayed("carried")?, relayed("cut")?);
+        ensure!(now.0 > carried && now.1 == cut, "carried, cut: {carried}, {cut}, now {now:?}");
+        Ok(())
+    };
+    eventually("its connections are carried over", HEAL_LIMIT, carries)?;
     lab.await_health()?;
     is_whole(lab)?;
     let table = succeed(triad().args(["status", "database", "--lab", lab.name()]))?;

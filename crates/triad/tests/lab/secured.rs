@@ -31,6 +31,7 @@ pub const CASES: &[LabCase] = &[
     ("metrics_count_what_was_served", metrics_count_what_was_served),
     ("any_server_tells_the_state_of_all", any_server_tells_the_state_of_all),
     ("children_have_no_privileges", children_have_no_privileges),
+    ("the_application_reaches_its_database_over_the_relay_only", over_the_relay_only),
     ("no_secret_is_in_a_process_list_or_a_log", no_secret_is_in_a_process_list_or_a_log),
     ("the_passive_server_takes_over_and_gives_back", the_passive_server_takes_over_and_gives_back),
     ("a_dead_edge_is_replaced", a_dead_edge_is_replaced),
@@ -433,6 +434,24 @@ fn children_have_no_privileges(lab: &LabUnderTest) -> Result<(), Failure> {
         ensure!(field("NoNewPrivs:") == "1", "{process} may gain privileges: {status}");
         ensure!(!field("Uid:").starts_with('0'), "{process} is root: {status}");
     }
+    Ok(())
+}
+
+/// A client library that asks for the server's socket, and goes there, would have whatever database runs on its server.
+fn over_the_relay_only(lab: &LabUnderTest) -> Result<(), Failure> {
+    let socket = lab.directory().join("servers/srv3/run/database/mariadbd.sock");
+    let connects = |process: &str| -> Result<bool, Failure> {
+        let pid = lab.pid("srv3", process)?;
+        let connect = format!("mariadb --no-defaults --socket={} 2>&1 || true", socket.display());
+        let user =
+            format!("setpriv --reuid=$(stat -c %u /proc/{pid}) --regid=$(stat -c %g /proc/{pid}) --clear-groups");
+        let said = lab.run("srv3", &format!("{user} sh -c '{connect}'"))?;
+        ensure!(said.contains("ERROR 2002") || said.contains("ERROR 1"), "{process}: {said}");
+        // 2002: the socket cannot be reached. Else it is the server that refuses an unknown account.
+        Ok(!said.contains("ERROR 2002"))
+    };
+    ensure!(connects("edge")?, "the relay cannot reach {}", socket.display());
+    ensure!(!connects("app-1")?, "the application reaches {}", socket.display());
     Ok(())
 }
 
