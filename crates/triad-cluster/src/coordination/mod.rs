@@ -40,9 +40,12 @@ pub use file::FileHome;
 /// The key of the record that says which database is the primary.
 pub const PRIMARY_KEY: &str = "triad/database/primary";
 /// How long [`Coordination::get`] and [`Coordination::swap`] take at most. A healthy etcd answers in 3 ms (99 of 100), an
-/// election takes 0.5 to 1 s.
+/// election takes 0.3 to 0.6 s.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long one voter is given to answer, before the next one is asked.
+/// How long each voter is given at first, before the next one is asked. Short, because a voter passes a swap on to the leader
+/// that it knows: if that has just died the swap is lost, and nothing tells.
+pub const FIRST_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long each is given after that.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(350);
 /// Time between two reads that confirm what a watch shows.
 pub const CONFIRM_EVERY: Duration = Duration::from_millis(250);

@@ -24,7 +24,9 @@ use self::messages::{Blob, Members, Range, Txn, Watched, decode, malformed};
 pub use self::process::{Beginning, ETCD, ETCD_ELECTION_MS, ETCD_HEARTBEAT_MS, Seat};
 use super::file::beside;
 use super::watching::heard;
-use super::{ATTEMPT_TIMEOUT, CALL_TIMEOUT, CoordinationError, Member, PRIMARY_KEY, Seen, Swap, Versioned};
+use super::{
+    ATTEMPT_TIMEOUT, CALL_TIMEOUT, CoordinationError, FIRST_ATTEMPT_TIMEOUT, Member, PRIMARY_KEY, Seen, Swap, Versioned,
+};
 
 /// Time between two rounds through the voters.
 const ROUND_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -192,18 +194,20 @@ impl Etcd {
     async fn ask(&self, path: &str, question: &Value) -> Result<Answer<'_>, Silence> {
         let deadline = Instant::now() + CALL_TIMEOUT;
         let (mut doubt, mut why) = (None, String::new());
+        let mut attempt = FIRST_ATTEMPT_TIMEOUT;
         loop {
             for endpoint in self.in_order() {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Err(Silence { why, doubt });
                 }
-                match endpoint.ask(path, question, left.min(ATTEMPT_TIMEOUT)).await {
+                match endpoint.ask(path, question, left.min(attempt)).await {
                     Ok(bytes) => return Ok(Answer { place: &endpoint.place, bytes, doubt }),
                     Err(Unanswered::NotSent(reason)) => why = format!("{}: {reason}", endpoint.place),
                     Err(Unanswered::Sent(reason)) => doubt = Some(format!("{}: {reason}", endpoint.place)),
                 }
             }
+            attempt = ATTEMPT_TIMEOUT;
             tokio::time::sleep(ROUND_AGAIN_AFTER).await;
         }
     }

@@ -17,7 +17,7 @@ pub const ETCD: &str = "/usr/bin/etcd";
 /// Time between two heartbeats of etcd's leader, in milliseconds.
 pub const ETCD_HEARTBEAT_MS: u64 = 50;
 /// How long a voter hears none before it wants to lead, in milliseconds: at least; at most twice that.
-pub const ETCD_ELECTION_MS: u64 = 500;
+pub const ETCD_ELECTION_MS: u64 = 300;
 /// Bytes of etcd's data at most; beyond it refuses to write. Of each key some revisions are kept.
 const DATA_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Revisions that stay readable. Nobody reads old ones, a watch may be a little behind.
