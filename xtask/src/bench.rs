@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measurements against the field's programs, in the same run on the same machine.
 
+mod commits;
 mod cpu;
 mod edge;
 mod load;
@@ -25,6 +26,8 @@ enum What {
     Edge(edge::Args),
     /// What the database relay adds to a statement, against a bare connection and a raw TCP relay.
     Relay(relay::Args),
+    /// What failing over by itself costs while nothing fails: commits a second, against plain semi-sync.
+    Commits(commits::Args),
 }
 
 /// Measures, and prints the result to stdout.
@@ -32,5 +35,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::Edge(args) => edge::run(args),
         What::Relay(args) => relay::run(args),
+        What::Commits(args) => commits::run(args),
     }
 }
