@@ -433,6 +433,11 @@ impl Session {
         else {
             return;
         };
+        if !self.restored && self.kept.statements.contains_key(&(here as u32)) {
+            // No server gives a number twice.
+            self.phase = Phase::Opaque;
+            return;
+        }
         match self.kept.prepare(text, here as u32, columns as u16, parameters as u16) {
             Some(number) => payload[1..5].copy_from_slice(&number.to_le_bytes()),
             // Its server's number may be another one's.

@@ -37,7 +37,8 @@ impl Kept {
         room
     }
 
-    /// Keeps a statement that is `here` at its server. Its client's number for it; `None` if there is no room.
+    /// Keeps a statement that is `here` at its server. Its client's number for it; `None` if there is no room. A server does
+    /// not give a number twice, but one that a session was restored at knows nothing of the numbers of the one before.
     pub fn prepare(&mut self, text: Vec<u8>, here: u32, columns: u16, parameters: u16) -> Option<u32> {
         let bytes: usize = self.statements.values().map(|statement| statement.text.len()).sum();
         if self.statements.len() >= PREPARED_MAX || bytes + text.len() > PREPARED_BYTES_MAX {

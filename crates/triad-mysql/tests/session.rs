@@ -215,7 +215,11 @@ fn what_is_under_way_is_not_at_rest() {
 
 #[test]
 fn what_is_not_understood_is_copied() {
-    let cases: [(&str, Script); 6] = [
+    let twice = Script::begin(true);
+    let prepared = twice.prepared(1, 0, 0);
+    let twice = twice.say(0x16, b"SELECT 1").hear(&prepared).say(0x16, b"SELECT 2").hear(&prepared);
+    let cases: [(&str, Script); 7] = [
+        ("a number that is given twice", twice),
         ("an unknown command", Script::begin(true).say(0x12, b"binary log")),
         ("another user", Script::begin(true).say(0x11, b"app")),
         ("a local file", Script::begin(true).query("SELECT 1", &[b"\xfbname".to_vec()])),
