@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Parser;
 use triad_model::{DatabaseRoute, HealthCheck, Route, Secret, ServerName};
-use triad_proxy::{BackendPlan, DatabaseWays, Edge, EdgePlan, ListenerSpec, MinRate, PoolPlan, RelayTarget, Target};
+use triad_proxy::{
+    BackendPlan, DatabaseAccount, DatabaseWays, Edge, EdgePlan, ListenerSpec, MinRate, PoolPlan, RelayTarget, Target,
+};
 use triad_tls::KeyPair;
 
 /// Time between two checks of a backend: HAProxy's default, so that a hundred backends cost both the same checks.
@@ -103,7 +105,9 @@ fn database() -> anyhow::Result<ServerName> {
 fn ways(args: &Args) -> anyhow::Result<DatabaseWays> {
     let first = args.origins.iter().take(1).filter(|_| args.database);
     let servers = first.map(|origin| Ok((database()?, RelayTarget::Tcp(*origin)))).collect::<anyhow::Result<_>>()?;
-    Ok(DatabaseWays { servers, held: false, account: None })
+    // As where a database fails over: connections are read along.
+    let account = DatabaseAccount { user: "root".to_owned(), password: Secret::new("") };
+    Ok(DatabaseWays { servers, held: false, account: Some(account) })
 }
 
 fn routes(count: u16) -> anyhow::Result<Vec<Route>> {

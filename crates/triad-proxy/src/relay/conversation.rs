@@ -98,6 +98,10 @@ impl<'a> Conversation<'a> {
 
     /// Until it ends.
     pub async fn pass_on(mut self) -> End {
+        if self.lead.borrow().account().is_none() {
+            // Nobody is carried: there is nothing to read along for.
+            return self.copy().await;
+        }
         let mut standing = self.standing();
         let mut held = None;
         loop {
@@ -169,7 +173,7 @@ impl<'a> Conversation<'a> {
                 return Some(self.cut());
             }
         };
-        let end = pass(&mut self.database, &self.up.bytes[..length], &mut self.lead, &self.tie).await;
+        let end = pass(&mut self.database, &self.up.bytes[..length], &self.lead, &self.tie).await;
         self.up.consume(length);
         end
     }
@@ -177,7 +181,7 @@ impl<'a> Conversation<'a> {
     /// Passes on what the database said; how it ends, if it does.
     async fn answer(&mut self) -> Option<End> {
         let length = self.session.server_said(self.down.content());
-        let end = pass(&mut self.client, &self.down.bytes[..length], &mut self.lead, &self.tie).await;
+        let end = pass(&mut self.client, &self.down.bytes[..length], &self.lead, &self.tie).await;
         self.down.consume(length);
         end
     }
@@ -232,7 +236,7 @@ impl<'a> Conversation<'a> {
 
     /// Passes on the database's last words.
     async fn say_why(mut self) -> End {
-        let _ = pass(&mut self.client, &self.down.bytes[..self.down.filled], &mut self.lead, &self.tie).await;
+        let _ = pass(&mut self.client, &self.down.bytes[..self.down.filled], &self.lead, &self.tie).await;
         End::Itself
     }
 
@@ -254,8 +258,8 @@ impl<'a> Conversation<'a> {
     async fn copy(mut self) -> End {
         let (up, down) = (&self.up.bytes[..self.up.filled], &self.down.bytes[..self.down.filled]);
         let ways = [
-            pass(&mut self.database, up, &mut self.lead, &self.tie).await,
-            pass(&mut self.client, down, &mut self.lead, &self.tie).await,
+            pass(&mut self.database, up, &self.lead, &self.tie).await,
+            pass(&mut self.client, down, &self.lead, &self.tie).await,
         ];
         let end = match ways.into_iter().flatten().next() {
             Some(end) => end,
@@ -285,13 +289,15 @@ async fn copy_on(client: &mut TcpStream, database: &mut Database, lead: &mut wat
 async fn pass(
     to: &mut (impl AsyncWrite + Unpin),
     bytes: &[u8],
-    lead: &mut watch::Receiver<Lead>,
+    lead: &watch::Receiver<Lead>,
     tie: &Tie,
 ) -> Option<End> {
+    // On a clone, so that what it sees is still news to the conversation.
+    let cut = async { drop(lead.clone().wait_for(|lead| !lead.keeps(tie)).await) };
     tokio::select! {
         biased;
         written = to.write_all(bytes) => written.is_err().then_some(End::Itself),
-        _ = lead.wait_for(|lead| !lead.keeps(tie)) => Some(End::Cut),
+        () = cut => Some(End::Cut),
     }
 }
 
