@@ -15,6 +15,9 @@ use crate::scenario::{Action, Fault, Network, Process, Scenario, Step};
 /// What a prediction may be missed by, in milliseconds: the pause to the next request, and a busy machine's delay.
 const SLACK_MS: u64 = 500;
 
+/// Time in which a fault that is over at once, as the end of a process is, overlaps with what comes next.
+const STRUCK_MS: u64 = 1_000;
+
 /// A prediction for one kind of requests, compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Comparison {
@@ -42,14 +45,18 @@ impl Comparison {
 /// For each step of `scenario`, what the model says of the fault that begins with it.
 pub fn predictions(scenario: &Scenario, design: &Design) -> Vec<Option<Prediction>> {
     let mut open: Vec<&Fault> = Vec::new();
+    let mut struck_ms = None;
     let mut predictions = Vec::new();
     for group in scenario.steps.chunk_by(|first, second| first.at_ms == second.at_ms) {
-        let fault = if open.is_empty() { modelled(group, design) } else { None };
+        let at_ms = group[0].at_ms;
+        let overlaps = !open.is_empty() || struck_ms.is_some_and(|before| at_ms < before + STRUCK_MS);
+        let fault = if overlaps { None } else { modelled(group, design) };
         predictions.push(fault.map(|fault| survival::predict(design, fault)));
         predictions.resize(predictions.len() + group.len() - 1, None);
         for step in group {
             match &step.action {
                 Action::Begin(fault) if fault.lasts() => open.push(fault),
+                Action::Begin(Fault::Kill(_) | Fault::Restart(_)) => struck_ms = Some(at_ms),
                 Action::Begin(_) => {}
                 Action::End(fault) => open.retain(|other| !other.same(fault)),
             }

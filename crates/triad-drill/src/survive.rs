@@ -143,6 +143,19 @@ mod tests {
         assert_eq!(not_drilled(&third), 4, "the disks, both databases at once, and two voters at once");
     }
 
+    #[test]
+    fn what_comes_while_a_process_may_still_be_away_is_not_predicted() {
+        let predicted = |then_ms: u32| {
+            let text = format!(
+                "design x.toml\nload 20 reads/s over new connections\nafter 3 s kill mariadbd on b\nafter {then_ms} ms kill agent on a\n\
+                 promise 0 lost writes\n"
+            );
+            let scenario = parse("two", &text).expect("a scenario");
+            predictions(&scenario, &design()).iter().map(Option::is_some).collect::<Vec<_>>()
+        };
+        assert_eq!((predicted(3_400), predicted(5_000)), (vec![true, false], vec![true, true]));
+    }
+
     /// Rows of `design` that no scenario is made of; the others are right.
     fn not_drilled(design: &Design) -> usize {
         let rows = rows(".", design);
