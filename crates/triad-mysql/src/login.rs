@@ -106,8 +106,8 @@ impl Login {
     }
 
     /// Packets of descriptions behind the answer to a statement that is prepared.
-    pub fn descriptions(&self, columns: u64, parameters: u64) -> u64 {
-        let packets = |count| if count > 0 { count + u64::from(self.has_marks()) } else { 0 };
+    pub fn descriptions(&self, columns: u16, parameters: u16) -> u64 {
+        let packets = |count: u16| if count > 0 { u64::from(count) + u64::from(self.has_marks()) } else { 0 };
         packets(columns) + packets(parameters)
     }
 

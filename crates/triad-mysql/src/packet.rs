@@ -22,6 +22,21 @@ impl Head {
     }
 }
 
+/// Commands, by their first byte.
+pub mod command {
+    pub const QUIT: u8 = 0x01;
+    pub const INIT_DB: u8 = 0x02;
+    pub const QUERY: u8 = 0x03;
+    pub const PING: u8 = 0x0e;
+    pub const STMT_PREPARE: u8 = 0x16;
+    pub const STMT_EXECUTE: u8 = 0x17;
+    pub const STMT_SEND_LONG_DATA: u8 = 0x18;
+    pub const STMT_CLOSE: u8 = 0x19;
+    pub const STMT_RESET: u8 = 0x1a;
+    pub const SET_OPTION: u8 = 0x1b;
+    pub const RESET_CONNECTION: u8 = 0x1f;
+}
+
 /// `payload` as a packet with `number`. Longer ones than one packet are not written here.
 pub fn packet(number: u8, payload: &[u8]) -> Vec<u8> {
     debug_assert!(payload.len() < FULL, "short messages only");

@@ -1,8 +1,8 @@
 //! Putting a server's new connection into the state of another one: log in, make settings again, prepare statements.
 
 use crate::login::{Greeting, Login, NATIVE, prove};
-use crate::packet::{Fields, packet};
-use crate::statements::{Kept, Statement};
+use crate::packet::{Fields, command, packet};
+use crate::statements::{Kept, Prepared, Statement};
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Restore {
     fn next_setting(&mut self, place: usize) -> Said {
         let Some(text) = self.kept.settings.get(place) else { return self.next_statement(None) };
         self.step = Step::Setting(place);
-        Said::Say(command(0x03, text))
+        Said::Say(say(command::QUERY, text))
     }
 
     /// The statement behind the one with this number.
@@ -98,22 +98,20 @@ impl Restore {
             self.step = Step::Done;
             return Said::Done;
         };
-        let say = command(0x16, text);
+        let words = say(command::STMT_PREPARE, text);
         self.step = Step::Prepare(*name);
-        Said::Say(say)
+        Said::Say(words)
     }
 
     fn prepared(&mut self, name: u32, payload: &[u8]) -> Said {
-        let mut fields = Fields(payload);
-        let numbers = (fields.number(1), fields.number(4), fields.number(2), fields.number(2));
-        let (Some(0), Some(here), Some(columns), Some(parameters)) = numbers else {
+        let Some(Prepared { here, columns, parameters }) = Prepared::parse(payload) else {
             return Said::Failed("a statement is refused");
         };
         let Some(statement) = self.kept.statements.get_mut(&name) else { return Said::Failed("no such statement") };
-        if (columns, parameters) != (statement.columns.into(), statement.parameters.into()) {
+        if (columns, parameters) != (statement.columns, statement.parameters) {
             return Said::Failed("a statement has become another one");
         }
-        (statement.here, statement.typed) = (here as u32, false);
+        (statement.here, statement.typed) = (here, false);
         match self.login.descriptions(columns, parameters) {
             0 => self.next_statement(Some(name)),
             packets => {
@@ -124,7 +122,7 @@ impl Restore {
     }
 }
 
-fn command(command: u8, text: &[u8]) -> Vec<u8> {
+fn say(command: u8, text: &[u8]) -> Vec<u8> {
     packet(0, &[&[command], text].concat())
 }
 

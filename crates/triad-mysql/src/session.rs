@@ -4,27 +4,12 @@ use crate::Account;
 use crate::effect::{Effect, effect};
 use crate::limits::{LOGIN_BYTES_MAX, STATEMENT_BYTES_MAX};
 use crate::login::{CACHE_METADATA, Greeting, Login};
-use crate::packet::{FULL, Fields, HEAD_BYTES, Head};
+use crate::packet::{FULL, Fields, HEAD_BYTES, Head, command};
 use crate::restore::Restore;
-use crate::statements::Kept;
+use crate::statements::{Kept, PREPARED_BYTES, Prepared};
 
 /// Bytes of a server's packet that are looked at: those of the longest status.
 const LOOKED_AT_BYTES: usize = 32;
-
-/// Commands, by their first byte.
-mod command {
-    pub const QUIT: u8 = 0x01;
-    pub const INIT_DB: u8 = 0x02;
-    pub const QUERY: u8 = 0x03;
-    pub const PING: u8 = 0x0e;
-    pub const STMT_PREPARE: u8 = 0x16;
-    pub const STMT_EXECUTE: u8 = 0x17;
-    pub const STMT_SEND_LONG_DATA: u8 = 0x18;
-    pub const STMT_CLOSE: u8 = 0x19;
-    pub const STMT_RESET: u8 = 0x1a;
-    pub const SET_OPTION: u8 = 0x1b;
-    pub const RESET_CONNECTION: u8 = 0x1f;
-}
 
 /// Flags of a server's status.
 mod status {
@@ -45,7 +30,6 @@ pub struct Session {
     client: Reader,
     server: Reader,
     login: Option<Login>,
-    greeting: Option<Greeting>,
     kept: Kept,
     /// What comes of the command that runs, if it is done.
     pending: Pending,
@@ -148,7 +132,6 @@ impl Default for Session {
             client: Reader::default(),
             server: Reader::default(),
             login: None,
-            greeting: None,
             kept: Kept::default(),
             pending: Pending::default(),
             values: 0,
@@ -245,20 +228,13 @@ impl Session {
 
     /// Bytes of a command's payload that must be seen before it goes on; `None` if even that is not known yet.
     fn wanted(&self, payload: &[u8]) -> Option<usize> {
-        let numbered = |command| {
-            matches!(
-                command,
-                command::STMT_EXECUTE | command::STMT_SEND_LONG_DATA | command::STMT_CLOSE | command::STMT_RESET
-            )
-        };
         let (command, rest) = payload.split_first()?;
-        if !numbered(*command) {
+        if !names_statement(*command) {
             return Some(1);
         }
-        let Some(number) = Fields(rest).number(4) else { return Some(5) };
-        let statement = u32::try_from(number).ok().and_then(|number| self.kept.statements.get(&number));
+        let statement = rest.first_chunk().and_then(|number| self.kept.statements.get(&u32::from_le_bytes(*number)));
         match statement {
-            Some(statement) if *command == command::STMT_EXECUTE && !statement.typed && statement.parameters > 0 => {
+            Some(statement) if *command == command::STMT_EXECUTE && statement.lacks_types() => {
                 Some(types_at(statement.parameters) + 1)
             }
             _ => Some(5),
@@ -268,20 +244,15 @@ impl Session {
     /// Has the server's number stand in a command on a prepared statement.
     fn renumber(&mut self, payload: &mut [u8]) -> Result<(), Refused> {
         let [command, number @ ..] = payload else { return Ok(()) };
-        let is_numbered = matches!(
-            *command,
-            command::STMT_EXECUTE | command::STMT_SEND_LONG_DATA | command::STMT_CLOSE | command::STMT_RESET
-        );
-        let Some(known) = number.first_chunk().filter(|_| is_numbered).map(|known| u32::from_le_bytes(*known)) else {
-            return Ok(());
-        };
+        let command = *command;
+        let Some(number) = number.first_chunk_mut().filter(|_| names_statement(command)) else { return Ok(()) };
+        let known = u32::from_le_bytes(*number);
         let Some(statement) = self.kept.statements.get_mut(&known) else {
             self.lost.get_or_insert("a statement that was not seen");
             return if self.restored { Err(Refused("it uses a statement that is not known")) } else { Ok(()) };
         };
-        number[..4].copy_from_slice(&statement.here.to_le_bytes());
-        let command = *command;
-        if command == command::STMT_EXECUTE && !statement.typed && statement.parameters > 0 {
+        *number = statement.here.to_le_bytes();
+        if command == command::STMT_EXECUTE && statement.lacks_types() {
             let says_types = payload.get(types_at(statement.parameters)) == Some(&1);
             if !says_types && self.restored {
                 return Err(Refused("it executes a statement without the types of its parameters"));
@@ -427,18 +398,13 @@ impl Session {
     /// A statement is prepared: the client gets to know its number.
     fn prepared(&mut self, payload: &mut [u8]) {
         let Pending::Prepare(text) = std::mem::take(&mut self.pending) else { return };
-        let mut fields = Fields(payload);
-        let (Some(0), Some(here), Some(columns), Some(parameters)) =
-            (fields.number(1), fields.number(4), fields.number(2), fields.number(2))
-        else {
-            return;
-        };
-        if !self.restored && self.kept.statements.contains_key(&(here as u32)) {
+        let Some(Prepared { here, columns, parameters }) = Prepared::parse(payload) else { return };
+        if !self.restored && self.kept.statements.contains_key(&here) {
             // No server gives a number twice.
             self.phase = Phase::Opaque;
             return;
         }
-        match self.kept.prepare(text, here as u32, columns as u16, parameters as u16) {
+        match self.kept.prepare(text, here, columns, parameters) {
             Some(number) => payload[1..5].copy_from_slice(&number.to_le_bytes()),
             // Its server's number may be another one's.
             None if self.restored => self.phase = Phase::Opaque,
@@ -458,13 +424,8 @@ impl Session {
         let length = self.server.length;
         let is_rest = self.server.is_rest;
         match self.phase {
-            Phase::Greeting => match Greeting::parse(text) {
-                Some(greeting) => {
-                    self.greeting = Some(greeting);
-                    Phase::Login
-                }
-                None => Phase::Opaque,
-            },
+            Phase::Greeting if Greeting::parse(text).is_some() => Phase::Login,
+            Phase::Greeting => Phase::Opaque,
             Phase::Authentication => match first {
                 Some(0) => self.end(&text[1..], true),
                 Some(0xff) => Phase::Opaque,
@@ -513,10 +474,8 @@ impl Session {
 
     /// A statement was prepared: descriptions of its parameters and columns follow.
     fn descriptions(&self, text: &[u8]) -> Phase {
-        let mut fields = Fields(text.get(5..).unwrap_or_default());
-        let (Some(columns), Some(parameters)) = (fields.number(2), fields.number(2)) else { return Phase::Opaque };
-        let packets = self.login.as_ref().map_or(0, |login| login.descriptions(columns, parameters));
-        match packets {
+        let (Some(login), Some(prepared)) = (&self.login, Prepared::parse(text)) else { return Phase::Opaque };
+        match login.descriptions(prepared.columns, prepared.parameters) {
             0 => Phase::Rest,
             packets => Phase::Answer(Answer::Descriptions(packets)),
         }
@@ -546,7 +505,11 @@ impl Session {
                     self.lost.get_or_insert("more settings than are kept");
                 }
             }
-            Pending::Schema(schema) => self.login.iter_mut().for_each(|login| login.schema.clone_from(&schema)),
+            Pending::Schema(schema) => {
+                if let Some(login) = &mut self.login {
+                    login.schema = schema;
+                }
+            }
             Pending::Reset => {
                 (self.kept, self.values, self.lost, self.restored) = (Kept::default(), 0, None, false);
                 self.check_login();
@@ -576,8 +539,11 @@ impl Session {
     }
 }
 
-/// Bytes of the answer to a statement that is prepared, up to its numbers.
-const PREPARED_BYTES: usize = 9;
+/// Whether `command` is about a prepared statement, whose number comes next.
+fn names_statement(command: u8) -> bool {
+    use command::{STMT_CLOSE, STMT_EXECUTE, STMT_RESET, STMT_SEND_LONG_DATA};
+    matches!(command, STMT_EXECUTE | STMT_SEND_LONG_DATA | STMT_CLOSE | STMT_RESET)
+}
 
 /// Where an execution says whether it names the types of its `parameters`: behind the command, a number, flags, a count,
 /// and a bit for each parameter.

@@ -4,6 +4,31 @@ use std::collections::BTreeMap;
 
 use crate::limits::{PREPARED_BYTES_MAX, PREPARED_MAX, SETTINGS_MAX};
 
+/// Bytes of the answer to a statement that is prepared, up to its numbers.
+pub const PREPARED_BYTES: usize = 9;
+
+/// The answer to a statement that is prepared.
+pub struct Prepared {
+    /// Its number at the server.
+    pub here: u32,
+    pub columns: u16,
+    pub parameters: u16,
+}
+
+impl Prepared {
+    /// Reads its first [`PREPARED_BYTES`]; `None` if it is an error.
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let [0, a, b, c, d, columns_low, columns_high, parameters_low, parameters_high, ..] = *payload else {
+            return None;
+        };
+        Some(Self {
+            here: u32::from_le_bytes([a, b, c, d]),
+            columns: u16::from_le_bytes([columns_low, columns_high]),
+            parameters: u16::from_le_bytes([parameters_low, parameters_high]),
+        })
+    }
+}
+
 /// A prepared statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
@@ -16,6 +41,13 @@ pub struct Statement {
     pub typed: bool,
     /// Whether the server has values that were sent before its next execution.
     pub has_values: bool,
+}
+
+impl Statement {
+    /// Whether it is to be executed with types that the server does not know yet.
+    pub fn lacks_types(&self) -> bool {
+        !self.typed && self.parameters > 0
+    }
 }
 
 /// What is kept.

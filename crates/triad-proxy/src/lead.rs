@@ -67,11 +67,11 @@ impl Lead {
     }
 
     /// Whose connections are carried over.
-    pub fn account(&self) -> Option<DatabaseAccount> {
-        self.ways.account.clone()
+    pub fn account(&self) -> Option<&DatabaseAccount> {
+        self.ways.account.as_ref()
     }
 
-    /// Whether a connection may go on, but nobody takes statements for a moment.
+    /// Whether nobody takes statements for a moment.
     pub fn waits(&self, tie: &Tie) -> bool {
         self.route.is_some() && self.choices(tie.purpose, 0).is_empty()
     }

@@ -43,6 +43,7 @@ pub(super) struct Conversation<'a> {
     down: Buffer,
 }
 
+#[derive(Default)]
 struct Buffer {
     bytes: Box<[u8]>,
     filled: usize,
@@ -92,7 +93,7 @@ impl<'a> Conversation<'a> {
         lead: watch::Receiver<Lead>,
         tie: Tie,
     ) -> Self {
-        let (session, up, down) = (Session::default(), Buffer::new(), Buffer::new());
+        let (session, up, down) = (Session::default(), Buffer::default(), Buffer::default());
         Self { relay, counts, client, database, lead, tie, session, up, down }
     }
 
@@ -102,6 +103,7 @@ impl<'a> Conversation<'a> {
             // Nobody is carried: there is nothing to read along for.
             return self.copy().await;
         }
+        (self.up, self.down) = (Buffer::new(), Buffer::new());
         let mut standing = self.standing();
         let mut held = None;
         loop {
@@ -201,7 +203,7 @@ impl<'a> Conversation<'a> {
         self.abandon();
         let deadline = Instant::now() + HOLD_TIMEOUT;
         let reason = loop {
-            let Some(account) = self.lead.borrow().account() else { break "no account is known".to_owned() };
+            let Some(account) = self.lead.borrow().account().cloned() else { break "no account is known".to_owned() };
             let account = Account { user: &account.user, password: account.password.expose_secret() };
             let restore = match self.session.restore(account) {
                 Ok(restore) => restore,
@@ -261,6 +263,7 @@ impl<'a> Conversation<'a> {
             pass(&mut self.database, up, &self.lead, &self.tie).await,
             pass(&mut self.client, down, &self.lead, &self.tie).await,
         ];
+        (self.up, self.down) = (Buffer::default(), Buffer::default());
         let end = match ways.into_iter().flatten().next() {
             Some(end) => end,
             None => copy_on(&mut self.client, &mut self.database, &mut self.lead, &self.tie).await,
