@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::process::output_within;
+use super::table::middle;
 use crate::packages::{self, Program};
 use crate::workspace::{cargo, root, run as run_program};
 
@@ -133,14 +134,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         bail!("somebody took over meanwhile, so this measured something else:\n{status}");
     }
     println!("{} writers, median of {} x {} rows", args.writers, args.rounds, args.rows);
-    print!("{}", table(rates.map(median)));
+    print!("{}", table(rates.map(middle)));
     Ok(())
-}
-
-/// There is at least one.
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
 }
 
 fn table([relay, direct, plain]: [f64; 3]) -> String {
@@ -155,11 +150,11 @@ fn table([relay, direct, plain]: [f64; 3]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{median, table};
+    use super::{middle, table};
 
     #[test]
     fn what_is_left_is_judged_by_medians() {
-        let text = table([vec![80.0, 90.0, 10.0], vec![96.0, 1.0, 97.0], vec![100.0; 3]].map(median));
+        let text = table([vec![80.0, 90.0, 10.0], vec![96.0, 1.0, 97.0], vec![100.0; 3]].map(middle));
         let expected = "\
 way                                      commits/s  of plain
 plain semi-sync                                100      1.00

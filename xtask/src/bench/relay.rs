@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use super::process::{Process, free_port, pin};
 use super::subject::{PROXY_CPU, SIDE_CPU};
+use super::table::middle;
 use super::work::spent_us;
 use crate::packages::{self, Program};
 use crate::workspace::{cargo, root, run as run_program};
@@ -149,11 +150,7 @@ fn median(times: &mut [Duration]) -> Duration {
 
 /// There is at least one round.
 fn medians(rounds: &[Figures]) -> Figures {
-    let median = |of: fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = rounds.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+    let median = |of: fn(&Figures) -> f64| middle(rounds.iter().map(of).collect());
     Figures { median_us: median(|it| it.median_us), cpu_us: median(|it| it.cpu_us) }
 }
 

@@ -82,13 +82,14 @@ pub fn table(columns: &[Column], goals: &[Goal], samples: &Samples) -> String {
 
 /// The median of each column: the middle value, or the mean of the two in the middle. There is at least one round.
 fn medians(rounds: &[Vec<f64>], columns: usize) -> Vec<f64> {
-    let median = |column: usize| {
-        let mut values: Vec<f64> = rounds.iter().map(|figures| figures[column]).collect();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
-    };
-    (0..columns).map(median).collect()
+    (0..columns).map(|column| middle(rounds.iter().map(|figures| figures[column]).collect())).collect()
+}
+
+/// The median of `values`, of which there is at least one.
+pub fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }
 
 /// The median of one figure of `subject`, if it was measured.
