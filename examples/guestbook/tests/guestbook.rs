@@ -45,6 +45,7 @@ impl Database {
         let output = Command::new("mariadb-install-db")
             .args(["--no-defaults", "--force", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--datadir={}", data(directory.path())))
+            .arg(own_tmpdir(directory.path()))
             .args(as_root())
             .output()
             .expect("mariadb-install-db runs: install mariadb-server, or let `cargo xtask test` do it");
@@ -59,6 +60,7 @@ impl Database {
         let child = Command::new("mariadbd")
             .args(["--no-defaults", "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=16M"])
             .arg(format!("--datadir={}", data(path)))
+            .arg(own_tmpdir(path))
             .arg(format!("--socket={}", path.join("socket").display()))
             .arg(format!("--init-file={}", path.join("init.sql").display()))
             .arg(format!("--port={}", self.port))
@@ -87,6 +89,12 @@ impl Database {
 
 fn data(directory: &Path) -> String {
     directory.join("data").display().to_string()
+}
+
+/// A server that starts removes every `#sql…` file from its `tmpdir`, also those of another server that still needs
+/// them: each has a `tmpdir` of its own.
+fn own_tmpdir(directory: &Path) -> String {
+    format!("--tmpdir={}", directory.display())
 }
 
 /// MariaDB refuses to run as root unless it is told to.

@@ -123,6 +123,8 @@ fn start_database(scratch: &Path, port: u16) -> anyhow::Result<Process> {
     let mut command = Command::new("mariadbd");
     command.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-grant-tables", "--innodb-buffer-pool-size=16M"]);
     command.arg(format!("--datadir={}", data.display()));
+    // Whoever starts removes others' temporary tables where those are in the same folder.
+    command.arg(format!("--tmpdir={}", scratch.display()));
     command.arg(format!("--socket={}", scratch.join("socket").display()));
     command.arg(format!("--port={port}"));
     if nix::unistd::geteuid().is_root() {
