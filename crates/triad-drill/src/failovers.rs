@@ -77,9 +77,22 @@ fn in_sync_ms(scenario: &Scenario, evidence: &Evidence) -> Option<u64> {
     Some(whole_after_ms(&evidence.records, from_ms, to_ms).unwrap_or(to_ms - from_ms))
 }
 
+/// Over the names of the drills.
+pub const FAILOVERS_FIRST_HEADING: &str = "drill";
 /// Headings, the first to the left.
-const HEADINGS: [&str; 11] =
-    ["drill", "runs", "good", "failovers", "write gap p50", "p99", "max", "rows failed", "lost", "in sync p50", "max"];
+const HEADINGS: [&str; 11] = [
+    FAILOVERS_FIRST_HEADING,
+    "runs",
+    "good",
+    "failovers",
+    "write gap p50",
+    "p99",
+    "max",
+    "rows failed",
+    "lost",
+    "in sync p50",
+    "max",
+];
 
 /// A row for each scenario in which a replica may take over: its runs, those that were as they should be, all new
 /// primaries, how the longest times without an acknowledged write are spread (nearest rank; of few runs the 99th percentile

@@ -50,7 +50,7 @@ mod writers;
 
 pub use bank::BankCheck;
 pub use checker::{NodeRows, WriteCheck, check_writes};
-pub use failovers::{FailoverCheck, failovers, failovers_markdown};
+pub use failovers::{FAILOVERS_FIRST_HEADING, FailoverCheck, failovers, failovers_markdown};
 pub use flood::flood_main;
 pub use html::page;
 pub use judge::{Check, Evidence, Happened, Report, Verdict, judge};

@@ -51,7 +51,8 @@ pub struct Drill {
     /// Run each scenario that often; ends with a table of all runs, and tells in full only of those that are broken
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
-    /// Write the table of failovers into a Markdown document, with the date and the machine, in place of an older one
+    /// Write the table of failovers into a Markdown document, with the date and the machine, in place of older rows of
+    /// the same drills; after each drill's last run
     #[arg(long, value_name = "FILE.md")]
     record: Option<PathBuf>,
     /// Print everything as JSON
@@ -71,24 +72,33 @@ struct Task {
     loaded: Loaded,
 }
 
+/// What came of all tasks.
+#[derive(Default)]
+struct Drilled {
+    reports: Vec<Report>,
+    /// Runs that could not be made.
+    failures: usize,
+    /// Why it ended before all was run.
+    ended_early: Option<anyhow::Error>,
+}
+
 impl Drill {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let Some(tasks) = self.tasks()? else { return Ok(ExitCode::from(print::UNUSABLE)) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (reports, failures) = runtime.block_on(self.drill(&tasks))?;
+        let Drilled { reports, failures, ended_early } = runtime.block_on(self.drill(&tasks))?;
         if let Some(path) = &self.report {
             let page = triad_drill::page(&reports);
             std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
             eprintln!("the report is in {}", path.display());
         }
-        if let Some(path) = &self.record {
-            record::write(path, &reports, failures)?;
-            eprintln!("the table is in {}", path.display());
-        }
         if self.json {
             print::json(&reports)?;
         } else {
             print::out(&if self.runs > 1 { runs(&reports) } else { text(&reports) });
+        }
+        if let Some(error) = ended_early {
+            return Err(error);
         }
         let good = failures == 0 && reports.iter().all(|report| report.verdict.is_good());
         Ok(ExitCode::from(if good { print::DONE } else { print::FAILED }))
@@ -177,28 +187,42 @@ impl Drill {
         Ok(files)
     }
 
-    /// Runs all `tasks`: their reports, and how many could not be run.
-    async fn drill(&self, tasks: &[Task]) -> anyhow::Result<(Vec<Report>, usize)> {
+    /// Runs all `tasks`, each as often as it is wanted, and takes labs down also if that ends early.
+    async fn drill(&self, tasks: &[Task]) -> anyhow::Result<Drilled> {
         let given = self.lab.clone().map(given_lab).transpose()?;
         let mut labs = Labs { own: None, given, yes: self.yes };
-        let mut reports = Vec::new();
-        let mut failures = 0;
-        for task in tasks.iter().flat_map(|task| (0..self.runs).map(move |_| task)) {
-            match drill_one(task, &mut labs).await {
-                Ok(report) => reports.push(report),
-                Err(error) if error.is::<Interrupted>() => {
-                    labs.down().await?;
-                    return Err(error);
-                }
+        let mut drilled = Drilled::default();
+        drilled.ended_early = self.all(tasks, &mut labs, &mut drilled).await.err();
+        labs.down().await?;
+        Ok(drilled)
+    }
+
+    async fn all(&self, tasks: &[Task], labs: &mut Labs, drilled: &mut Drilled) -> anyhow::Result<()> {
+        for task in tasks {
+            self.repeat(task, labs, drilled).await?;
+            // What takes hours is not to be lost with its last minute.
+            if let Some(path) = &self.record {
+                record::write(path, &drilled.reports, drilled.failures)?;
+                eprintln!("the table is in {}", path.display());
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `task` as often as it is wanted; an error if it is interrupted.
+    async fn repeat(&self, task: &Task, labs: &mut Labs, drilled: &mut Drilled) -> anyhow::Result<()> {
+        for _ in 0..self.runs {
+            match drill_one(task, labs).await {
+                Ok(report) => drilled.reports.push(report),
+                Err(error) if error.is::<Interrupted>() => return Err(error),
                 Err(error) => {
                     print::failure(&error);
-                    failures += 1;
+                    drilled.failures += 1;
                     labs.down().await?;
                 }
             }
         }
-        labs.down().await?;
-        Ok((reports, failures))
+        Ok(())
     }
 }
 

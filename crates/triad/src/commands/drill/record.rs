@@ -1,5 +1,6 @@
 //! The table of failovers in a document, with when and where it was measured: never typed by hand.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -8,12 +9,14 @@ use std::process::Command;
 use anyhow::Context;
 use triad_drill::Report;
 
-/// What is between these lines is replaced; all else in the document stays.
+/// What is between these lines is written here; all else in the document stays.
 const BEGIN: &str = "<!-- measured by `triad drill`: begin -->";
 const END: &str = "<!-- measured by `triad drill`: end -->";
+/// How what was measured at one place and time begins.
+const PLACE: &str = "Measured on ";
 
-/// Writes the table of `reports` into the Markdown document at `path`, which need not be there yet. `failures` runs could
-/// not be made at all.
+/// Writes the table of `reports` into the Markdown document at `path`, which need not be there yet. Other drills' rows stay,
+/// under the place where they were measured. `failures` runs could not be made at all.
 ///
 /// # Errors
 /// If the document cannot be read or written.
@@ -30,14 +33,33 @@ pub(super) fn write(path: &Path, reports: &[Report], failures: usize) -> anyhow:
     fs::write(path, replaced(&old, &measured)).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// The document `old` with `measured`, and without what that measures again.
 fn replaced(old: &str, measured: &str) -> String {
-    let block = format!("{BEGIN}\n{measured}{END}");
-    let parts = old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let block = |kept: &str| format!("{BEGIN}\n{kept}{measured}{END}");
+    let parts = old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
     match parts {
-        Some((before, after)) => format!("{before}{block}{after}"),
-        None if old.is_empty() => format!("# Failovers, measured\n\n{block}\n"),
-        None => format!("{}\n\n{block}\n", old.trim_end()),
+        Some((before, (then, after))) => format!("{before}{}{after}", block(&kept(then, measured))),
+        None if old.is_empty() => format!("# Failovers, measured\n\n{}\n", block("")),
+        None => format!("{}\n\n{}\n", old.trim_end(), block("")),
     }
+}
+
+/// What of `then` was not measured again: each place with its rows, a blank line after it.
+fn kept(then: &str, measured: &str) -> String {
+    let again: HashSet<&str> = measured.lines().filter_map(drill).collect();
+    let places = then.trim().split(PLACE).skip(1);
+    let rest = |place: &str| {
+        let lines: Vec<&str> =
+            place.lines().filter(|line| drill(line).is_none_or(|name| !again.contains(name))).collect();
+        lines.iter().any(|line| drill(line).is_some()).then(|| format!("{PLACE}{}\n\n", lines.join("\n").trim_end()))
+    };
+    places.filter_map(rest).collect()
+}
+
+/// Which drill's row `line` is.
+fn drill(line: &str) -> Option<&str> {
+    let name = line.strip_prefix("| ")?.split(" |").next()?;
+    (name != triad_drill::FAILOVERS_FIRST_HEADING).then_some(name)
 }
 
 /// `Measured on 2026-05-01 …`
@@ -53,7 +75,7 @@ fn place() -> String {
     let load = load.split(' ').next().unwrap_or("?").to_owned();
     let build = if cfg!(debug_assertions) { ", a build for debugging" } else { "" };
     format!(
-        "Measured on {date} by `triad drill`, version {}{build}, in a lab on one machine: {processors} processors \
+        "{PLACE}{date} by `triad drill`, version {}{build}, in a lab on one machine: {processors} processors \
          ({model}), Linux {}, load average {load} at the end; {}; {}. \"In sync\" counts from when the old primary could \
          start again.",
         env!("CARGO_PKG_VERSION"),
@@ -74,12 +96,27 @@ fn version(program: &str) -> String {
 mod tests {
     use super::{BEGIN, END, replaced};
 
+    fn measured(day: &str, rows: &[&str]) -> String {
+        let rows: String = rows.iter().map(|row| format!("| {row} |\n")).collect();
+        format!("Measured on {day} here.\n\n| drill | runs |\n|---|---:|\n{rows}")
+    }
+
     #[test]
-    fn only_what_was_measured_is_replaced() {
-        let first = replaced("", "one\n");
-        assert_eq!(first, format!("# Failovers, measured\n\n{BEGIN}\none\n{END}\n"));
-        let text = format!("{first}\nWords.\n");
-        assert_eq!(replaced(&text, "two\n"), text.replace("one", "two"));
-        assert_eq!(replaced("# Title\n", "one\n"), format!("# Title\n\n{BEGIN}\none\n{END}\n"));
+    fn only_what_is_measured_again_is_replaced() {
+        let first = measured("Monday", &["kill | 1", "cut | 1"]);
+        let document = replaced("", &first);
+        assert_eq!(document, format!("# Failovers, measured\n\n{BEGIN}\n{first}{END}\n"));
+        assert_eq!(replaced("# Title\n", &first), format!("# Title\n\n{BEGIN}\n{first}{END}\n"));
+
+        let document = format!("{document}\nWords.\n");
+        let second = measured("Tuesday", &["cut | 2"]);
+        let monday = measured("Monday", &["kill | 1"]);
+        let both = replaced(&document, &second);
+        assert_eq!(both, format!("# Failovers, measured\n\n{BEGIN}\n{monday}\n{second}{END}\n\nWords.\n"));
+        assert_eq!(replaced(&both, &second), both, "the same again");
+
+        let third = measured("Friday", &["cut | 3", "kill | 3"]);
+        let all = replaced(&both, &third);
+        assert_eq!(all, format!("# Failovers, measured\n\n{BEGIN}\n{third}{END}\n\nWords.\n"));
     }
 }
