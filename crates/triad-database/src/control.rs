@@ -87,12 +87,14 @@ pub struct Control {
     plan: DatabasePlan,
     passwords: Passwords,
     session: Option<Sql>,
+    /// Whether it may have been told to replicate.
+    may_replicate: bool,
 }
 
 impl Control {
     /// For the server of `plan`; it need not run yet.
     pub fn new(plan: DatabasePlan, passwords: Passwords) -> Self {
-        Self { plan, passwords, session: None }
+        Self { plan, passwords, session: None, may_replicate: true }
     }
 
     /// How it stands.
@@ -100,7 +102,11 @@ impl Control {
         const SETTINGS: &str = "SELECT @@read_only, @@gtid_binlog_pos, @@gtid_slave_pos, \
              @@rpl_semi_sync_master_enabled, @@rpl_semi_sync_slave_enabled";
         let settings = self.rows("show its settings", SETTINGS).await?;
-        let status = self.rows("show its replication", "SHOW SLAVE STATUS").await?;
+        // Asked many times a second: a primary is spared what it has no answer to.
+        let status = match self.may_replicate {
+            true => self.rows("show its replication", "SHOW SLAVE STATUS").await?,
+            false => Vec::new(),
+        };
         Ok(standing(settings.first(), status.first()))
     }
 
@@ -161,6 +167,7 @@ impl Control {
         statements.extend(["SET GLOBAL rpl_semi_sync_master_enabled = 0", &id]);
         statements.extend(adopt.as_deref());
         statements.extend([change.as_str(), &set, "START SLAVE"]);
+        self.may_replicate = true;
         self.run(&what, &statements).await
     }
 
@@ -196,7 +203,9 @@ impl Control {
         statements.extend(unlock.iter().map(String::as_str));
         // The last takes a flush of the disk, and users wait for the one before.
         statements.extend([&wait, "SET GLOBAL read_only = 0", "RESET SLAVE ALL"]);
-        self.run("take writes", &statements).await
+        self.run("take writes", &statements).await?;
+        self.may_replicate = false;
+        Ok(())
     }
 
     /// Refuses writes; those that are being committed are finished first.
@@ -303,6 +312,8 @@ impl Control {
         if let Some(sql) = self.session.take() {
             return Ok(sql);
         }
+        // It may have been started anew.
+        self.may_replicate = true;
         let mut sql = Sql::connect(&self.plan.socket()).await?;
         sql.run("keep to itself what is done here", "SET SESSION sql_log_bin = 0").await?;
         Ok(sql)
