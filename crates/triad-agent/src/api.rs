@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use triad_api::{
-    ApiError, BansReport, DesignReport, HeartbeatKey, Peer, ServerAnswer, SettingAnswer, Upgraded, Voting,
+    ApiError, BansReport, DesignReport, HeartbeatKey, Peer, RestoreRequest, Restored, ServerAnswer, SettingAnswer,
+    Snapshot, TakenUp, Upgraded, Voting,
 };
-use triad_cluster::Heart;
+use triad_cluster::{Coordination, Heart};
 use triad_database::DatabasePlan;
 use triad_dns::Zone;
 use triad_model::{
     BackendSetting, BanRequest, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Heard, IpNet,
-    Maintenance, Orders, ProcessReport, Rates, Server, ServerName, ServerReport, State, Switchover, SwitchoverRequest,
-    UsageNews, Used, Verdict, believable,
+    Maintenance, Orders, ProcessReport, Rates, Role, Server, ServerName, ServerReport, State, Switchover,
+    SwitchoverRequest, UsageNews, Used, Verdict, believable,
 };
 use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
@@ -25,12 +26,13 @@ use crate::database::DatabaseService;
 use crate::failover;
 use crate::logfile;
 use crate::orders::{self, Known, now_ms};
+use crate::recovery::Memories;
 use crate::report::{self, Observed};
 use crate::secrets::{self, Secrets};
 use crate::service::Service;
 use crate::setup::Setup;
 use crate::supervisor::Process;
-use crate::{fronts, heartbeats};
+use crate::{fronts, heartbeats, recovery};
 
 /// How often the firewall's counters are read: each reading starts a process.
 const FIREWALL_EVERY: Duration = Duration::from_secs(5);
@@ -75,6 +77,8 @@ struct Shared {
     heart: Option<Arc<Heart>>,
     /// How agreeing with other servers goes, where it does.
     standing: Option<Standing>,
+    /// Where what is agreed upon is kept.
+    home: Option<Coordination>,
 }
 
 /// What the agent is told at its doors.
@@ -83,6 +87,8 @@ pub enum Command {
     SetBackend(BackendSetting, oneshot::Sender<Result<bool, String>>),
     /// What was said to front servers; the answer is what is known of all then, or why it is not done.
     TakeOrders(Orders, oneshot::Sender<Result<Orders, String>>),
+    /// The file is to be taken into use, also if it was replaced by another one.
+    Apply(oneshot::Sender<Result<TakenUp, String>>),
     /// The edge is to be replaced by what is installed now.
     Upgrade(oneshot::Sender<Result<Upgraded, String>>),
 }
@@ -112,6 +118,8 @@ pub struct Started<'a> {
 /// Why the primary cannot be another one.
 const BY_FILE: &str =
     "the file says here who the primary is: with a replica, and three servers that agree, it can change";
+/// Why there are no voters.
+const NO_VOTERS: &str = "nobody votes here: that takes a database with a replica, and three servers";
 
 /// Where what came of something is told.
 type Answer<T> = oneshot::Sender<Result<T, String>>;
@@ -165,6 +173,7 @@ impl Handle {
             shown: failover.map(|failover| failover.shown.clone()),
             wishes: failover.map(|failover| failover.wishes.clone()),
             standing: coordination.standing.clone(),
+            home: coordination.home(),
         });
         if let Some(edge) = edge {
             tokio::task::spawn_local(heed(shared.clone(), edge.report.clone()));
@@ -260,6 +269,26 @@ impl Handle {
         let others =
             self.shared.peers.iter().filter(|(it, _)| it.name != self.shared.server && fronts.contains(&it.name));
         others.filter_map(|(server, peer)| Some((server.name.clone(), peer.clone()?))).collect()
+    }
+
+    /// What every server that votes or has a database remembers of the record.
+    async fn memories(&self) -> Memories {
+        let remembers = {
+            let design = lock(&self.shared.design);
+            let voters = design.voters();
+            let remembers =
+                |server: &&Server| voters.contains(&&server.name) || design.carries(&server.name, Role::Database);
+            design.servers.iter().filter(remembers).map(|server| server.name.clone()).collect::<Vec<_>>()
+        };
+        let memories = remembers.into_iter().map(|server| async {
+            let memory = match self.peer(server.as_str()) {
+                _ if server == self.shared.server => triad_api::Agent::remembered_record(self),
+                Ok(peer) => peer.remembered_record().await.map_err(|error| error.to_string()),
+                Err(why) => Err(why),
+            };
+            (server, memory)
+        });
+        futures_util::future::join_all(memories).await
     }
 
     /// What any front server knows was said, and those that do not answer.
@@ -452,6 +481,10 @@ impl triad_api::Agent for Handle {
         BansReport { bans: orders::bans_in_force(&known, &lock(&self.shared.design), now_ms()), silent }
     }
 
+    async fn apply(&self) -> Result<TakenUp, String> {
+        self.tell(Command::Apply).await
+    }
+
     async fn upgrade(&self) -> Result<Upgraded, String> {
         self.tell(Command::Upgrade).await
     }
@@ -507,6 +540,21 @@ impl triad_api::Agent for Handle {
 
     fn voting(&self) -> Voting {
         self.shared.standing.as_ref().map_or(Voting::Never, |standing| *standing.voting.borrow())
+    }
+
+    fn remembered_record(&self) -> Result<Option<String>, String> {
+        recovery::remembered(&self.shared.state)
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, String> {
+        let home = self.shared.home.as_ref().ok_or(NO_VOTERS)?;
+        recovery::snapshot(home).await.map_err(|error| format!("{error:#}"))
+    }
+
+    async fn restore(&self, request: RestoreRequest) -> Result<Restored, String> {
+        let home = self.shared.home.as_ref().ok_or(NO_VOTERS)?;
+        let memories = self.memories().await;
+        recovery::restore(home, memories, request).await.map_err(|error| format!("{error:#}"))
     }
 
     async fn backup(&self) -> Result<Body, String> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
-use triad_api::Upgraded;
+use triad_api::{TakenUp, Upgraded};
 use triad_dns::Zone;
 use triad_firewall::Ruleset;
 use triad_model::{Backend, BackendSetting, Design, Maintenance, Orders};
@@ -22,22 +22,34 @@ use crate::secrets::{self, Secrets};
 use crate::service::Upgrade;
 use crate::setup::Setup;
 
+/// What becomes of a file that was replaced by another one.
+#[derive(Clone, Copy)]
+enum Stale {
+    Refused,
+    TakenUpAgain,
+}
+
 impl Running {
     /// Reads file and secrets again and works from them, or says in the log why not.
     pub(crate) async fn reload(&mut self) {
-        match self.try_to_reload().await {
-            Ok(()) => tracing::info!("the file was read again and is in use"),
+        match self.try_to_reload(Stale::Refused).await {
+            Ok(_) => tracing::info!("the file was read again and is in use"),
             Err(error) => tracing::error!("the file was read again and changes nothing: {error:#}"),
         }
     }
 
-    async fn try_to_reload(&mut self) -> anyhow::Result<()> {
+    /// What the file that is in use now is known by.
+    async fn try_to_reload(&mut self, stale: Stale) -> anyhow::Result<String> {
         let setup = &self.setup;
-        let design = (setup.reread)()?;
+        let (design, digest) = (setup.reread)()?;
         let secrets = secrets::read(&design, &setup.folder, &setup.server.name, &setup.secrets_folder())?;
         secrets.check(&design)?;
         if let Some(what) = needs_restart(setup, &design, &secrets) {
             bail!("{what} cannot change while the agent runs; restart it for that, one server after another");
+        }
+        let designs = self.coordination.designs.as_ref();
+        if let (Some(designs), Stale::Refused) = (designs, stale) {
+            designs.refuse_stale(&digest).await?;
         }
         self.change(&design, &secrets).await?;
         self.handle.adopt(&design, &secrets);
@@ -45,7 +57,22 @@ impl Running {
         self.renewal = Renewal::new(secrets.looks.clone());
         self.setup.secrets = secrets;
         self.enforce_bans();
-        Ok(())
+        if let Some(designs) = &self.coordination.designs {
+            designs.work_from(&digest);
+        }
+        Ok(digest)
+    }
+
+    /// Takes the file into use, also one that was replaced: it is what all servers go by from now on.
+    async fn apply(&mut self) -> anyhow::Result<TakenUp> {
+        let digest = self.try_to_reload(Stale::TakenUpAgain).await?;
+        let generation = match &self.coordination.designs {
+            Some(designs) => Some(designs.apply(&digest).await.context(
+                "the file is in use here, but which generation it is could not be agreed upon; say it again later",
+            )?),
+            None => None,
+        };
+        Ok(TakenUp { server: self.setup.server.name.clone(), generation })
     }
 
     /// Looks whether certificates were renewed, and takes them into use, or says in the log why not.
@@ -99,6 +126,10 @@ impl Running {
             }
             Command::TakeOrders(words, answer) => {
                 let outcome = self.take_orders(words).await;
+                let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
+            }
+            Command::Apply(answer) => {
+                let outcome = self.apply().await;
                 let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
             }
             Command::Upgrade(answer) => {

@@ -24,6 +24,7 @@ use triad_cluster::{Coordination, Etcd, PRIMARY_KEY, Seen, Voter};
 use triad_model::{Design, ETCD, ETCD_PEER, ProcessState, ServerName, ServiceUser, State};
 use triad_tls::Identity;
 
+use crate::applied::{Age, Designs};
 use crate::files::replace;
 use crate::setup::Setup;
 use crate::supervisor::Process;
@@ -36,6 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Without a majority's word for so long, it is said that there is none: an election takes a second.
 const STALE_AFTER: Duration = Duration::from_millis(1_500);
 
+/// What a voter keeps, under the agent's state.
+pub(crate) const FOLDER: &str = "etcd";
 /// The file that remembers [`Voting`].
 const VOTING_FILE: &str = "voting";
 
@@ -48,6 +51,8 @@ pub struct CoordinationService {
     pub process: Option<Process>,
     /// How all of it is.
     pub standing: Option<Standing>,
+    /// Generations of the design.
+    pub designs: Option<Designs>,
 }
 
 /// How agreeing goes.
@@ -60,6 +65,7 @@ pub struct Standing {
     pub voting: watch::Receiver<Voting>,
     /// What its etcd waits for, before it starts.
     waits: watch::Receiver<Option<String>>,
+    designs: Designs,
 }
 
 impl CoordinationService {
@@ -68,15 +74,22 @@ impl CoordinationService {
         let Some(etcd) = etcd(setup)? else { return Ok(Self::default()) };
         let coordination = Coordination::Etcd(etcd.clone());
         let (voting, waits) = (watch::Sender::new(Voting::Never), watch::Sender::new(None));
+        let designs = Designs::start(coordination.clone(), setup.server.name.clone(), setup.digest.clone());
         let standing = Standing {
             voters: setup.design.voters().into_iter().cloned().collect(),
             primary: coordination.watch(PRIMARY_KEY),
             voting: voting.subscribe(),
             waits: waits.subscribe(),
+            designs: designs.clone(),
         };
         let seat = seat(setup)?.map(|seat| VotersEtcd::new(setup, seat, etcd, voting, waits)).transpose()?;
         let process = seat.map(|seat| seat.start(setup)).transpose()?;
-        Ok(Self { coordination: Some(coordination), process, standing: Some(standing) })
+        Ok(Self { coordination: Some(coordination), process, standing: Some(standing), designs: Some(designs) })
+    }
+
+    /// Where what is agreed upon is kept, if anywhere.
+    pub fn home(&self) -> Option<Coordination> {
+        self.coordination.clone()
     }
 
     /// What whoever goes by the record of the primary needs; one watch of it is enough.
@@ -110,7 +123,7 @@ fn client_config(setup: &Setup) -> anyhow::Result<Arc<ClientConfig>> {
 fn seat(setup: &Setup) -> anyhow::Result<Option<Seat>> {
     let voters = voters(&setup.design);
     let Some(own) = voters.iter().find(|voter| voter.server == setup.server.name).cloned() else { return Ok(None) };
-    let folder = setup.folder_of(ServiceUser::Etcd, setup.state.join("etcd"), 0o700)?;
+    let folder = setup.folder_of(ServiceUser::Etcd, setup.state.join(FOLDER), 0o700)?;
     Ok(Some(Seat { own, voters, token: setup.design.site.domain.clone(), folder }))
 }
 
@@ -264,7 +277,22 @@ impl Standing {
     /// As status shows it.
     pub fn report(&self) -> (State, String) {
         let confirmed = self.primary.borrow().confirmed;
-        told(&self.voters, confirmed.map(|at| Instant::now().duration_since(at)), self.waits.borrow().as_deref())
+        let age = confirmed.map(|at| Instant::now().duration_since(at));
+        with_design(told(&self.voters, age, self.waits.borrow().as_deref()), &self.designs.age())
+    }
+}
+
+/// The same, with what the file of this server is among the generations of the design.
+fn with_design((state, said): (State, String), age: &Age) -> (State, String) {
+    match age {
+        Age::New => (state, said),
+        Age::Current(generation) => (state, format!("{said}; the file is generation {generation}")),
+        Age::Stale { own, current, server } => {
+            let stale = format!(
+                "the file here is generation {own}, replaced by {current}, which {server} has: copy it from there"
+            );
+            (state.max(State::Degraded), format!("{said}; {stale}"))
+        }
     }
 }
 

@@ -12,7 +12,8 @@
 //! * [`child`] is the inside of those children;
 //! * `failover` does what is decided of who is the primary, on this server's own database;
 //! * `heartbeats` asks other servers for their keys and tells the edge which of them are silent;
-//! * `coordination` is what servers agree on, and this server's etcd;
+//! * `coordination` is what servers agree on, and this server's etcd; `applied` which design they go by, `recovery` what
+//!   is done when the voters lost it all;
 //! * [`report`] makes what is observed into what is told.
 //!
 //! Invariant: the agent is one thread. Children are tied to it by the kernel, and nothing here needs a lock for longer
@@ -22,6 +23,7 @@
 
 mod agent;
 mod api;
+mod applied;
 mod backoff;
 mod binary;
 mod change;
@@ -38,6 +40,7 @@ mod ledger;
 mod logfile;
 mod maintenance;
 mod orders;
+mod recovery;
 mod renewal;
 mod report;
 pub mod secrets;
@@ -49,5 +52,7 @@ mod users;
 mod watch_fronts;
 
 pub use agent::run;
+pub use applied::digest;
 pub use doors::LOCAL_DOOR;
+pub use recovery::forget;
 pub use setup::{Options, Reread};

@@ -32,13 +32,15 @@ use crate::watch_fronts;
 /// Workers of the edge at the most; each is a thread with its own sockets.
 const WORKERS_MAX: usize = 64;
 
-/// Reads the file again; an error says why it gives no design.
-pub type Reread = Box<dyn Fn() -> anyhow::Result<Design>>;
+/// Reads the file again: the design, and what its text is known by ([`crate::digest`]). An error says why it gives none.
+pub type Reread = Box<dyn Fn() -> anyhow::Result<(Design, String)>>;
 
 /// What an agent is told when it starts.
 pub struct Options {
     /// The design.
     pub design: Design,
+    /// What the text of its file is known by ([`crate::digest`]).
+    pub digest: String,
     /// How it is read again when the agent is told to.
     pub reread: Reread,
     /// The folder of its file: paths in the design are relative to it.
@@ -54,6 +56,7 @@ pub struct Options {
 /// What starting needs to know.
 pub struct Setup {
     pub(crate) design: Design,
+    pub(crate) digest: String,
     pub(crate) reread: Reread,
     pub(crate) folder: PathBuf,
     pub(crate) server: Server,
@@ -68,7 +71,7 @@ pub struct Setup {
 
 impl Setup {
     pub(crate) fn new(options: Options) -> anyhow::Result<Self> {
-        let Options { design, reread, folder, server, state, run } = options;
+        let Options { design, digest, reread, folder, server, state, run } = options;
         let server = own_server(&design, &server)?;
         if !nix::unistd::geteuid().is_root() {
             bail!("the agent must run as root: it opens ports below 1024 and loads the firewall");
@@ -89,7 +92,7 @@ impl Setup {
             tracing::info!("one user id only: services are not told apart by their users here");
         }
         let binary = binary::own_path().context("cannot tell where this binary is")?;
-        Ok(Self { design, reread, folder, server, state, run, logs, secrets, users, binary })
+        Ok(Self { design, digest, reread, folder, server, state, run, logs, secrets, users, binary })
     }
 
     /// Where this server's secrets are.

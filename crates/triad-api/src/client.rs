@@ -26,7 +26,10 @@ use triad_model::{
 };
 use triad_tls::internal_name;
 
-use crate::{BansReport, DesignReport, HeartbeatKey, SettingAnswer, Upgraded, Voting};
+use crate::{
+    BansReport, DesignReport, HeartbeatKey, RestoreRequest, Restored, SettingAnswer, Snapshot, TakenUp, Upgraded,
+    Voting,
+};
 
 /// An agent answers a question about its own server within this.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -90,22 +93,22 @@ pub async fn local_status(socket: &Path) -> Result<DesignReport, ApiError> {
 
 /// Tells the agent behind `socket` what every balancer of its design shall know of a backend.
 pub async fn set_backend(socket: &Path, setting: &BackendSetting) -> Result<Vec<SettingAnswer>, ApiError> {
-    tell_local(socket, post("/v1/backend", setting)).await
+    tell_local(socket, post("/v1/backend", setting), SETTING_TIMEOUT).await
 }
 
 /// Tells the agent behind `socket` that every front server of its design shall turn users away, or let them in again.
 pub async fn set_maintenance(socket: &Path, order: Option<&Maintenance>) -> Result<Vec<SettingAnswer>, ApiError> {
-    tell_local(socket, post("/v1/maintenance", &order)).await
+    tell_local(socket, post("/v1/maintenance", &order), SETTING_TIMEOUT).await
 }
 
 /// Tells the agent behind `socket` that every front server of its design shall ban clients.
 pub async fn ban(socket: &Path, ban: &BanRequest) -> Result<Vec<SettingAnswer>, ApiError> {
-    tell_local(socket, post("/v1/ban", ban)).await
+    tell_local(socket, post("/v1/ban", ban), SETTING_TIMEOUT).await
 }
 
 /// Tells it to end a ban.
 pub async fn unban(socket: &Path, network: IpNet) -> Result<Vec<SettingAnswer>, ApiError> {
-    tell_local(socket, post("/v1/unban", &network)).await
+    tell_local(socket, post("/v1/unban", &network), SETTING_TIMEOUT).await
 }
 
 /// Asks it who is banned.
@@ -113,27 +116,34 @@ pub async fn bans(socket: &Path) -> Result<BansReport, ApiError> {
     within(&socket.display().to_string(), STATUS_TIMEOUT, ask_local(socket, "/v1/bans")).await
 }
 
+/// Tells the agent behind `socket` to take its server's file into use, also one that was replaced by another.
+pub async fn apply(socket: &Path) -> Result<TakenUp, ApiError> {
+    tell_local(socket, post("/v1/apply", &()), UPGRADE_TIMEOUT).await
+}
+
+/// Asks the agent behind `socket` for all that servers agree on.
+pub async fn snapshot(socket: &Path) -> Result<Snapshot, ApiError> {
+    within(&socket.display().to_string(), STATUS_TIMEOUT, ask_local(socket, "/v1/voters/snapshot")).await
+}
+
+/// Tells it to put the record back that voters lost.
+pub async fn restore(socket: &Path, request: &RestoreRequest) -> Result<Restored, ApiError> {
+    tell_local(socket, post("/v1/voters/restore", request), STATUS_TIMEOUT).await
+}
+
 /// Tells the agent behind `socket` to replace its server's edge by one that runs the binary that is installed now.
 pub async fn upgrade(socket: &Path) -> Result<Upgraded, ApiError> {
-    let place = socket.display().to_string();
-    let asked = async { decode(&place, ask(&place, open_local(socket).await?, post("/v1/upgrade", &())).await?).await };
-    within(&place, UPGRADE_TIMEOUT, asked).await
+    tell_local(socket, post("/v1/upgrade", &()), UPGRADE_TIMEOUT).await
 }
 
 /// Tells the agent behind `socket` to have another server become the database's primary.
 pub async fn switchover(socket: &Path, request: &SwitchoverRequest) -> Result<Switchover, ApiError> {
-    let place = socket.display().to_string();
-    let sent = post("/v1/database/switchover", request);
-    let asked = async { decode(&place, ask(&place, open_local(socket).await?, sent).await?).await };
-    within(&place, SWITCHOVER_TIMEOUT + REPORT_TIMEOUT, asked).await
+    tell_local(socket, post("/v1/database/switchover", request), SWITCHOVER_TIMEOUT + REPORT_TIMEOUT).await
 }
 
 /// Tells it to have the database of `server` started anew, if that is a replica.
 pub async fn restart_database(socket: &Path, server: &ServerName) -> Result<(), ApiError> {
-    let place = socket.display().to_string();
-    let sent = post(&format!("/v1/database/restart/{server}"), &());
-    let asked = async { decode(&place, ask(&place, open_local(socket).await?, sent).await?).await };
-    within(&place, SETTING_TIMEOUT, asked).await
+    tell_local(socket, post(&format!("/v1/database/restart/{server}"), &()), SETTING_TIMEOUT).await
 }
 
 /// Asks the agent behind `socket` for what the edge of `server` logged of the request `id`.
@@ -178,6 +188,13 @@ impl Peer {
     pub async fn voting(&self) -> Result<Voting, ApiError> {
         let place = self.place();
         within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/voting")).await?).await }).await
+    }
+
+    /// Asks for the record of which database is the primary, as its server read it last.
+    pub async fn remembered_record(&self) -> Result<Option<String>, ApiError> {
+        let place = self.place();
+        within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/database/record")).await?).await })
+            .await
     }
 
     /// Asks for what its edge logged of the request `id`.
@@ -295,10 +312,14 @@ async fn within<T>(
         .unwrap_or_else(|_| Err(ApiError::TimedOut { place: place.to_owned(), after }))
 }
 
-async fn tell_local(socket: &Path, request: Request<Full<Bytes>>) -> Result<Vec<SettingAnswer>, ApiError> {
+async fn tell_local<T: DeserializeOwned>(
+    socket: &Path,
+    request: Request<Full<Bytes>>,
+    limit: Duration,
+) -> Result<T, ApiError> {
     let place = socket.display().to_string();
-    let asked = async { decode(&place, ask(&place, open_local(socket).await?, request).await?).await };
-    within(&place, SETTING_TIMEOUT, asked).await
+    let told = async { decode(&place, ask(&place, open_local(socket).await?, request).await?).await };
+    within(&place, limit, told).await
 }
 
 async fn ask_local<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ApiError> {

@@ -11,6 +11,8 @@
 pub mod client;
 pub mod serve;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use triad_model::{
     BackendSetting, Ban, BanRequest, IpNet, Maintenance, Orders, Role, Secret, ServerName, ServerReport, State,
@@ -18,8 +20,8 @@ use triad_model::{
 };
 
 pub use client::{
-    ApiError, Link, Peer, access_lines, authority, ban, bans, local_report, local_status, restart_database,
-    set_backend, set_maintenance, switchover, unban, upgrade,
+    ApiError, Link, Peer, access_lines, apply, authority, ban, bans, local_report, local_status, restart_database,
+    restore, set_backend, set_maintenance, snapshot, switchover, unban, upgrade,
 };
 
 /// What an agent can be asked.
@@ -61,6 +63,9 @@ pub trait Agent: Clone + Send + Sync + 'static {
     /// Who is banned, as the front servers know it.
     fn bans(&self) -> impl Future<Output = BansReport> + Send;
 
+    /// Takes its server's file into use, also one that was replaced by another, or says why everything stays as it was.
+    fn apply(&self) -> impl Future<Output = Result<TakenUp, String>> + Send;
+
     /// Replaces its server's edge by one that runs the binary that is installed now, or says why the old one stays.
     fn upgrade(&self) -> impl Future<Output = Result<Upgraded, String>> + Send;
 
@@ -87,6 +92,15 @@ pub trait Agent: Clone + Send + Sync + 'static {
 
     /// Whether its server votes.
     fn voting(&self) -> Voting;
+
+    /// The record of which database is the primary, as its server read it last.
+    fn remembered_record(&self) -> Result<Option<String>, String>;
+
+    /// All that servers agree on.
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, String>> + Send;
+
+    /// Puts the record back that voters lost, or says why not.
+    fn restore(&self, request: RestoreRequest) -> impl Future<Output = Result<Restored, String>> + Send;
 
     /// A copy of its running database, for a replica to begin with (an `xbstream` archive), or why there is none.
     fn backup(&self) -> impl Future<Output = Result<axum::body::Body, String>> + Send;
@@ -131,6 +145,48 @@ pub struct BansReport {
     pub bans: Vec<Ban>,
     /// Front servers that do not answer: they may know of others, and will be told of these.
     pub silent: Vec<SettingAnswer>,
+}
+
+/// A file was taken into use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenUp {
+    /// The server.
+    pub server: ServerName,
+    /// Which generation of the design it is; `None` where servers do not agree on that.
+    pub generation: Option<u64>,
+}
+
+/// All that servers agree on, at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// When, in milliseconds since 1970.
+    pub taken_unix_ms: u64,
+    /// By key.
+    pub values: BTreeMap<String, String>,
+}
+
+/// Asks for the record to be put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreRequest {
+    /// What may have it besides servers.
+    pub from: Option<Snapshot>,
+    /// Only say which it would be.
+    pub dry_run: bool,
+}
+
+/// The record that was put back, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Its version: the one after what was remembered.
+    pub version: u64,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The primary.
+    pub primary: ServerName,
+    /// Who has every acknowledged write.
+    pub in_sync: Vec<ServerName>,
+    /// Who remembered it.
+    pub from: String,
 }
 
 /// An edge was replaced.

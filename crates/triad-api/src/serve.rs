@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use triad_model::{BackendSetting, BanRequest, IpNet, Maintenance, Orders, ServerName, SwitchoverRequest, UsageNews};
 
-use crate::Agent;
+use crate::{Agent, RestoreRequest};
 
 /// Peers' handshakes and connections that may be under way at once.
 const PEER_CONNECTIONS_MAX: usize = 64;
@@ -37,7 +37,10 @@ pub async fn local<A: Agent>(listener: UnixListener, agent: A) -> std::io::Resul
             .route("/v1/ban", post(ban_everywhere::<A>))
             .route("/v1/unban", post(unban_everywhere::<A>))
             .route("/v1/bans", get(bans::<A>))
+            .route("/v1/apply", post(apply::<A>))
             .route("/v1/upgrade", post(upgrade::<A>))
+            .route("/v1/voters/snapshot", get(snapshot::<A>))
+            .route("/v1/voters/restore", post(restore::<A>))
             .route("/v1/database/switchover", post(switchover::<A>))
             .route("/v1/database/restart/{server}", post(restart_database_of::<A>))
             .route("/v1/access/{server}/{id}", get(access_lines_of::<A>))
@@ -57,6 +60,7 @@ pub async fn peers<A: Agent>(listener: TcpListener, tls: Arc<ServerConfig>, agen
         .route("/v1/access/{id}", get(access_lines::<A>))
         .route("/v1/heartbeat", get(heartbeat_key::<A>))
         .route("/v1/voting", get(voting::<A>))
+        .route("/v1/database/record", get(remembered_record::<A>))
         .route("/v1/database/backup", get(backup::<A>))
         .route("/v1/database/switchover", post(switchover::<A>))
         .route("/v1/database/restart", post(restart_database::<A>))
@@ -123,6 +127,22 @@ fn told<T: Serialize>(outcome: Result<T, String>) -> Response {
 
 async fn set_backend_everywhere<A: Agent>(State(agent): State<A>, Json(setting): Json<BackendSetting>) -> Response {
     Json(agent.set_backend_everywhere(setting).await).into_response()
+}
+
+async fn apply<A: Agent>(State(agent): State<A>) -> Response {
+    told(agent.apply().await)
+}
+
+async fn snapshot<A: Agent>(State(agent): State<A>) -> Response {
+    told(agent.snapshot().await)
+}
+
+async fn restore<A: Agent>(State(agent): State<A>, Json(request): Json<RestoreRequest>) -> Response {
+    told(agent.restore(request).await)
+}
+
+async fn remembered_record<A: Agent>(State(agent): State<A>) -> Response {
+    told(agent.remembered_record())
 }
 
 async fn upgrade<A: Agent>(State(agent): State<A>) -> Response {

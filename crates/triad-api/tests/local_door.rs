@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::UnixListener;
 use triad_api::{
-    Agent, BansReport, DesignReport, HeartbeatKey, SettingAnswer, Upgraded, Voting, ban, serve, set_maintenance,
-    upgrade,
+    Agent, BansReport, DesignReport, HeartbeatKey, RestoreRequest, Restored, SettingAnswer, Snapshot, TakenUp,
+    Upgraded, Voting, ban, serve, set_maintenance, upgrade,
 };
 use triad_model::{
     BackendSetting, BanRequest, IpNet, Maintenance, Orders, ServerName, ServerReport, Switchover, SwitchoverRequest,
@@ -66,6 +66,10 @@ impl Agent for Scribe {
         BansReport { bans: Vec::new(), silent: Vec::new() }
     }
 
+    async fn apply(&self) -> Result<TakenUp, String> {
+        Err("the file is wrong".to_owned())
+    }
+
     async fn upgrade(&self) -> Result<Upgraded, String> {
         Err("the new edge did not serve".to_owned())
     }
@@ -100,6 +104,18 @@ impl Agent for Scribe {
 
     fn voting(&self) -> Voting {
         Voting::Never
+    }
+
+    fn remembered_record(&self) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, String> {
+        Err("nobody votes".to_owned())
+    }
+
+    async fn restore(&self, _: RestoreRequest) -> Result<Restored, String> {
+        Err("nobody votes".to_owned())
     }
 
     async fn backup(&self) -> Result<axum::body::Body, String> {

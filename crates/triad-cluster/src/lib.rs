@@ -22,7 +22,8 @@ mod pulse;
 mod session;
 
 pub use coordination::{
-    Coordination, CoordinationError, Etcd, FileHome, Member, PRIMARY_KEY, Seen, Swap, Versioned, Voter,
+    Coordination, CoordinationError, DESIGN_KEY, Etcd, FileHome, KEYS, Member, PRIMARY_KEY, Seen, Swap, Versioned,
+    Voter,
 };
 pub use detector::{Detector, Presence};
 pub use heart::{Heart, StartError};

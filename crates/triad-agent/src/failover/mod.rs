@@ -37,7 +37,7 @@ pub(crate) use node::Node;
 use others::{Others, without_positions};
 use route::{Known, Router};
 use seeding::Seeding;
-pub(crate) use store::Store;
+pub(crate) use store::{RECORD_COPY, Store};
 use timeline::Timeline;
 pub(crate) use wishes::Wish;
 use wishes::{WISHES_MAX, Wishes};
@@ -369,11 +369,15 @@ impl Failover {
         if self.store.has_copy() {
             self.tell(
                 round,
-                "the record is gone from where all agree, and this server knows that there was one: restore it",
+                "the record is gone from where all agree, and this server remembers one: `triad voters restore`",
             );
             return false;
         }
         let Some(node) = &self.node else { return false };
+        if let Some(why) = node.others_remember().await {
+            self.tell(round, &why);
+            return false;
+        }
         match triad_database::prepare(&node.plan).await {
             Ok(()) => self.store.begin(&self.own).await.unwrap_or_else(|error| {
                 tracing::warn!("the first record cannot be written yet: {error:#}");

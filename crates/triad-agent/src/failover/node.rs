@@ -22,7 +22,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 const APPLIES_EVERY: Duration = Duration::from_secs(2);
 /// Time between two tries to follow: who cannot must not try as fast as it fails.
 const FOLLOWS_EVERY: Duration = Duration::from_millis(500);
-/// Time in which nothing is logged, though commits wait, before it is looked whether an acknowledgement was lost.
+/// Time in which nothing is logged before it is looked whether commits wait because an acknowledgement was lost; and
+/// between two such looks.
 const QUIET_FOR: Duration = Duration::from_millis(200);
 /// How often it is looked whether transactions are open, before writes are refused all the same.
 const FINISH_LOOKS: u32 = 3;
@@ -51,7 +52,7 @@ pub(crate) struct Node {
     started_at: Duration,
     /// Whether connections to the primary are refused here.
     fenced: bool,
-    /// The end of its log, and since when.
+    /// The end of its log, and since when, or when it was looked whether commits wait.
     quiet: (Position, Duration),
     /// Whether replicas have accounts here, all locked.
     has_accounts: bool,
@@ -86,6 +87,22 @@ impl Node {
             followed_at: Duration::ZERO,
             applies_at: Duration::ZERO,
         }
+    }
+
+    /// Why no first record may be made, if so: another database has one to go by, and perhaps all the data.
+    pub async fn others_remember(&self) -> Option<String> {
+        for (server, peer) in &self.peers {
+            match peer.remembered_record().await {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    return Some(format!(
+                        "the voters have no record, and {server} remembers one: `triad voters restore`"
+                    ));
+                }
+                Err(error) => return Some(format!("whether there was ever a record is not known: {error}")),
+            }
+        }
+        None
     }
 
     /// What the others are told of it.
@@ -140,9 +157,12 @@ impl Node {
             self.quiet = (logged, now);
         }
         let is_quiet = now > self.quiet.1 + QUIET_FOR && replicas_have.is_some_and(|received| received >= logged);
-        if is_quiet && self.control.waiting().await? > 0 {
-            tracing::info!("an acknowledgement was lost: asking for another");
-            self.control.nudge().await?;
+        if is_quiet {
+            self.quiet.1 = now;
+            if self.control.waiting().await? > 0 {
+                tracing::info!("an acknowledgement was lost: asking for another");
+                self.control.nudge().await?;
+            }
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ use triad_model::ServerName;
 const VALID_FOR: Duration = Duration::from_secs(2);
 /// Time after which it is not known any more that nothing is newer.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(1);
+/// Where a copy of the record is kept, under the agent's state.
+pub(crate) const RECORD_COPY: &str = "database/record.json";
 
 /// The record.
 pub(crate) struct Store {
@@ -29,7 +31,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub fn new(coordination: Coordination, seen: watch::Receiver<Seen>, state: &Path) -> Self {
-        Self { coordination, seen, known: None, made: None, copy: state.join("database").join("record.json") }
+        Self { coordination, seen, known: None, made: None, copy: state.join(RECORD_COPY) }
     }
 
     /// Takes up what was seen lately; the record, if it can be gone by.
@@ -39,9 +41,7 @@ impl Store {
             let is_valid = seen.confirmed.is_some_and(|at| at.elapsed() < VALID_FOR);
             (seen.value.clone(), is_valid)
         };
-        if let Some(value) = value
-            && self.known.as_ref().is_none_or(|(_, revision)| *revision < value.revision)
-        {
+        if let Some(value) = value {
             self.learn(&value);
         }
         self.known.as_ref().filter(|_| is_valid).map(|(record, _)| record.clone())
@@ -69,6 +69,8 @@ impl Store {
 
     fn learn(&mut self, value: &Versioned) {
         match serde_json::from_str::<Record>(&value.value) {
+            // Not by revisions: those begin anew where voters do.
+            Ok(record) if self.newest().is_some_and(|known| known.version >= record.version) => {}
             Ok(record) => {
                 if let Err(error) = self.keep_copy(&value.value) {
                     tracing::warn!(%error, file = %self.copy.display(), "no copy of the database's record is kept");

@@ -55,11 +55,6 @@ impl FileHome {
         swapped
     }
 
-    pub(super) async fn snapshot(&self, to: &Path) -> Result<(), CoordinationError> {
-        let (path, to) = (self.path.clone(), to.to_owned());
-        within_time(move || write(&to, &read(&path)?)).await
-    }
-
     /// Says when a handle to this one swapped.
     pub(super) async fn follow(&self, news: &Notify) {
         let mut swaps = self.swaps.subscribe();
@@ -145,7 +140,7 @@ fn write(path: &Path, content: &Content) -> Result<(), CoordinationError> {
 }
 
 /// The path of a file beside `path`, with `end` behind its name.
-pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
+fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     PathBuf::from(name)

@@ -29,7 +29,8 @@ mod etcd;
 mod file;
 mod watching;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -39,6 +40,10 @@ pub use file::FileHome;
 
 /// The key of the record that says which database is the primary.
 pub const PRIMARY_KEY: &str = "triad/database/primary";
+/// The key of which design the servers go by.
+pub const DESIGN_KEY: &str = "triad/design";
+/// All that is agreed upon.
+pub const KEYS: [&str; 2] = [PRIMARY_KEY, DESIGN_KEY];
 /// How long [`Coordination::get`] and [`Coordination::swap`] take at most. A healthy etcd answers in 3 ms (99 of 100), an
 /// election takes 0.3 to 0.6 s.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,8 +54,8 @@ pub const FIRST_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(100);
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(350);
 /// Time between two reads that confirm what a watch shows.
 pub const CONFIRM_EVERY: Duration = Duration::from_millis(250);
-/// How long [`Coordination::snapshot`] takes at most.
-pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same of [`Coordination::watch_at_leisure`].
+pub const CONFIRM_AT_LEISURE_EVERY: Duration = Duration::from_secs(10);
 /// Bytes of a value at most.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 
@@ -160,7 +165,12 @@ impl Coordination {
 
     /// Shows what stands under `key`, for as long as somebody holds the receiver. Must be called on a tokio runtime.
     pub fn watch(&self, key: &str) -> watch::Receiver<Seen> {
-        watching::start(self.clone(), key.to_owned())
+        watching::start(self.clone(), key.to_owned(), CONFIRM_EVERY)
+    }
+
+    /// The same for what nobody decides by: each read costs the voters a round, and news are heard without.
+    pub fn watch_at_leisure(&self, key: &str) -> watch::Receiver<Seen> {
+        watching::start(self.clone(), key.to_owned(), CONFIRM_AT_LEISURE_EVERY)
     }
 
     /// Who votes; nobody, where it is a file.
@@ -171,16 +181,14 @@ impl Coordination {
         }
     }
 
-    /// Copies all of it into the file `path`: for etcd what `etcdctl snapshot restore` takes.
-    pub async fn snapshot(&self, path: &Path) -> Result<(), CoordinationError> {
-        let copied = async {
-            match self {
-                Self::File(file) => file.snapshot(path).await,
-                Self::Etcd(etcd) => etcd.snapshot(path).await,
-            }
-        };
-        let late = || CoordinationError::Unanswered(format!("no copy within {SNAPSHOT_TIMEOUT:?}"));
-        tokio::time::timeout(SNAPSHOT_TIMEOUT, copied).await.unwrap_or_else(|_| Err(late()))
+    /// What stands under each of [`KEYS`] that was ever written. Each is what a majority says, as [`Coordination::get`]
+    /// reads it; one may have changed since another was read.
+    pub async fn snapshot(&self) -> Result<BTreeMap<String, String>, CoordinationError> {
+        let mut values = BTreeMap::new();
+        for key in KEYS {
+            values.extend(self.get(key).await?.map(|read| (key.to_owned(), read.value)));
+        }
+        Ok(values)
     }
 
     /// Shows news of `key` as they are heard, or says that a read may have some. Never ends.

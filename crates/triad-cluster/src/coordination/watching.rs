@@ -1,18 +1,19 @@
 //! One key, watched: reads at intervals are the truth, and what is heard between them makes it early.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
 use super::{CONFIRM_EVERY, Coordination, Seen, Versioned};
 
-pub(super) fn start(home: Coordination, key: String) -> watch::Receiver<Seen> {
+/// Reads are `every` apart, and sooner while they fail.
+pub(super) fn start(home: Coordination, key: String, every: Duration) -> watch::Receiver<Seen> {
     let (seen, receiver) = watch::channel(Seen::default());
     tokio::spawn(async move {
         let news = Notify::new();
         tokio::select! {
             () = seen.closed() => {}
-            () = confirm(&home, &key, &seen, &news) => {}
+            () = confirm(&home, &key, every, &seen, &news) => {}
             () = home.follow(&key, &seen, &news) => {}
         }
     });
@@ -20,7 +21,7 @@ pub(super) fn start(home: Coordination, key: String) -> watch::Receiver<Seen> {
 }
 
 /// Reads again and again, at once when there may be news.
-async fn confirm(home: &Coordination, key: &str, seen: &watch::Sender<Seen>, news: &Notify) {
+async fn confirm(home: &Coordination, key: &str, every: Duration, seen: &watch::Sender<Seen>, news: &Notify) {
     let mut answers = true;
     loop {
         let begun = Instant::now();
@@ -42,7 +43,7 @@ async fn confirm(home: &Coordination, key: &str, seen: &watch::Sender<Seen>, new
                 seen.confirmed = Some(begun);
             });
         }
-        let wait = CONFIRM_EVERY.saturating_sub(begun.elapsed());
+        let wait = if answers { every } else { every.min(CONFIRM_EVERY) }.saturating_sub(begun.elapsed());
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = news.notified() => {}

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use triad_api::ApiError;
 use triad_lab::{Lab, LinkState};
 use triad_model::{BackendMode, BackendSetting, Design, ServerName, Switchover, SwitchoverRequest};
 
@@ -204,7 +205,7 @@ impl<'a> Faults<'a> {
             Undo::Script(server, script) => run_script(self.lab, &server, &script).await,
             Undo::Rewrite(server, path, text) => {
                 std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-                self.reload(server).await
+                self.reload(&server).await
             }
             Undo::Start(server) => self.lab.start(&server).await,
             Undo::MakeReady(server) => self.tell_balancers(&server, BackendMode::Ready, None).await,
@@ -263,7 +264,7 @@ impl<'a> Faults<'a> {
         let after = change(&before)?;
         self.opened(fault, Undo::Rewrite(server.clone(), path.clone(), before));
         std::fs::write(&path, after).with_context(|| format!("cannot write {}", path.display()))?;
-        self.reload(server.clone()).await
+        self.reload(server).await
     }
 
     async fn tell_balancers(&self, backend: &ServerName, mode: BackendMode, weight: Option<u16>) -> anyhow::Result<()> {
@@ -279,7 +280,7 @@ impl<'a> Faults<'a> {
 
     async fn swap_certificate(&self, server: &ServerName) -> anyhow::Result<()> {
         certificate::replace(self.lab, self.design, server)?;
-        self.reload(server.clone()).await?;
+        self.reload(server).await?;
         certificate::wait_until_shown(self.lab, self.design, server).await
     }
 
@@ -305,8 +306,12 @@ impl<'a> Faults<'a> {
         Ok(())
     }
 
-    async fn reload(&self, server: ServerName) -> anyhow::Result<()> {
-        signal(self.lab, &Named { name: "agent".to_owned(), server }, "HUP").await.map(drop)
+    /// As an operator would. Whether the file is refused is the scenario's to see.
+    async fn reload(&self, server: &ServerName) -> anyhow::Result<()> {
+        match triad_api::apply(&run_directory(self.lab, server).join("agent.sock")).await {
+            Ok(_) | Err(ApiError::Refused { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn opened(&mut self, fault: &Fault, undo: Undo) {

@@ -14,8 +14,9 @@ use super::DesignFile;
 ///
 /// Brings up what the file gives to the server: its firewall, database, application, edge and name server, and keeps
 /// them running until SIGTERM. SIGHUP makes it read the file and the certificates again: what can change without a
-/// restart does, and a file that is wrong, or asks for more, changes nothing and is told in the log. Certificates that
-/// were renewed are noticed without it. Must be root.
+/// restart does, and a file that is wrong, or asks for more, or was replaced by another one elsewhere, changes nothing and
+/// is told in the log; `triad apply` does the same and prints it. Certificates that were renewed are noticed without it.
+/// Must be root.
 #[derive(Args)]
 pub struct Agent {
     #[command(flatten)]
@@ -40,11 +41,12 @@ impl Agent {
         };
         let design = self.design;
         let reread = move || match super::read(design.file.as_deref()) {
-            Ok(loaded) => Ok(loaded.design),
+            Ok(loaded) => Ok((loaded.design, triad_agent::digest(&loaded.text))),
             Err(failure) => Err(anyhow!("{}", failure.text(false).trim_end())),
         };
         let options = triad_agent::Options {
             design: loaded.design,
+            digest: triad_agent::digest(&loaded.text),
             reread: Box::new(reread),
             folder: loaded.folder,
             server: ServerName::new(self.server)?,

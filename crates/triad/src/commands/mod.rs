@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 mod agent;
+mod apply;
 mod backend;
 mod ban;
 mod bans;
@@ -19,6 +20,7 @@ mod status;
 mod switchover;
 mod unban;
 mod upgrade;
+mod voters;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -58,6 +60,8 @@ enum Command {
     Agent(agent::Agent),
     /// Say what runs where, and how it is doing
     Status(status::Status),
+    /// Take this server's triad.toml into use, and have it count as the newest
+    Apply(apply::Apply),
     /// Take a backend out of the balancers, bring it back, or change its weight, while they run
     Backend(backend::Backend),
     /// Turn users away for a while, or let them in again
@@ -74,6 +78,8 @@ enum Command {
     Switchover(switchover::Switchover),
     /// Start the databases anew, one after the other, while the site goes on
     Restart(restart::Restart),
+    /// Save what servers agree on, or begin anew where voters lost it
+    Voters(voters::Voters),
     /// Make the keys and passwords of the design, a folder for each server
     Secrets(secrets::Secrets),
     /// Print completions for a shell
@@ -220,6 +226,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Drill(drill) => drill.run(),
         Command::Agent(agent) => agent.run(),
         Command::Status(status) => status.run(),
+        Command::Apply(apply) => apply.run(),
         Command::Backend(backend) => backend.run(),
         Command::Maintenance(maintenance) => maintenance.run(),
         Command::Ban(ban) => ban.run(),
@@ -228,6 +235,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Upgrade(upgrade) => upgrade.run(),
         Command::Switchover(switchover) => switchover.run(),
         Command::Restart(restart) => restart.run(),
+        Command::Voters(voters) => voters.run(),
         Command::Secrets(secrets) => secrets.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "triad", &mut std::io::stdout());

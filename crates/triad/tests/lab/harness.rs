@@ -6,6 +6,9 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use triad_lab::{Lab, LabName};
+use triad_model::ServerName;
+
 /// The binary under test.
 pub const TRIAD: &str = env!("CARGO_BIN_EXE_triad");
 /// Pause between two looks at something that is awaited.
@@ -168,6 +171,26 @@ impl LabUnderTest {
     pub fn kill_process(&self, server: &str, process: &str) -> Result<(), Failure> {
         let pid = self.pid(server, process)?;
         self.run(server, &format!("kill -9 {pid}")).map(drop)
+    }
+
+    /// Has `server`'s agent take the lab's file into use; what it says.
+    pub fn apply(&self, server: &str) -> Result<String, Failure> {
+        let run = self.directory().join("servers").join(server).join("run");
+        succeed(triad().args(["apply", "--run"]).arg(run))
+    }
+
+    /// Takes `servers` off the power, or gives it back to them.
+    pub fn power(&self, servers: &[&str], is_on: bool) -> Result<(), Failure> {
+        let name = LabName::new(self.name.clone())?;
+        let lab = Lab::under(labs(), name);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        for server in servers {
+            let server = ServerName::new(*server)?;
+            let outcome =
+                runtime.block_on(async { if is_on { lab.start(&server).await } else { lab.kill(&server).await } });
+            outcome.map_err(|error| Failure(format!("{server}: {error:#}")))?;
+        }
+        Ok(())
     }
 
     /// Takes it down.

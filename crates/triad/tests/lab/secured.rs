@@ -271,7 +271,7 @@ fn servers_speak_http2_to_each_other(lab: &LabUnderTest) -> Result<(), Failure> 
     ensure!(before.matches(old).count() == 1, "the example has {old} not once");
     let read_again = |text: &str| -> Result<(), Failure> {
         std::fs::write(&file, text)?;
-        lab.run("srv1", "kill -HUP $(pgrep -o -f 'triad agent')").map(drop)
+        lab.apply("srv1").map(drop)
     };
     let speaks = |protocol: &str| {
         eventually("srv1 speaks it to srv2", HEAL_LIMIT, || {
@@ -313,7 +313,7 @@ fn a_route_leads_elsewhere_after_a_reload(lab: &LabUnderTest) -> Result<(), Fail
     let before = std::fs::read_to_string(&file)?;
     let reload = |text: &str| {
         std::fs::write(&file, text)?;
-        lab.run("srv1", "kill -HUP $(pgrep -o -f 'triad agent')")
+        lab.apply("srv1")
     };
     reload(&(before.clone() + ROUTES))?;
     served_by(lab, "srv3", HEAL_LIMIT)?;

@@ -92,13 +92,6 @@ pub(super) struct Event {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Blob {
-    #[serde(deserialize_with = "bytes")]
-    pub blob: Vec<u8>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
 pub(super) struct Members {
     members: Vec<ListedMember>,
 }

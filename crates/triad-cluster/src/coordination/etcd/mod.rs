@@ -8,21 +8,18 @@ mod messages;
 mod process;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustls::ClientConfig;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
 use tokio::sync::{Notify, watch};
 use triad_model::ServerName;
 
 use self::endpoint::{Endpoint, Lines, Unanswered};
-use self::messages::{Blob, Members, Range, Txn, Watched, decode, malformed};
+use self::messages::{Members, Range, Txn, Watched, decode, malformed};
 pub use self::process::{Beginning, ETCD, ETCD_ELECTION_MS, ETCD_HEARTBEAT_MS, Seat};
-use super::file::beside;
 use super::watching::heard;
 use super::{
     ATTEMPT_TIMEOUT, CALL_TIMEOUT, CoordinationError, FIRST_ATTEMPT_TIMEOUT, Member, PRIMARY_KEY, Seen, Swap, Versioned,
@@ -130,21 +127,6 @@ impl Etcd {
         Ok(decode::<Members>(place, &bytes)?.into())
     }
 
-    pub(super) async fn snapshot(&self, path: &Path) -> Result<(), CoordinationError> {
-        let endpoint = self.first();
-        let opened = endpoint.stream("/v3/maintenance/snapshot", &json!({}), CALL_TIMEOUT).await;
-        let failed = |reason: String| CoordinationError::Unanswered(format!("{}: {reason}", endpoint.place));
-        let mut lines = opened.map_err(|unanswered| failed(unanswered.reason().to_owned()))?;
-        let unwritten = |source| CoordinationError::File { what: "write", path: path.to_owned(), source };
-        let new = beside(path, ".new");
-        let mut file = tokio::fs::File::create(&new).await.map_err(unwritten)?;
-        while let Some(Blob { blob }) = lines.next().await.map_err(failed)? {
-            file.write_all(&blob).await.map_err(unwritten)?;
-        }
-        file.sync_all().await.map_err(unwritten)?;
-        tokio::fs::rename(&new, path).await.map_err(unwritten)
-    }
-
     /// Shows what changes, as one voter tells it; another one tells it when that one fails.
     pub(super) async fn follow(&self, key: &str, seen: &watch::Sender<Seen>, news: &Notify) {
         loop {
@@ -226,13 +208,5 @@ impl Etcd {
 impl From<Silence> for CoordinationError {
     fn from(Silence { why, doubt }: Silence) -> Self {
         Self::Unanswered(doubt.unwrap_or(why))
-    }
-}
-
-impl Unanswered {
-    fn reason(&self) -> &str {
-        match self {
-            Self::NotSent(reason) | Self::Sent(reason) => reason,
-        }
     }
 }
