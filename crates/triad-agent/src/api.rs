@@ -15,7 +15,7 @@ use triad_dns::Zone;
 use triad_model::{
     BackendSetting, BanRequest, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Heard, IpNet,
     Maintenance, Orders, ProcessReport, Rates, Role, Server, ServerName, ServerReport, State, Switchover,
-    SwitchoverRequest, UsageNews, Used, Verdict, believable,
+    SwitchoverRequest, UsageNews, Verdict,
 };
 use triad_monitor::{HostReading, RateMeter};
 use triad_proxy::EdgePlan;
@@ -69,8 +69,8 @@ struct Shared {
     known: watch::Receiver<Known>,
     /// News of other front servers that were heard.
     heard: Mutex<Heard>,
-    /// What clients used there, for the edge.
-    debits: Option<broadcast::Sender<Vec<Used>>>,
+    /// The same, for the edge.
+    news: Option<broadcast::Sender<UsageNews>>,
     /// Of its edge.
     access_log: std::path::PathBuf,
     authority_pem: String,
@@ -166,7 +166,7 @@ impl Handle {
             commands,
             known,
             heard: Mutex::default(),
-            debits: edge.map(|edge| edge.debits.clone()),
+            news: edge.map(|edge| edge.news.clone()),
             access_log: setup.access_log(),
             authority_pem: setup.secrets.identity.authority_pem.clone(),
             heart,
@@ -452,10 +452,9 @@ impl triad_api::Agent for Handle {
 
     fn hear(&self, news: UsageNews) -> u64 {
         let is_other_front = self.fronts().contains(&news.from) && news.from != self.shared.server;
-        if is_other_front && !news.used.is_empty() && lock(&self.shared.heard).is_new(&news) {
-            let used = believable(news.used);
+        if is_other_front && !news.is_empty() && lock(&self.shared.heard).is_new(&news) {
             // Without an edge there is nobody to tell.
-            drop(self.shared.debits.as_ref().map(|debits| debits.send(used)));
+            drop(self.shared.news.as_ref().map(|edge| edge.send(news.believable())));
         }
         self.shared.known.borrow().number
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use triad_api::{Agent, ApiError, Peer};
-use triad_model::{Noticed, UsageNews, believable};
+use triad_model::{Noticed, UsageNews};
 
 use crate::api::Handle;
 use crate::orders::now_ms;
@@ -42,7 +42,7 @@ async fn pass_on(handle: Handle, mut noticed: broadcast::Receiver<Noticed>, news
     let started_ms = now_ms();
     let mut number = 0;
     loop {
-        let Noticed { used, offenders } = match noticed.recv().await {
+        let Noticed { used, held, offenders } = match noticed.recv().await {
             Ok(noticed) => noticed,
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
@@ -50,11 +50,12 @@ async fn pass_on(handle: Handle, mut noticed: broadcast::Receiver<Noticed>, news
         if !offenders.is_empty() {
             handle.ban_offenders(&offenders).await;
         }
-        let used = believable(used);
-        if !used.is_empty() {
+        let from = handle.server().clone();
+        let this = UsageNews { from, started_ms, number: number + 1, used, held }.believable();
+        if !this.is_empty() {
             number += 1;
             // Without other front servers there is nobody to tell.
-            let _ = news.send((Instant::now(), UsageNews { from: handle.server().clone(), started_ms, number, used }));
+            let _ = news.send((Instant::now(), this));
         }
     }
 }
@@ -101,7 +102,8 @@ async fn talk(peer: &Peer, handle: &Handle, untold: &mut Untold) -> Result<(), A
     let mut known = handle.watch_known();
     let mut ticks = interval(COMPARE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let nothing = UsageNews { from: handle.server().clone(), started_ms: 0, number: 0, used: Vec::new() };
+    let from = handle.server().clone();
+    let nothing = UsageNews { from, started_ms: 0, number: 0, used: Vec::new(), held: Vec::new() };
     loop {
         let news = tokio::select! {
             _ = ticks.tick() => &nothing,
@@ -112,7 +114,7 @@ async fn talk(peer: &Peer, handle: &Handle, untold: &mut Untold) -> Result<(), A
             },
         };
         let number = link.tell_usage(news).await?;
-        if !news.used.is_empty() {
+        if !news.is_empty() {
             untold.was_told();
         }
         if number != handle.known().number {
@@ -136,7 +138,8 @@ mod tests {
 
     fn tell(news: &broadcast::Sender<super::Dated>, number: u64) {
         let from = ServerName::new("lb1").expect("a name");
-        let news = news.send((Instant::now(), UsageNews { from, started_ms: 1, number, used: Vec::new() }));
+        let news =
+            news.send((Instant::now(), UsageNews { from, started_ms: 1, number, used: Vec::new(), held: Vec::new() }));
         assert!(news.is_ok(), "somebody listens");
     }
 

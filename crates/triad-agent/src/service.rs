@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
-use triad_model::{Ban, DatabaseRoute, Noticed, ServerName, Used};
+use triad_model::{Ban, DatabaseRoute, Noticed, ServerName, UsageNews};
 
 use crate::binary::Binary;
 use crate::child::HOLD_TIMEOUT;
@@ -38,8 +38,8 @@ pub struct Service<P, R> {
     pub bans: watch::Sender<Vec<Ban>>,
     /// Where the database takes what, once somebody says so; each new process is told the last one.
     pub database: watch::Sender<Option<DatabaseRoute>>,
-    /// What clients used elsewhere.
-    pub debits: broadcast::Sender<Vec<Used>>,
+    /// What clients do at other front servers.
+    pub news: broadcast::Sender<UsageNews>,
     /// What its processes noticed of clients.
     pub noticed: broadcast::Sender<Noticed>,
 }
@@ -52,7 +52,7 @@ struct Inner<P, R> {
     left_out: watch::Sender<Vec<ServerName>>,
     bans: watch::Sender<Vec<Ban>>,
     database: watch::Sender<Option<DatabaseRoute>>,
-    debits: broadcast::Sender<Vec<Used>>,
+    news: broadcast::Sender<UsageNews>,
     noticed: broadcast::Sender<Noticed>,
     processes: watch::Sender<Vec<Process>>,
     report: watch::Sender<Option<R>>,
@@ -104,7 +104,7 @@ where
     pub fn start(launch: Launch, plan: P) -> Self {
         let (left_out, bans) = (watch::Sender::new(Vec::new()), watch::Sender::new(Vec::new()));
         let database = watch::Sender::new(None);
-        let (debits, noticed) = (broadcast::Sender::new(LATELY_MAX), broadcast::Sender::new(LATELY_MAX));
+        let (news, noticed) = (broadcast::Sender::new(LATELY_MAX), broadcast::Sender::new(LATELY_MAX));
         let state =
             State { generations: Generations::new(), members: BTreeMap::new(), ledger: Ledger::new(), upgrades: 0 };
         let inner = Rc::new(Inner {
@@ -112,7 +112,7 @@ where
             left_out: left_out.clone(),
             bans: bans.clone(),
             database: database.clone(),
-            debits: debits.clone(),
+            news: news.clone(),
             noticed: noticed.clone(),
             processes: watch::Sender::new(Vec::new()),
             report: watch::Sender::new(None),
@@ -123,7 +123,7 @@ where
         inner.run(current, inner.launch.clone(), Wish::Keep);
         inner.show_processes();
         let (processes, report) = (inner.processes.subscribe(), inner.report.subscribe());
-        Self { processes, report, left_out, bans, database, debits, noticed, inner }
+        Self { processes, report, left_out, bans, database, news, noticed, inner }
     }
 
     /// Makes the child work from `plan`. If it refuses, or does not answer in time, it is left with the plan it had.
@@ -206,7 +206,7 @@ where
                 leave_outs: self.left_out.subscribe(),
                 bans: self.bans.subscribe(),
                 routes: self.database.subscribe(),
-                debits: self.debits.subscribe(),
+                news: self.news.subscribe(),
                 retire: retire.subscribe(),
                 answer: answer.clone(),
             };
@@ -303,7 +303,7 @@ struct Conversation<P, R> {
     leave_outs: watch::Receiver<Vec<ServerName>>,
     bans: watch::Receiver<Vec<Ban>>,
     routes: watch::Receiver<Option<DatabaseRoute>>,
-    debits: broadcast::Receiver<Vec<Used>>,
+    news: broadcast::Receiver<UsageNews>,
     retire: watch::Receiver<bool>,
     answer: watch::Sender<Answer>,
 }
@@ -354,8 +354,8 @@ where
                     channel.send(&Order::<P>::Database(route)).await?;
                 }
             }
-            used = self.debits.recv() => match used {
-                Ok(used) => channel.send(&Order::<P>::Debit(used)).await?,
+            news = self.news.recv() => match news {
+                Ok(news) => channel.send(&Order::<P>::Hear(news)).await?,
                 // A child that is slow to listen is spared what is old.
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return Ok(false),

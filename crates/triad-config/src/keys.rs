@@ -777,7 +777,8 @@ static LIMITS: &[Key] = &[
         "connections",
         Kind::Integer { min: 1, max: 1_000_000 },
         "100",
-        "Connections open at once. Many users of one network may share an address.",
+        "Connections open at once, at all front servers together: they tell each other four times a second who has many. \
+         Many users of one network may share an address.",
     ),
     default(
         "exempt",

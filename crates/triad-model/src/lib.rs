@@ -65,7 +65,10 @@ pub use route::{
 pub use secret::Secret;
 pub use setting::{BackendMode, BackendSetting, InvalidMessage, Maintenance};
 pub use times::*;
-pub use usage::{Heard, Noticed, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used, believable, is_client};
+pub use usage::{
+    HELD_CONNECTIONS_MAX, HELD_VALID_MS, Heard, Held, Noticed, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used,
+    is_client,
+};
 pub use voters::VOTERS;
 
 pub use ipnet::IpNet;

@@ -1,4 +1,4 @@
-//! What clients used of their allowance at one front server, as it tells the others.
+//! What clients used of their allowance at one front server, and hold open there, as it tells the others.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,10 @@ use crate::{IpNet, ServerName, client_network};
 pub const USAGE_CLIENTS_MAX: usize = 256;
 /// Requests that are believed of one client at one time: more than any edge answers in a quarter of a second.
 pub const USAGE_REQUESTS_MAX: u32 = 100_000;
+/// Connections that are believed of one client: as many as an edge may have of all.
+pub const HELD_CONNECTIONS_MAX: u32 = 65_536;
+/// Time for which a client's connections at another front server count after they were last told of, in milliseconds.
+pub const HELD_VALID_MS: u64 = 1_500;
 
 /// A client, and how many requests of it were passed on since it was last named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +24,22 @@ pub struct Used {
     pub requests: u32,
 }
 
+/// A client, and how many connections it has open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// An IPv4 address, or an IPv6 network of 64 bits.
+    pub client: IpNet,
+    /// How many, never more than [`HELD_CONNECTIONS_MAX`].
+    pub connections: u32,
+}
+
 /// What an edge noticed since it was last asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noticed {
     /// Up to [`USAGE_CLIENTS_MAX`].
     pub used: Vec<Used>,
+    /// All that have many connections open now, up to [`USAGE_CLIENTS_MAX`].
+    pub held: Vec<Held>,
     /// Clients that were refused so often that they are to be banned, up to [`USAGE_CLIENTS_MAX`].
     pub offenders: Vec<IpNet>,
 }
@@ -40,21 +55,35 @@ pub struct UsageNews {
     pub number: u64,
     /// Up to [`USAGE_CLIENTS_MAX`].
     pub used: Vec<Used>,
+    /// Up to [`USAGE_CLIENTS_MAX`]; others have few connections there.
+    #[serde(default)]
+    pub held: Vec<Held>,
+}
+
+impl UsageNews {
+    /// Whether it tells nothing.
+    pub fn is_empty(&self) -> bool {
+        self.used.is_empty() && self.held.is_empty()
+    }
+
+    /// What of it can be: it is about single clients, and nobody says more than the bounds.
+    #[must_use]
+    pub fn believable(mut self) -> Self {
+        self.used.retain(|one| is_client(one.client));
+        self.used.truncate(USAGE_CLIENTS_MAX);
+        self.used.iter_mut().for_each(|one| one.requests = one.requests.min(USAGE_REQUESTS_MAX));
+        self.held.retain(|one| is_client(one.client));
+        self.held.truncate(USAGE_CLIENTS_MAX);
+        self.held.iter_mut().for_each(|one| one.connections = one.connections.min(HELD_CONNECTIONS_MAX));
+        self
+    }
 }
 
 impl Noticed {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.used.is_empty() && self.offenders.is_empty()
+        self.used.is_empty() && self.held.is_empty() && self.offenders.is_empty()
     }
-}
-
-/// What of `used` can be: it is about single clients, and nobody says more than the bounds.
-pub fn believable(mut used: Vec<Used>) -> Vec<Used> {
-    used.retain(|one| is_client(one.client));
-    used.truncate(USAGE_CLIENTS_MAX);
-    used.iter_mut().for_each(|one| one.requests = one.requests.min(USAGE_REQUESTS_MAX));
-    used
 }
 
 /// Whether `network` is one client's.
@@ -83,22 +112,25 @@ impl Heard {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Heard, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used, believable};
+    use super::{HELD_CONNECTIONS_MAX, Heard, Held, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used};
     use crate::ServerName;
 
     fn news(from: u8, started_ms: u64, number: u64) -> UsageNews {
         let from = ServerName::new(format!("lb{from}")).expect("a name");
-        UsageNews { from, started_ms, number, used: Vec::new() }
+        UsageNews { from, started_ms, number, used: Vec::new(), held: Vec::new() }
     }
 
     #[test]
     fn what_cannot_be_is_not_believed() {
-        let used = |client: &str| Used { client: client.parse().expect("a network"), requests: u32::MAX };
-        let claimed = [vec![used("0.0.0.0/0"), used("2001:db8::/32")], vec![used("192.0.2.7/32"); 1000]].concat();
-        let believed = believable(claimed);
-        assert_eq!(believed.len(), USAGE_CLIENTS_MAX);
-        let first = Used { requests: USAGE_REQUESTS_MAX, ..used("192.0.2.7/32") };
-        assert!(believed.iter().all(|used| *used == first));
+        let claimed = |client: &str| client.parse().expect("a network");
+        let clients =
+            [vec![claimed("0.0.0.0/0"), claimed("2001:db8::/32")], vec![claimed("192.0.2.7/32"); 1000]].concat();
+        let used = clients.iter().map(|client| Used { client: *client, requests: u32::MAX }).collect();
+        let held = clients.iter().map(|client| Held { client: *client, connections: u32::MAX }).collect();
+        let UsageNews { used, held, .. } = UsageNews { used, held, ..news(1, 1, 1) }.believable();
+        let client = claimed("192.0.2.7/32");
+        assert_eq!(used, [Used { client, requests: USAGE_REQUESTS_MAX }; USAGE_CLIENTS_MAX]);
+        assert_eq!(held, [Held { client, connections: HELD_CONNECTIONS_MAX }; USAGE_CLIENTS_MAX]);
     }
 
     #[test]

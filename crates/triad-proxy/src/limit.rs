@@ -3,14 +3,17 @@
 //!
 //! All workers share the table of clients, since a client's connections go to any of them; it is cut into shards whose
 //! locks are held for a look-up. Its size is bounded: when a shard is full, who has nothing to its debit goes, then
-//! anybody without connections. Clients that the other front servers should know of are noted in short lists.
+//! anybody without connections. Clients that the other front servers should know of are noted in short lists. What those
+//! say is a client's connections there counts here as well, for as long as they say it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use triad_model::{IpNet, Limits, Noticed, USAGE_CLIENTS_MAX, Used, client_network};
+use triad_model::{
+    HELD_VALID_MS, Held, IpNet, Limits, Noticed, ServerName, USAGE_CLIENTS_MAX, UsageNews, Used, client_network,
+};
 
 use crate::rate::{Rate, SharedRate, Spent};
 
@@ -22,6 +25,8 @@ const NOTICED_PER_SHARD_MAX: usize = 64;
 /// Part of what the rate gives in a second from which on it is noticed that a client used it: an eighth of what it gives
 /// between two questions of the agent.
 const NOTICEABLE_PART: u32 = 32;
+/// Part of the connections that a client may have from which on it is noticed that it has them.
+const NOTICEABLE_CONNECTIONS_PART: u32 = 8;
 /// Time within which refusals are counted together.
 const REFUSALS_TIME_NS: u64 = 60_000_000_000;
 
@@ -35,6 +40,16 @@ pub(crate) struct Limiter {
     site: Option<SharedRate>,
     began: Instant,
     shards: [Mutex<Shard>; SHARDS],
+    /// What each other front server said last; there are as many as the design has.
+    elsewhere: Mutex<Vec<Elsewhere>>,
+}
+
+/// Clients' connections at another front server.
+#[derive(Debug)]
+struct Elsewhere {
+    server: ServerName,
+    until_ns: u64,
+    connections: HashMap<u64, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +57,8 @@ struct Shard {
     clients: HashMap<u64, Client>,
     /// Who has used noticeably much.
     heavy: Vec<u64>,
+    /// Who has noticeably many connections.
+    holders: Vec<u64>,
     /// Who was refused too often.
     offenders: Vec<u64>,
 }
@@ -54,6 +71,7 @@ struct Client {
     /// Requests that passed since it was noticed.
     used: u32,
     is_heavy: bool,
+    is_holder: bool,
     refusals: u32,
     /// When the first of them was.
     refused_since_ns: u64,
@@ -79,6 +97,7 @@ impl Limiter {
             limits,
             began: Instant::now(),
             shards: Default::default(),
+            elsewhere: Mutex::default(),
         }
     }
 
@@ -110,17 +129,20 @@ impl Limiter {
         self.site.as_ref().map_or(Ok(()), |site| site.take(now_ns)).map_err(TooMany::OfSite)
     }
 
-    /// Counts a connection of `address`; `None` if it has as many as it may.
+    /// Counts a connection of `address`; `None` if it has as many as it may, here and elsewhere.
     pub fn connect(self: &Arc<Self>, address: IpAddr, now: Instant) -> Option<Admitted> {
         let Some(max) = self.limits.connections.filter(|_| !self.is_exempt(address)) else {
             return Some(Admitted(None));
         };
+        let now_ns = self.since_ns(now);
+        let elsewhere = self.elsewhere(key(address), now_ns);
         let mut shard = self.shard(key(address));
-        let client = shard.client(key(address), self.since_ns(now));
-        if client.connections >= max {
+        let client = shard.client(key(address), now_ns);
+        if client.connections.saturating_add(elsewhere) >= max {
             return None;
         }
         client.connections += 1;
+        shard.note_connections(key(address), noticeable_connections(max));
         Some(Admitted(Some((self.clone(), key(address)))))
     }
 
@@ -134,27 +156,63 @@ impl Limiter {
         }
     }
 
-    /// Who used noticeably much, and who was refused too often, since this was asked last.
+    /// Who used noticeably much, and who was refused too often, since this was asked last; and who has many connections.
     pub fn noticed(&self) -> Noticed {
         let mut noticed = Noticed::default();
+        let noticeable = noticeable_connections(self.limits.connections.unwrap_or(u32::MAX));
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let Shard { clients, heavy, offenders } = &mut *shard;
+            let Shard { clients, heavy, holders, offenders } = &mut *shard;
             for key in heavy.drain(..) {
                 let Some(client) = clients.get_mut(&key) else { continue };
                 client.is_heavy = false;
                 noticed.used.push(Used { client: network(key), requests: std::mem::take(&mut client.used) });
             }
+            holders.retain(|key| {
+                let Some(client) = clients.get_mut(key) else { return false };
+                client.is_holder = client.connections >= noticeable;
+                noticed
+                    .held
+                    .extend(client.is_holder.then(|| Held { client: network(*key), connections: client.connections }));
+                client.is_holder
+            });
             noticed.offenders.extend(offenders.drain(..).map(network));
         }
         noticed.used.sort_by_key(|used| std::cmp::Reverse(used.requests));
         noticed.used.truncate(USAGE_CLIENTS_MAX);
+        noticed.held.sort_by_key(|held| std::cmp::Reverse(held.connections));
+        noticed.held.truncate(USAGE_CLIENTS_MAX);
         noticed.offenders.truncate(USAGE_CLIENTS_MAX);
         noticed
     }
 
+    /// Heeds what another front server says: clients' connections there, all of them, and what they used.
+    pub fn hear(&self, news: &UsageNews, now: Instant) {
+        self.debit(&news.used, now);
+        if self.limits.connections.is_none() {
+            return;
+        }
+        let connections = news.held.iter().take(USAGE_CLIENTS_MAX);
+        let said = Elsewhere {
+            server: news.from.clone(),
+            until_ns: self.since_ns(now) + HELD_VALID_MS * 1_000_000,
+            connections: connections.map(|held| (key(held.client.addr()), held.connections)).collect(),
+        };
+        let mut elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        elsewhere.retain(|other| other.server != said.server);
+        elsewhere.push(said);
+    }
+
+    /// A client's connections at other front servers.
+    fn elsewhere(&self, key: u64, now_ns: u64) -> u32 {
+        let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts =
+            elsewhere.iter().filter(|said| said.until_ns > now_ns).filter_map(|said| said.connections.get(&key));
+        counts.fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
     /// Puts to clients' debit what they used at other edges.
-    pub fn debit(&self, used: &[Used], now: Instant) {
+    fn debit(&self, used: &[Used], now: Instant) {
         let Some(rate) = self.rate else { return };
         let now_ns = self.since_ns(now);
         for Used { client, requests } in used.iter().take(USAGE_CLIENTS_MAX) {
@@ -190,6 +248,11 @@ impl Drop for Admitted {
             client.connections = client.connections.saturating_sub(1);
         }
     }
+}
+
+/// Connections from which on a client that may have `max` is noticed.
+fn noticeable_connections(max: u32) -> u32 {
+    (max / NOTICEABLE_CONNECTIONS_PART).max(1)
 }
 
 /// A client's number: an IPv4 address, or the upper half of an IPv6 one, whose lowest networks are not in use.
@@ -237,6 +300,15 @@ impl Shard {
         }
     }
 
+    /// The client has one connection more.
+    fn note_connections(&mut self, key: u64, noticeable: u32) {
+        let Some(client) = self.clients.get_mut(&key) else { return };
+        if client.connections >= noticeable && !client.is_holder && self.holders.len() < NOTICED_PER_SHARD_MAX {
+            client.is_holder = true;
+            self.holders.push(key);
+        }
+    }
+
     /// A request of the client was refused.
     fn note_refusal(&mut self, key: u64, now_ns: u64, ban_after: Option<u32>) {
         let (Some(max), Some(client)) = (ban_after, self.clients.get_mut(&key)) else { return };
@@ -258,7 +330,7 @@ mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
-    use triad_model::{Limits, USAGE_CLIENTS_MAX};
+    use triad_model::{HELD_VALID_MS, Limits, Noticed, ServerName, USAGE_CLIENTS_MAX, UsageNews};
 
     use super::{CLIENTS_PER_SHARD_MAX, Limiter, NOTICED_PER_SHARD_MAX, SHARDS, TooMany};
 
@@ -389,6 +461,46 @@ mod tests {
         assert_eq!((offenders(), offenders()), (1, 0));
         [0, 50, 100, 150].into_iter().for_each(|s| limiter.malformed(client(2), at(s)));
         assert_eq!(offenders(), 0, "not within a minute");
+    }
+
+    /// What a front server says that noticed this.
+    fn news(noticed: Noticed) -> UsageNews {
+        let from = ServerName::new("lb2").expect("a name");
+        UsageNews { from, started_ms: 1, number: 1, used: noticed.used, held: noticed.held }
+    }
+
+    #[test]
+    fn connections_at_another_front_count_as_long_as_they_are_told() {
+        let [here, there] = [limiter(1, 1, 8), limiter(1, 1, 8)];
+        let connect = |edge: &Arc<Limiter>, count: usize, ms| {
+            let at = edge.began + Duration::from_millis(ms);
+            (0..count).map_while(|_| edge.connect(client(1), at)).collect::<Vec<_>>()
+        };
+        let tell = |ms| here.hear(&news(there.noticed()), here.began + Duration::from_millis(ms));
+
+        let mut open = connect(&there, 5, 0);
+        tell(0);
+        let own = connect(&here, 8, 0);
+        assert_eq!(own.len(), 3, "8, less 5 elsewhere");
+        open.truncate(2);
+        tell(100);
+        assert_eq!(connect(&here, 8, 100).len(), 3, "three were closed there");
+        assert!(connect(&here, 8, 100 + HELD_VALID_MS - 1).len() < 5);
+        assert_eq!(connect(&here, 8, 100 + HELD_VALID_MS).len(), 5, "nothing is told of it any more");
+        drop(open);
+        assert!(there.noticed().held.is_empty());
+    }
+
+    #[test]
+    fn only_who_has_an_eighth_of_the_connections_is_told_of() {
+        let limiter = limiter(1, 1, 80);
+        let open =
+            |last, count| (0..count).filter_map(|_| limiter.connect(client(last), limiter.began)).collect::<Vec<_>>();
+        let (_few, _many) = (open(1, 9), open(2, 10));
+        let held: Vec<_> =
+            limiter.noticed().held.iter().map(|held| (held.client.to_string(), held.connections)).collect();
+        assert_eq!(held, [("192.0.2.2/32".to_owned(), 10)]);
+        assert_eq!(limiter.noticed().held.len(), 1, "as long as it has them");
     }
 
     /// Requests of one client that pass in ten seconds at two edges, of which each hears what the other saw.

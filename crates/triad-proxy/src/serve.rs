@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use triad_model::{Ban, DatabaseRoute, EdgeReport, Noticed, ServerName, Used};
+use triad_model::{Ban, DatabaseRoute, EdgeReport, Noticed, ServerName, UsageNews};
 
 use crate::accept::{Door, accept};
 use crate::backend::Backend;
@@ -128,16 +128,16 @@ impl Edge {
         }
     }
 
-    /// Which clients used noticeably much of their allowance, and which were refused too often, since this was asked last;
-    /// `None`: they are not limited.
+    /// Which clients used noticeably much of their allowance, and which were refused too often, since this was asked last,
+    /// and which have many connections; `None`: they are not limited.
     pub fn noticed(&self) -> Option<Noticed> {
         self.shared.live.load().limiter.as_ref().map(|limiter| limiter.noticed())
     }
 
-    /// Puts to clients' debit what they used at other front servers.
-    pub fn debit(&self, used: &[Used]) {
+    /// Heeds what clients used at another front server, and have open there.
+    pub fn hear(&self, news: &UsageNews) {
         if let Some(limiter) = &self.shared.live.load().limiter {
-            limiter.debit(used, std::time::Instant::now());
+            limiter.hear(news, std::time::Instant::now());
         }
     }
 

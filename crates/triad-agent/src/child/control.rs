@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tokio_util::codec::{Framed, LinesCodec};
-use triad_model::{Ban, DatabaseRoute, Noticed, ServerName, Used};
+use triad_model::{Ban, DatabaseRoute, Noticed, ServerName, UsageNews};
 
 /// Longest line either side accepts; a plan with a chain of certificates is a few kilobytes.
 const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -27,8 +27,8 @@ pub enum Order<P> {
     LeaveOut(Vec<ServerName>),
     /// Let these clients in no more, and all others.
     Ban(Vec<Ban>),
-    /// Put to these clients' debit what they used elsewhere.
-    Debit(Vec<Used>),
+    /// This is what clients do at another front server.
+    Hear(UsageNews),
     /// This is where the database takes what.
     Database(DatabaseRoute),
     /// Another process serves the same sockets: take nothing new, finish what runs, and end.

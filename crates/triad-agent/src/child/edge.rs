@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use triad_model::{Ban, DatabaseRoute, EdgeReport, Noticed, ServerName, Used};
+use triad_model::{Ban, DatabaseRoute, EdgeReport, Noticed, ServerName, UsageNews};
 use triad_proxy::{Edge, EdgePlan};
 
 use super::{Inherited, Served, serve};
@@ -43,8 +43,8 @@ impl Served for Edge {
         Edge::ban(self, &bans);
     }
 
-    fn debit(&mut self, used: Vec<Used>) {
-        Edge::debit(self, &used);
+    fn hear(&mut self, news: UsageNews) {
+        Edge::hear(self, &news);
     }
 
     fn route_database(&mut self, route: DatabaseRoute) {

@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use listenfd::ListenFd;
 use nix::sys::prctl;
 use tokio::signal::unix::{SignalKind, signal};
-use triad_model::{Ban, DatabaseRoute, Noticed, ServerName, Used};
+use triad_model::{Ban, DatabaseRoute, Noticed, ServerName, UsageNews};
 
 use control::{Channel, Notice, Order};
 
@@ -85,8 +85,8 @@ trait Served: Sized {
     fn leave_out(&mut self, servers: Vec<ServerName>);
     /// Lets these clients in no more, and all others.
     fn ban(&mut self, _bans: Vec<Ban>) {}
-    /// Puts to clients' debit what they used elsewhere.
-    fn debit(&mut self, _used: Vec<Used>) {}
+    /// Heeds what clients do at another front server.
+    fn hear(&mut self, _news: UsageNews) {}
     /// Goes by this, where it relays to the database.
     fn route_database(&mut self, _route: DatabaseRoute) {}
     /// What clients did since this was asked last, if there is anything to say.
@@ -164,7 +164,7 @@ async fn work<S: Served>(mut served: S, channel: &mut Channel) -> anyhow::Result
                 None => return Ok(None),
                 Some(Order::LeaveOut(servers)) => served.leave_out(servers),
                 Some(Order::Ban(bans)) => served.ban(bans),
-                Some(Order::Debit(used)) => served.debit(used),
+                Some(Order::Hear(news)) => served.hear(news),
                 Some(Order::Database(route)) => served.route_database(route),
                 Some(Order::Retire) => {
                     served.retire();

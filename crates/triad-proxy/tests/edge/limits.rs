@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use triad_model::{Ban, Limits, ServerName, Used};
+use triad_model::{Ban, Limits, ServerName, UsageNews, Used};
 use triad_proxy::EdgePlan;
 
 use crate::bed::*;
@@ -118,7 +118,8 @@ fn what_a_client_used_at_one_edge_is_missing_at_the_other() {
     assert!((0..3).all(|_| get(at_first, "/").status == 200), "a burst");
     let noticed = first.noticed().expect("limits");
     assert_eq!(noticed.used, [Used { client: "127.0.0.1/32".parse().expect("a network"), requests: 3 }]);
-    second.debit(&noticed.used);
+    let from = ServerName::new("lb1").expect("a name");
+    second.hear(&UsageNews { from, started_ms: 1, number: 1, used: noticed.used, held: noticed.held });
     assert_eq!(get(at_second, "/").status, 429);
     assert!(first.noticed().expect("limits").used.is_empty(), "it is told once");
     assert!(second.noticed().expect("limits").used.is_empty(), "what is heard is not told again");

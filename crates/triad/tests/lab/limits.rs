@@ -12,7 +12,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The front servers' addresses.
 const FRONTS: [&str; 2] = ["203.0.113.11", "198.51.100.12"];
 /// What the example gets: a burst, then next to nothing.
-const LIMITS: &str = "\n[limits]\nrequests_per_s = 1\nburst = 40\nban_after = 60\n";
+const LIMITS: &str = "\n[limits]\nrequests_per_s = 1\nburst = 40\nconnections = 16\nban_after = 60\n";
+/// As many connections as a client may have, held open for a while.
+const HOLD: &str = "bash -c 'for i in $(seq 16); do exec {fd}<>/dev/tcp/203.0.113.11/443; done; sleep 5'";
 
 /// Lets a server hear nothing from the private network.
 const CUT: &str = "nft 'add table inet cut; add chain inet cut in { type filter hook input priority -10; }; \
@@ -35,6 +37,7 @@ fn fronts_tell_each_other() -> Result<(), Failure> {
     fs::write(&file, text + LIMITS)?;
     let lab = LabUnderTest::up_from(&folder, NAME)?;
     one_that_was_away_learns_what_was_said(&lab)?;
+    connections_at_one_count_at_the_other(&lab)?;
     what_is_used_at_one_is_missing_at_the_other(&lab)?;
     a_ban_outlives_edge_and_agent(&lab)?;
     who_is_refused_too_often_is_banned_by_both(&lab)?;
@@ -107,6 +110,15 @@ fn a_ban_outlives_edge_and_agent(lab: &LabUnderTest) -> Result<(), Failure> {
     let (code, said) = say(&["unban", "192.0.2.10"])?;
     ensure!(code == Some(0), "{said}");
     FRONTS.iter().try_for_each(|front| until(lab, front, "200"))
+}
+
+fn connections_at_one_count_at_the_other(lab: &LabUnderTest) -> Result<(), Failure> {
+    let mut holder = triad().args(["lab", "exec", "--name", NAME, "client", "--", "sh", "-c", HOLD]).spawn()?;
+    let refused = until(lab, FRONTS[1], "000");
+    let held = holder.wait()?;
+    refused?;
+    ensure!(held.success(), "what holds them failed: {held}");
+    until(lab, FRONTS[1], "200")
 }
 
 /// Though they are out of touch when it is used.
