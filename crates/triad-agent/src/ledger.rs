@@ -73,6 +73,7 @@ impl Counted for EdgeReport {
             latency,
             site_latency,
             in_flight,
+            switched,
             connections,
             connections_refused,
             connections_max: _,
@@ -95,6 +96,7 @@ impl Counted for EdgeReport {
         add_latency(&mut self.latency, latency);
         site_latency.iter().for_each(|site| add_site(&mut self.site_latency, site));
         self.in_flight += in_flight;
+        self.switched += switched;
         self.connections += connections;
         self.connections_refused += connections_refused;
         self.refusals += *refusals;
@@ -113,6 +115,7 @@ impl Counted for EdgeReport {
 
     fn close(&mut self) {
         self.in_flight = 0;
+        self.switched = 0;
         self.connections = 0;
         self.relay_connections = 0;
         for relay in [&mut self.relay, &mut self.read_relay] {

@@ -156,6 +156,9 @@ pub struct EdgeReport {
     pub site_latency: Vec<SiteLatency>,
     /// Requests being answered.
     pub in_flight: u64,
+    /// Connections that switched protocols, as WebSockets do, and are passed on as they are.
+    #[serde(default)]
+    pub switched: u64,
     /// Client connections open.
     pub connections: u64,
     /// Client connections closed at once: there were too many, or their client was banned.

@@ -138,6 +138,8 @@ fn requests(page: &mut Exposition, edge: &EdgeReport) {
         family.histogram(&[], &LATENCY_BOUNDS_S, &edge.latency.buckets, edge.latency.sum_s);
     }
     page.gauge("triad_http_requests_in_flight", "Requests being answered.").count(&[], edge.in_flight);
+    page.gauge("triad_http_switched_connections", "Connections that switched protocols, as WebSockets do.")
+        .count(&[], edge.switched);
 }
 
 fn connections(page: &mut Exposition, edge: &EdgeReport) {

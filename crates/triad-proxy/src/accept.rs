@@ -104,7 +104,7 @@ fn seat(worker: &Worker, entrance: Entrance, from: SocketAddr) -> Option<Seat> {
     let is_own = entrance == Entrance::Hop || worker.shared.live.load().checked_from.contains(&address);
     let guest = if is_own { Guest::Own } else { Guest::Client };
     let counters = &worker.counters;
-    let seat = Seat::take(&worker.shared, guest, counters.in_flight.load(Relaxed));
+    let seat = Seat::take(&worker.shared, guest, counters.under_way());
     if seat.is_none() {
         let refused = counters.connections_full.fetch_add(1, Relaxed) + 1;
         // Ever rarer, so that a flood of connections is no flood of log lines.

@@ -189,7 +189,7 @@ impl Connection {
             self.head.keep_alive = false;
             return Some(Fault::new(403, Whose::Client, "the client is banned"));
         }
-        if self.worker.shared.room.is_over(counters.in_flight.load(Relaxed)) {
+        if self.worker.shared.room.is_over(counters.under_way()) {
             counters.requests_full.fetch_add(1, Relaxed);
             return Some(Fault::overload("too many requests under way", FULL_RETRY_AFTER_S));
         }
@@ -341,6 +341,7 @@ impl Connection {
             Ok(Relayed::Refused(fault)) => self.fail(fault, body, None).await,
             Ok(Relayed::Switched(stream, rest, slots)) => {
                 self.record.end(std::time::Instant::now());
+                let _switched = self.worker.counters.switch();
                 switch::join(&mut self.client, stream, rest).await;
                 drop(slots);
                 ControlFlow::Break(Ending::Read)

@@ -31,6 +31,8 @@ pub(crate) struct Counters {
     /// By site.
     latency: Mutex<HashMap<Arc<str>, Arc<Latency>>>,
     pub in_flight: AtomicU64,
+    /// Connections that switched protocols.
+    switched: AtomicU64,
     pub connections: AtomicU64,
     pub connections_banned: AtomicU64,
     pub requests_banned: AtomicU64,
@@ -59,7 +61,27 @@ struct Latency {
 #[derive(Debug, Default)]
 pub(crate) struct LastRow(Option<(Labels, Row, Arc<Latency>)>);
 
+/// A connection that switched protocols, counted as long as this lives.
+pub(crate) struct Switched<'a>(&'a AtomicU64);
+
+impl Drop for Switched<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Counters {
+    /// Counts a connection that switches protocols.
+    pub fn switch(&self) -> Switched<'_> {
+        self.switched.fetch_add(1, Relaxed);
+        Switched(&self.switched)
+    }
+
+    /// What takes files to backends: requests under way, and connections that switched protocols.
+    pub fn under_way(&self) -> u64 {
+        self.in_flight.load(Relaxed) + self.switched.load(Relaxed)
+    }
+
     /// Counts an answered request. Takes a lock only when the labels differ from those in `last`.
     pub fn count(&self, last: &mut LastRow, site: &Arc<str>, method: Method, status: u16, duration: Duration) {
         let method = method_label(method);
@@ -134,6 +156,7 @@ pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Counters>) -> EdgeReport
             [&mut report.latency, of_site].into_iter().for_each(|total| latency.add_to(total));
         }
         report.in_flight += worker.in_flight.load(Relaxed);
+        report.switched += worker.switched.load(Relaxed);
         report.connections += worker.connections.load(Relaxed);
         report.refusals += worker.refusals();
         report.handshake_failures += worker.handshake_failures.load(Relaxed);

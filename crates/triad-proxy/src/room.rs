@@ -1,5 +1,6 @@
 //! How much an edge has room for, whatever the file says: connections, and requests under way. Each connection is an open
-//! file, and each request may need another, to a backend or on the disk; without files, nobody could be served.
+//! file, and each request may need another, to a backend or on the disk; without files, nobody could be served. A connection
+//! that switched protocols holds its file to a backend, and counts as a request for as long.
 //!
 //! Of the files that the edge may have open, a quarter is for clients' connections (up to a half, if the file says so),
 //! an eighth for those of the design's own servers, an eighth for all else, and what is left for requests under way.

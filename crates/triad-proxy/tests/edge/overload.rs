@@ -88,6 +88,39 @@ fn new_connections_are_closed_first_then_new_requests_are_told_to_come_back_and_
 }
 
 #[test]
+fn connections_that_switched_take_the_room_of_requests() {
+    let origin = raw_origin(|mut stream| {
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n";
+        stream.write_all(head).expect("sent");
+        std::thread::spawn(move || stream.read_to_end(&mut Vec::new()));
+    });
+    let balancer = pool(vec![backend("srv2", origin, 1)]);
+    // As above: 16 requests under way, and no new connections beyond 14.
+    let limits = Some(Limits { site_connections: Some(1_000_000), ..Limits::default() });
+    let plan = EdgePlan { balancer, limits, files_max: Some(64), ..plan() };
+    let (address, mut listeners) = sockets();
+    listeners.truncate(1);
+    let edge = triad_proxy::Edge::start(plan, vec![("http".to_owned(), listeners)]).expect("the edge starts");
+    let counted = |count| {
+        until("they are counted", || edge.report().switched == count);
+        assert_eq!(edge.report().in_flight, 0);
+    };
+    let switch = |_| {
+        let mut client = connect(address);
+        assert_eq!(exchange(&mut client, &shout()).status, 101);
+        client
+    };
+    let mut switched: Vec<_> = (0..15).map(switch).collect();
+    counted(15);
+    assert!(is_turned_away(&mut connect(address)));
+    switched.truncate(14);
+    counted(14);
+    switched.push(switch(14));
+    drop(switched);
+    counted(0);
+}
+
+#[test]
 fn the_sites_rate_holds_for_all_clients_together_and_for_nobody_of_ours() {
     let origin = Origin::start("srv2");
     let balancer = pool(vec![backend("srv2", origin.address, 1)]);
