@@ -89,6 +89,14 @@ fn voters_that_lost_it_all(lab: &LabUnderTest) -> Result<(), Failure> {
     lab.power(&ALL, true)?;
 
     let (shown, _) = eventually("the voters to have begun anew", HEAL_LIMIT, || restore(&["--dry-run"]))?;
+    eventually("srv3 to begin no new site", HEAL_LIMIT, || {
+        let known = lab.report("srv3")?["database"]["failover"].clone();
+        ensure!(
+            known["why"].as_str().is_some_and(|why| why.contains("remembers one: `triad voters restore`")),
+            "{known}"
+        );
+        Ok(())
+    })?;
     let epoch = record["epoch"].as_u64().unwrap_or_default();
     let primary = record["primary"].as_str().unwrap_or_default();
     ensure!(shown.starts_with(&format!("{primary} would be the primary, in epoch {epoch}")), "{shown}, not {record}");
