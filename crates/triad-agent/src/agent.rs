@@ -18,6 +18,7 @@ use crate::failover;
 use crate::heartbeats;
 use crate::logfile;
 use crate::orders::{self, Known};
+use crate::promotion::Promotions;
 use crate::renewal::{self, Renewal};
 use crate::service::Service;
 use crate::setup::{Options, Setup};
@@ -34,6 +35,7 @@ pub(crate) struct Running {
     pub setup: Setup,
     pub coordination: CoordinationService,
     pub database: Option<DatabaseService>,
+    pub promotions: Option<Promotions>,
     pub apps: Vec<Process>,
     pub edge: Option<Service<EdgePlan, EdgeReport>>,
     pub dns: Option<Service<Zone, DnsReport>>,
@@ -63,11 +65,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let firewall = setup.load_firewall().await?;
     let coordination = CoordinationService::start(&setup)?;
-    let database = DatabaseService::start(&setup)?;
+    let promotions = Promotions::start(&setup).await?;
+    let promoted = promotions.as_ref().and_then(Promotions::current);
+    let database = DatabaseService::start(&setup, promoted.as_ref())?;
     let apps = setup.start_apps()?;
     let orders = orders::read(&setup.state, &setup.server.name);
     let known = watch::Sender::new(Known::new(orders.clone()));
     let edge = setup.start_edge(edge_sockets, database.as_ref(), orders.closed())?;
+    if let (Some(edge), Some(promoted)) = (&edge, &promoted) {
+        edge.database.send_replace(Some(promoted.route()));
+    }
     let dns = setup.start_dns(dns_sockets)?;
     tracing::info!(server = setup.server.name.as_str(), "every role is started");
 
@@ -87,6 +94,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         dns: dns.as_ref(),
         heart,
         failover: failover.as_ref(),
+        promotions: promotions.as_ref(),
         known: known.subscribe(),
     };
     let (handle, mut commands) = Handle::new(&setup, started)?;
@@ -95,8 +103,20 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut ends = tokio::time::interval(BANS_LOOK_EVERY);
     let renewal = Renewal::new(setup.secrets.looks.clone());
     let settings = Vec::new();
-    let mut running =
-        Running { setup, coordination, database, apps, edge, dns, handle, settings, orders, known, renewal };
+    let mut running = Running {
+        setup,
+        coordination,
+        database,
+        promotions,
+        apps,
+        edge,
+        dns,
+        handle,
+        settings,
+        orders,
+        known,
+        renewal,
+    };
     let mut looks = tokio::time::interval(renewal::LOOK_EVERY);
     loop {
         tokio::select! {

@@ -14,7 +14,7 @@ use triad_database::DatabasePlan;
 use triad_dns::Zone;
 use triad_model::{
     BackendSetting, BanRequest, DatabaseReport, Design, DnsReport, EdgeReport, FirewallReport, Heard, IpNet,
-    Maintenance, Orders, ProcessReport, Rates, Role, Server, ServerName, ServerReport, State, Switchover,
+    Maintenance, Orders, ProcessReport, Promotion, Rates, Role, Server, ServerName, ServerReport, State, Switchover,
     SwitchoverRequest, UsageNews, Verdict,
 };
 use triad_monitor::{HostReading, RateMeter};
@@ -26,6 +26,7 @@ use crate::database::DatabaseService;
 use crate::failover;
 use crate::logfile;
 use crate::orders::{self, Known, now_ms};
+use crate::promotion::Promotions;
 use crate::recovery::Memories;
 use crate::report::{self, Observed};
 use crate::secrets::{self, Secrets};
@@ -79,6 +80,8 @@ struct Shared {
     standing: Option<Standing>,
     /// Where what is agreed upon is kept.
     home: Option<Coordination>,
+    /// Who was promoted by hand.
+    promotion: Option<watch::Receiver<Option<Promotion>>>,
 }
 
 /// What the agent is told at its doors.
@@ -89,6 +92,10 @@ pub enum Command {
     TakeOrders(Orders, oneshot::Sender<Result<Orders, String>>),
     /// The file is to be taken into use, also if it was replaced by another one.
     Apply(oneshot::Sender<Result<TakenUp, String>>),
+    /// This server's database is to be the primary.
+    Promote(oneshot::Sender<Result<Promotion, String>>),
+    /// Such a word was said elsewhere.
+    Heed(Promotion),
     /// The edge is to be replaced by what is installed now.
     Upgrade(oneshot::Sender<Result<Upgraded, String>>),
 }
@@ -111,6 +118,8 @@ pub struct Started<'a> {
     pub heart: Option<Arc<Heart>>,
     /// Its part in failing over, where the database does by itself.
     pub failover: Option<&'a failover::Part>,
+    /// What operators said of that, where it does not.
+    pub promotions: Option<&'a Promotions>,
     /// What was said to front servers.
     pub known: watch::Receiver<Known>,
 }
@@ -138,7 +147,7 @@ const COMMANDS_MAX: usize = 16;
 impl Handle {
     /// Ties everything that was started together.
     pub fn new(setup: &Setup, started: Started<'_>) -> anyhow::Result<(Self, mpsc::Receiver<Command>)> {
-        let Started { firewall, coordination, database, apps, edge, dns, heart, failover, known } = started;
+        let Started { firewall, coordination, database, apps, edge, dns, heart, failover, promotions, known } = started;
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let tls = triad_tls::mutual_client_config(&setup.secrets.identity)?;
         let others = setup.design.servers.iter();
@@ -174,7 +183,12 @@ impl Handle {
             wishes: failover.map(|failover| failover.wishes.clone()),
             standing: coordination.standing.clone(),
             home: coordination.home(),
+            promotion: promotions.map(Promotions::watch),
         });
+        if let Some(promotions) = promotions {
+            let commands = shared.commands.clone();
+            promotions.look_out(async move |promotion| commands.send(Command::Heed(promotion)).await.is_ok());
+        }
         if let Some(edge) = edge {
             tokio::task::spawn_local(heed(shared.clone(), edge.report.clone()));
         }
@@ -539,6 +553,14 @@ impl triad_api::Agent for Handle {
 
     fn voting(&self) -> Voting {
         self.shared.standing.as_ref().map_or(Voting::Never, |standing| *standing.voting.borrow())
+    }
+
+    async fn promote(&self) -> Result<Promotion, String> {
+        self.tell(Command::Promote).await
+    }
+
+    fn promotion(&self) -> Option<Promotion> {
+        last(self.shared.promotion.as_ref())
     }
 
     fn remembered_record(&self) -> Result<Option<String>, String> {

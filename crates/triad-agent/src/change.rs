@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use triad_api::{TakenUp, Upgraded};
 use triad_dns::Zone;
 use triad_firewall::Ruleset;
-use triad_model::{Backend, BackendSetting, Design, Maintenance, Orders};
+use triad_model::{Backend, BackendSetting, Design, Maintenance, Orders, Promotion};
 use triad_proxy::EdgePlan;
 
 use crate::agent::Running;
@@ -21,6 +21,10 @@ use crate::renewal::Renewal;
 use crate::secrets::{self, Secrets};
 use crate::service::Upgrade;
 use crate::setup::Setup;
+
+/// Why nobody is promoted by hand.
+const AGREED: &str = "three servers agree here on who is the primary: they replace a dead one by themselves, and `triad \
+                      switchover` replaces a living one";
 
 /// What becomes of a file that was replaced by another one.
 #[derive(Clone, Copy)]
@@ -132,11 +136,47 @@ impl Running {
                 let outcome = self.apply().await;
                 let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
             }
+            Command::Promote(answer) => {
+                let outcome = self.promote().await;
+                let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
+            }
+            Command::Heed(promotion) => {
+                if let Err(error) = self.heed(promotion) {
+                    tracing::error!("who is the primary was said, and is not heeded: {error:#}");
+                }
+            }
             Command::Upgrade(answer) => {
                 let outcome = self.upgrade().await;
                 let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
             }
         }
+    }
+
+    /// This server's database is the primary from now on, and no other.
+    async fn promote(&self) -> anyhow::Result<Promotion> {
+        let Some(promotions) = &self.promotions else {
+            bail!(if self.setup.design.fails_over() {
+                AGREED
+            } else {
+                "there is no replica here that could be promoted"
+            })
+        };
+        let promotion = promotions.next().await?;
+        self.heed(promotion.clone())?;
+        Ok(promotion)
+    }
+
+    /// Goes by `promotion` from now on.
+    fn heed(&self, promotion: Promotion) -> anyhow::Result<()> {
+        let Some(promotions) = &self.promotions else { return Ok(()) };
+        promotions.adopt(promotion.clone())?;
+        if let Some(database) = &self.database {
+            database.promote(&self.setup.design, &promotion);
+        }
+        if let Some(edge) = &self.edge {
+            edge.database.send_replace(Some(promotion.route()));
+        }
+        Ok(())
     }
 
     /// Replaces the edge by one that runs what is installed now. What else is said meanwhile waits for it.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::io::StreamReader;
 use triad_api::Peer;
 use triad_database::{Backup, DatabasePlan, Duty, Layout, Member as DatabaseMember, Passwords, Reconciler, RunAs};
-use triad_model::{Database, DatabaseReport, DatabaseRole, Design, Server, ServiceUser, State};
+use triad_model::{Database, DatabaseReport, DatabaseRole, Design, Promotion, Server, ServiceUser, State};
 
 use crate::failover::{Node, Shown};
 use crate::setup::Setup;
@@ -39,11 +39,13 @@ pub struct DatabaseService {
     /// What was seen of it last.
     pub report: watch::Receiver<Option<DatabaseReport>>,
     reports: Reports,
+    /// What it is to be now, where the file or an operator says it.
+    wanted: watch::Sender<DatabasePlan>,
 }
 
 impl DatabaseService {
-    /// Brings it up in the background; `None` if this server carries no database.
-    pub fn start(setup: &Setup) -> anyhow::Result<Option<Self>> {
+    /// Brings it up in the background, as `promotion` says if there was one; `None` if this server carries no database.
+    pub fn start(setup: &Setup, promotion: Option<&Promotion>) -> anyhow::Result<Option<Self>> {
         let ids = setup.users.ids(ServiceUser::Database)?;
         let layout = Layout {
             data: setup.state.join("database"),
@@ -55,18 +57,26 @@ impl DatabaseService {
         let plan = DatabasePlan::of(&setup.design, &setup.server.name, layout, run_as);
         let Some(mut plan) = plan else { return Ok(None) };
         plan.relay_gid = setup.users.ids(ServiceUser::Edge)?.gid;
+        plan = promotion.and_then(|promotion| plan.promoted(&setup.design, promotion)).unwrap_or(plan);
         let passwords = passwords(setup)?;
         let (reports, report) = watch::channel(None);
         let primary = primary_agent(setup, &plan)?;
         let launch = setup.launch(triad_database::process(&plan), Vec::new())?;
+        let wanted = watch::Sender::new(plan.clone());
         if plan.by_record {
             let process = Process::start_resting(launch);
-            return Ok(Some(Self { plan, process, report, reports }));
+            return Ok(Some(Self { plan, process, report, reports, wanted }));
         }
         let process = Process::start_after(prepare(plan.clone(), primary, reports.clone()), launch);
-        let reconciler = Reconciler::new(plan.clone(), passwords);
-        tokio::task::spawn_local(reconcile(reconciler, process.clone(), reports.clone()));
-        Ok(Some(Self { plan, process, report, reports }))
+        tokio::task::spawn_local(reconcile(wanted.subscribe(), passwords, process.clone(), reports.clone()));
+        Ok(Some(Self { plan, process, report, reports, wanted }))
+    }
+
+    /// Is what `promotion`, which is about `design`, says from now on.
+    pub fn promote(&self, design: &Design, promotion: &Promotion) {
+        if let Some(plan) = self.plan.promoted(design, promotion) {
+            self.wanted.send_replace(plan);
+        }
     }
 
     /// As it takes part in failing over.
@@ -139,13 +149,22 @@ fn tell(reports: &Reports, plan: &DatabasePlan, state: State, detail: String) {
 }
 
 /// Looks at the running server and changes what is not as it should be, for as long as the agent runs.
-async fn reconcile(mut reconciler: Reconciler, process: Process, reports: Reports) {
+async fn reconcile(
+    mut wanted: watch::Receiver<DatabasePlan>,
+    passwords: Passwords,
+    process: Process,
+    reports: Reports,
+) {
+    let mut reconciler = Reconciler::new(wanted.borrow_and_update().clone(), passwords.clone());
     let mut ticks = tokio::time::interval(STEP_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         if process.report().pid.is_none() {
             continue;
+        }
+        if wanted.has_changed().unwrap_or(false) {
+            reconciler = Reconciler::new(wanted.borrow_and_update().clone(), passwords.clone());
         }
         let report = reconciler.step().await;
         if report.state == State::Healthy {

@@ -11,6 +11,7 @@
 //!   of the next one that replaces it: `generations` decides, `ledger` adds up what they counted, `binary` is what runs;
 //! * [`child`] is the inside of those children;
 //! * `failover` does what is decided of who is the primary, on this server's own database;
+//! * `promotion` is an operator's word of who is the primary, where servers cannot decide that;
 //! * `heartbeats` asks other servers for their keys and tells the edge which of them are silent;
 //! * `coordination` is what servers agree on, and this server's etcd; `applied` which design they go by, `recovery` what
 //!   is done when the voters lost it all;
@@ -40,6 +41,7 @@ mod ledger;
 mod logfile;
 mod maintenance;
 mod orders;
+mod promotion;
 mod recovery;
 mod renewal;
 mod report;

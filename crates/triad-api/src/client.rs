@@ -21,8 +21,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use triad_model::{
-    AGENT, BackendSetting, BanRequest, IpNet, Maintenance, Orders, Server, ServerName, ServerReport, Switchover,
-    SwitchoverRequest, UsageNews,
+    AGENT, BackendSetting, BanRequest, IpNet, Maintenance, Orders, Promotion, Server, ServerName, ServerReport,
+    Switchover, SwitchoverRequest, UsageNews,
 };
 use triad_tls::internal_name;
 
@@ -121,6 +121,11 @@ pub async fn apply(socket: &Path) -> Result<TakenUp, ApiError> {
     tell_local(socket, post("/v1/apply", &()), UPGRADE_TIMEOUT).await
 }
 
+/// Tells the agent behind `socket` to make its server's database the primary.
+pub async fn promote(socket: &Path) -> Result<Promotion, ApiError> {
+    tell_local(socket, post("/v1/database/promote", &()), STATUS_TIMEOUT).await
+}
+
 /// Asks the agent behind `socket` for all that servers agree on.
 pub async fn snapshot(socket: &Path) -> Result<Snapshot, ApiError> {
     within(&socket.display().to_string(), STATUS_TIMEOUT, ask_local(socket, "/v1/voters/snapshot")).await
@@ -188,6 +193,13 @@ impl Peer {
     pub async fn voting(&self) -> Result<Voting, ApiError> {
         let place = self.place();
         within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/voting")).await?).await }).await
+    }
+
+    /// Asks which database was promoted by hand last.
+    pub async fn promotion(&self) -> Result<Option<Promotion>, ApiError> {
+        let place = self.place();
+        let asked = async { decode(&place, self.ask(get("/v1/database/promotion")).await?).await };
+        within(&place, REPORT_TIMEOUT, asked).await
     }
 
     /// Asks for the record of which database is the primary, as its server read it last.

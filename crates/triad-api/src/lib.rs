@@ -15,13 +15,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use triad_model::{
-    BackendSetting, Ban, BanRequest, IpNet, Maintenance, Orders, Role, Secret, ServerName, ServerReport, State,
-    Switchover, SwitchoverRequest, UsageNews,
+    BackendSetting, Ban, BanRequest, IpNet, Maintenance, Orders, Promotion, Role, Secret, ServerName, ServerReport,
+    State, Switchover, SwitchoverRequest, UsageNews,
 };
 
 pub use client::{
-    ApiError, Link, Peer, access_lines, apply, authority, ban, bans, local_report, local_status, restart_database,
-    restore, set_backend, set_maintenance, snapshot, switchover, unban, upgrade,
+    ApiError, Link, Peer, access_lines, apply, authority, ban, bans, local_report, local_status, promote,
+    restart_database, restore, set_backend, set_maintenance, snapshot, switchover, unban, upgrade,
 };
 
 /// What an agent can be asked.
@@ -92,6 +92,12 @@ pub trait Agent: Clone + Send + Sync + 'static {
 
     /// Whether its server votes.
     fn voting(&self) -> Voting;
+
+    /// Makes its server's database the primary, where servers cannot agree on that by themselves, or says why not.
+    fn promote(&self) -> impl Future<Output = Result<Promotion, String>> + Send;
+
+    /// The last such word.
+    fn promotion(&self) -> Option<Promotion>;
 
     /// The record of which database is the primary, as its server read it last.
     fn remembered_record(&self) -> Result<Option<String>, String>;

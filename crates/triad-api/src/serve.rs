@@ -39,6 +39,7 @@ pub async fn local<A: Agent>(listener: UnixListener, agent: A) -> std::io::Resul
             .route("/v1/bans", get(bans::<A>))
             .route("/v1/apply", post(apply::<A>))
             .route("/v1/upgrade", post(upgrade::<A>))
+            .route("/v1/database/promote", post(promote::<A>))
             .route("/v1/voters/snapshot", get(snapshot::<A>))
             .route("/v1/voters/restore", post(restore::<A>))
             .route("/v1/database/switchover", post(switchover::<A>))
@@ -60,6 +61,7 @@ pub async fn peers<A: Agent>(listener: TcpListener, tls: Arc<ServerConfig>, agen
         .route("/v1/access/{id}", get(access_lines::<A>))
         .route("/v1/heartbeat", get(heartbeat_key::<A>))
         .route("/v1/voting", get(voting::<A>))
+        .route("/v1/database/promotion", get(promotion::<A>))
         .route("/v1/database/record", get(remembered_record::<A>))
         .route("/v1/database/backup", get(backup::<A>))
         .route("/v1/database/switchover", post(switchover::<A>))
@@ -131,6 +133,14 @@ async fn set_backend_everywhere<A: Agent>(State(agent): State<A>, Json(setting):
 
 async fn apply<A: Agent>(State(agent): State<A>) -> Response {
     told(agent.apply().await)
+}
+
+async fn promote<A: Agent>(State(agent): State<A>) -> Response {
+    told(agent.promote().await)
+}
+
+async fn promotion<A: Agent>(State(agent): State<A>) -> Response {
+    Json(agent.promotion()).into_response()
 }
 
 async fn snapshot<A: Agent>(State(agent): State<A>) -> Response {

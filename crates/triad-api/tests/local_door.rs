@@ -8,8 +8,8 @@ use triad_api::{
     Upgraded, Voting, ban, serve, set_maintenance, upgrade,
 };
 use triad_model::{
-    BackendSetting, BanRequest, IpNet, Maintenance, Orders, ServerName, ServerReport, Switchover, SwitchoverRequest,
-    UsageNews,
+    BackendSetting, BanRequest, IpNet, Maintenance, Orders, Promotion, ServerName, ServerReport, Switchover,
+    SwitchoverRequest, UsageNews,
 };
 
 /// An agent that writes down what it is told of maintenance.
@@ -104,6 +104,14 @@ impl Agent for Scribe {
 
     fn voting(&self) -> Voting {
         Voting::Never
+    }
+
+    async fn promote(&self) -> Result<Promotion, String> {
+        Err("it has no database".to_owned())
+    }
+
+    fn promotion(&self) -> Option<Promotion> {
+        None
     }
 
     fn remembered_record(&self) -> Result<Option<String>, String> {

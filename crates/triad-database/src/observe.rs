@@ -103,6 +103,8 @@ pub struct Replication {
     pub applier: bool,
     /// Seconds behind the primary, while both run.
     pub lag_s: Option<u64>,
+    /// The last transaction that it received: `0-1-42`.
+    pub received: String,
     /// The receiver's last error: number, 0 for none, and text.
     pub receiver_error: (u32, String),
     /// The applier's last error.
@@ -205,6 +207,7 @@ pub(crate) fn replication(row: &Row) -> Replication {
         },
         applier: text(row, "Slave_SQL_Running") == "Yes",
         lag_s: text(row, "Seconds_Behind_Master").parse().ok(),
+        received: text(row, "Gtid_IO_Pos"),
         receiver_error: (number("Last_IO_Errno"), text(row, "Last_IO_Error")),
         applier_error: (number("Last_SQL_Errno"), text(row, "Last_SQL_Error")),
     }

@@ -1,7 +1,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use triad_model::{DATABASE, DatabaseRole, Design, FailoverReport, Role, SEMI_SYNC_TIMEOUT_MS, Server, ServerName};
+use triad_model::{
+    DATABASE, DatabaseRole, Design, FailoverReport, Promotion, Role, SEMI_SYNC_TIMEOUT_MS, Server, ServerName,
+};
 
 /// The account replicas log in with; one per replica's address.
 pub const REPLICATION_USER: &str = "triad_replication";
@@ -77,6 +79,9 @@ pub struct DatabasePlan {
     pub duty: Duty,
     /// Whether the cluster's record says who is the primary, and not the file.
     pub by_record: bool,
+    /// Whether an operator says who is the primary, and not the file: a replica that is that takes over, and who was that
+    /// before follows it with the data that it has.
+    pub by_hand: bool,
     /// Where it listens for TCP; `None` in a design of one server, where the Unix socket is enough.
     pub listen: Option<SocketAddr>,
     /// MariaDB's `server_id`: the server's place in the file, from 1.
@@ -110,6 +115,7 @@ impl DatabasePlan {
             server: server.clone(),
             duty,
             by_record: design.fails_over(),
+            by_hand: false,
             listen: member(design, server).filter(|_| !alone).map(|own| own.address),
             server_id: u32::try_from(index).ok()? + 1,
             schema: database.name.clone(),
@@ -123,6 +129,18 @@ impl DatabasePlan {
     /// The same server with another duty.
     pub fn with_duty(&self, duty: Duty) -> Self {
         Self { duty, ..self.clone() }
+    }
+
+    /// The same server by `promotion`, which is about `design`.
+    pub fn promoted(&self, design: &Design, promotion: &Promotion) -> Option<Self> {
+        let duty = if promotion.primary == self.server {
+            let others =
+                design.database.iter().flat_map(|database| database.members()).filter(|it| **it != self.server);
+            Duty::Primary { replicas: others.filter_map(|name| member(design, name)).collect() }
+        } else {
+            Duty::Replica { primary: member(design, &promotion.primary)? }
+        };
+        Some(Self { by_hand: true, ..self.with_duty(duty) })
     }
 
     /// Primary or replica.

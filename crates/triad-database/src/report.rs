@@ -1,8 +1,10 @@
+use std::fmt::Write;
+
 use triad_model::{DatabaseReport, DatabaseRole, State};
 
 use crate::observe::{Observed, Receiver, Replication};
 use crate::plan::{DatabasePlan, Duty};
-use crate::steps::foreign;
+use crate::steps::{foreign, has_applied};
 
 /// The status variables that become metrics.
 pub const COUNTERS: [&str; 21] = [
@@ -34,7 +36,14 @@ const LAG_DEGRADED_S: u64 = 10;
 
 /// What to tell about a server that answers.
 pub fn report(observed: &Observed, plan: &DatabasePlan) -> DatabaseReport {
-    let (state, detail) = standing(observed, plan);
+    let (state, mut detail) = standing(observed, plan);
+    if plan.by_hand {
+        let primary = match &plan.duty {
+            Duty::Primary { .. } => &plan.server,
+            Duty::Replica { primary } => &primary.name,
+        };
+        write!(detail, "; {primary} was promoted by hand: let the file say so as well").expect("a string takes all");
+    }
     DatabaseReport {
         role: plan.role(),
         state,
@@ -76,11 +85,29 @@ fn standing(observed: &Observed, plan: &DatabasePlan) -> (State, String) {
         return (State::Down, why);
     }
     match (&plan.duty, &observed.replication) {
+        (Duty::Primary { .. }, Some(replication)) if plan.by_hand => {
+            takes_over(replication, has_applied(observed, replication))
+        }
         (Duty::Primary { .. }, _) => primary(observed, plan.replicas_expected()),
         (Duty::Replica { primary }, Some(replication)) => replica(replication, primary.name.as_str(), plan),
+        (Duty::Replica { primary }, None) if plan.by_hand => {
+            (State::Starting, format!("about to replicate from {}", primary.name))
+        }
         (Duty::Replica { primary }, None) => {
             (State::Starting, format!("seeded from {}, about to replicate", primary.name))
         }
+    }
+}
+
+fn takes_over(replication: &Replication, has_applied: bool) -> (State, String) {
+    let stopped = "cannot take over: it stopped applying, and not all that it has received is applied";
+    match &replication.applier_error {
+        (1.., error) => (State::Down, format!("{stopped}: {error}")),
+        // Starting it where both threads rest throws away what was received (MDEV-4698).
+        _ if !replication.applier && !has_applied => {
+            (State::Down, format!("{stopped}; `START SLAVE SQL_THREAD` gives up the rest"))
+        }
+        _ => (State::Starting, "about to take over: it applies what it has received".to_owned()),
     }
 }
 

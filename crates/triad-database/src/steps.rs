@@ -66,6 +66,10 @@ pub enum Step {
     AdoptLoggedPosition(String),
     /// Start to receive and to apply.
     StartReplication,
+    /// Receive no more, and go on applying.
+    StopReceiving,
+    /// Be nobody's replica any more.
+    ForgetPrimary,
 }
 
 impl fmt::Display for Step {
@@ -89,6 +93,8 @@ impl fmt::Display for Step {
             }
             Step::AdoptLoggedPosition(logged) => write!(f, "count {logged} as applied: its own binary log holds it"),
             Step::StartReplication => f.write_str("start replication"),
+            Step::StopReceiving => f.write_str("stop receiving"),
+            Step::ForgetPrimary => f.write_str("be nobody's replica"),
         }
     }
 }
@@ -133,11 +139,12 @@ pub(crate) fn foreign(observed: &Observed, plan: &DatabasePlan) -> Option<String
         return None;
     }
     match (&plan.duty, &observed.replication) {
-        (Duty::Primary { .. }, Some(replication)) => Some(format!(
-            "it is a replica of {}, but the design calls it the primary: changing the primary is not supported yet",
+        (Duty::Primary { .. }, Some(replication)) if !plan.by_hand => Some(format!(
+            "it is a replica of {}, and the file calls it the primary: let the file name the old one until `triad promote` \
+             has been said here",
             replication.host
         )),
-        (Duty::Replica { primary }, None) if observed.seed_position.is_none() => Some(format!(
+        (Duty::Replica { primary }, None) if observed.seed_position.is_none() && !plan.by_hand => Some(format!(
             "{} holds data that is no copy of {}'s: move it away, and it will be seeded",
             plan.data_directory().display(),
             primary.name
@@ -173,7 +180,10 @@ pub fn next_steps(observed: &Observed, plan: &DatabasePlan, accounts: &[Account]
         return read_only(observed, true);
     }
     match &plan.duty {
-        Duty::Primary { .. } => primary_steps(observed, plan, accounts),
+        Duty::Primary { .. } => match &observed.replication {
+            Some(replication) => take_over_steps(observed, replication),
+            None => primary_steps(observed, plan, accounts),
+        },
         Duty::Replica { primary } => replica_steps(observed, primary),
     }
 }
@@ -203,6 +213,19 @@ fn primary_steps(observed: &Observed, plan: &DatabasePlan, accounts: &[Account])
     steps
 }
 
+/// A replica that is to be the primary receives no more, applies what it has, and only then forgets whom it followed.
+fn take_over_steps(observed: &Observed, replication: &Replication) -> Vec<Step> {
+    if replication.receiver != Receiver::Stopped {
+        return vec![Step::StopReceiving];
+    }
+    if has_applied(observed, replication) { vec![Step::ForgetPrimary] } else { Vec::new() }
+}
+
+/// Whether a replica has applied all that it received.
+pub(crate) fn has_applied(observed: &Observed, replication: &Replication) -> bool {
+    sequence(&replication.received) <= sequence(&observed.applied)
+}
+
 fn replica_steps(observed: &Observed, primary: &Member) -> Vec<Step> {
     let mut steps = read_only(observed, true);
     if observed.semi_sync_enabled {
@@ -212,6 +235,10 @@ fn replica_steps(observed: &Observed, primary: &Member) -> Vec<Step> {
     let configured = observed.replication.as_ref().is_some_and(|replication| follows(replication, primary));
     if !configured || observed.seed_position.is_some() {
         let position = observed.seed_position.clone();
+        if position.is_none() && observed.replication.is_none() && ahead_of_applied(observed) {
+            // It was the primary: what it has is in its own log only.
+            steps.push(Step::AdoptLoggedPosition(observed.logged.clone()));
+        }
         steps.push(Step::ConfigureReplication { primary: primary.clone(), position });
         steps.push(Step::StartReplication);
     } else if observed.replication.as_ref().is_some_and(may_start) {
@@ -279,6 +306,8 @@ pub(crate) fn statements(step: &Step, replication_password: &Secret) -> Vec<Stri
             .collect(),
         Step::AdoptLoggedPosition(logged) => vec![set_position(logged)],
         Step::StartReplication => vec!["START SLAVE".into()],
+        Step::StopReceiving => vec!["STOP SLAVE IO_THREAD".into()],
+        Step::ForgetPrimary => ["STOP SLAVE", "RESET SLAVE ALL"].map(String::from).into(),
     }
 }
 

@@ -10,7 +10,7 @@ use triad_database::{
     Account, DatabasePlan, Grant, Layout, Observed, Receiver, Replication, RunAs, Step, accounts, my_cnf, next_steps,
     process, report,
 };
-use triad_model::Secret;
+use triad_model::{Promotion, Secret};
 
 const SERVICE: RunAs = RunAs { uid: 59_904, gid: 59_904 };
 const ROOT: RunAs = RunAs { uid: 0, gid: 0 };
@@ -110,6 +110,7 @@ fn replicating() -> Replication {
         receiver: Receiver::Running,
         applier: true,
         lag_s: Some(0),
+        received: String::new(),
         receiver_error: (0, String::new()),
         applier_error: (0, String::new()),
     }
@@ -130,15 +131,62 @@ fn a_replica(change: impl FnOnce(&mut Replication)) -> Observed {
 
 fn compare(server: &str, cases: Vec<(&str, Observed)>) {
     let plan = on(server, SERVICE);
-    let role = plan.role().as_str();
+    compare_by(&plan, plan.role().as_str(), cases);
+}
+
+fn compare_by(plan: &DatabasePlan, role: &str, cases: Vec<(&str, Observed)>) {
     for (case, observed) in cases {
-        let told = report(&observed, &plan);
+        let told = report(&observed, plan);
         let mut text = format!("{}: {}\n", told.state, told.detail);
-        for step in next_steps(&observed, &plan, &wanted(&plan)) {
+        for step in next_steps(&observed, plan, &wanted(plan)) {
             text.push_str(&format!("- {step}\n"));
         }
         golden(&format!("steps/{role}_{case}.txt"), &text);
     }
+}
+
+#[test]
+fn what_who_was_promoted_by_hand_and_who_was_the_primary_do_next() {
+    let design = design(&ADDRESSES, "srv2", &["srv3"]);
+    let promotion = Promotion { number: 1, primary: name("srv3"), instead_of: name("srv2") };
+    let promoted = |server| on(server, SERVICE).promoted(&design, &promotion).expect("a database");
+    let ahead = |seen: &mut Replication| seen.received = "0-2-45".into();
+    let ended = |seen: &mut Replication| {
+        ahead(seen);
+        seen.receiver = Receiver::Stopped;
+    };
+    let broken = (1062, "Could not execute Write_rows: Duplicate entry '7'".to_owned());
+    compare_by(
+        &promoted("srv3"),
+        "promoted",
+        vec![
+            ("receives", a_replica(ahead)),
+            ("applies", a_replica(ended)),
+            ("has_applied", Observed { applied: "0-2-45".into(), ..a_replica(ended) }),
+            (
+                "cannot_apply",
+                a_replica(|seen| {
+                    ended(seen);
+                    (seen.applier, seen.applier_error) = (false, broken);
+                }),
+            ),
+            (
+                "applies_no_more",
+                a_replica(|seen| {
+                    ended(seen);
+                    seen.applier = false;
+                }),
+            ),
+            ("is_free", Observed { replication: None, ..replica() }),
+        ],
+    );
+    let was_primary = Observed { applied: String::new(), ..primary() };
+    let follows = |seen: &mut Replication| seen.host = "10.77.0.13".into();
+    compare_by(
+        &promoted("srv2"),
+        "demoted",
+        vec![("is_back", was_primary), ("follows", Observed { read_only: true, ..a_replica(follows) })],
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod orders;
 mod pattern;
 mod ports;
 mod process;
+mod promotion;
 mod redirect;
 mod report;
 mod route;
@@ -50,6 +51,7 @@ pub use orders::{
 pub use pattern::{InvalidPattern, RequestPattern};
 pub use ports::*;
 pub use process::{ProcessSpec, ServiceUser};
+pub use promotion::Promotion;
 pub use redirect::{
     Endless, REDIRECT_STATUS, REDIRECT_STATUSES, REDIRECTS_MAX, Redirect, RedirectTarget, endless_redirects,
     redirect_for,

@@ -131,6 +131,7 @@ mod tests {
             receiver,
             applier: true,
             lag_s: Some(0),
+            received: String::new(),
             receiver_error: (0, String::new()),
             applier_error: (0, String::new()),
         };

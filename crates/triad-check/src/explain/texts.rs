@@ -88,7 +88,8 @@ static PARTS: &[(Part, &str)] = &[
         "When the primary dies, a replica becomes the primary. It is safe only if the replica has every confirmed write, \
          and if the old primary can confirm none any more. Who is the primary, and which replicas have everything (the \
          in-sync set), is therefore written down where a majority of three servers agrees; here that is etcd. A server that \
-         is cut off alone is no majority, so there are never two primaries.",
+         is cut off alone is no majority, so there are never two primaries. Two servers have no majority without each \
+         other: there an operator decides, with `triad promote`.",
     ),
     (
         Part::Firewall,

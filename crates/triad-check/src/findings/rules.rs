@@ -159,7 +159,10 @@ fn no_failover(design: &Design) -> Option<Finding> {
             "nothing promotes {} when {primary} dies: two servers can have no majority",
             and_list(&database.replicas)
         ),
-        format!("while {primary} is down, writes and pages that need data fail, until an operator has repaired it"),
+        format!(
+            "while {primary} is down, writes and pages that need data fail, until an operator has repaired it, or says \
+             `triad promote` on a server with a replica"
+        ),
         "add a third server with a private address: its vote is enough, it need not carry anything. Then the replica takes \
          over by itself",
     ))

@@ -14,6 +14,7 @@ mod init;
 mod lab;
 mod live;
 mod maintenance;
+mod promote;
 mod restart;
 mod secrets;
 mod status;
@@ -76,6 +77,8 @@ enum Command {
     Upgrade(upgrade::Upgrade),
     /// Make another server the database's primary, without losing or failing a write
     Switchover(switchover::Switchover),
+    /// Make this server's database the primary by hand, where two servers cannot decide
+    Promote(promote::Promote),
     /// Start the databases anew, one after the other, while the site goes on
     Restart(restart::Restart),
     /// Save what servers agree on, or begin anew where voters lost it
@@ -234,6 +237,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Bans(bans) => bans.run(),
         Command::Upgrade(upgrade) => upgrade.run(),
         Command::Switchover(switchover) => switchover.run(),
+        Command::Promote(promote) => promote.run(),
         Command::Restart(restart) => restart.run(),
         Command::Voters(voters) => voters.run(),
         Command::Secrets(secrets) => secrets.run(),

@@ -1,12 +1,13 @@
 //! Labs as a test holds them: brought up by the binary, entered by `lab exec`, taken down when dropped.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use triad_lab::{Lab, LabName};
+use triad_lab::{Lab, LabName, LinkState};
 use triad_model::ServerName;
 
 /// The binary under test.
@@ -113,6 +114,23 @@ impl LabUnderTest {
         Ok(lab)
     }
 
+    /// Brings up what `change` makes of the example `design`'s file as a lab called `name`.
+    pub fn up_changed(design: &str, name: &str, change: impl FnOnce(String) -> String) -> Result<Self, Failure> {
+        let folder = labs().join(format!("design-of-{name}"));
+        fs::create_dir_all(labs())?;
+        succeed(Command::new("cp").arg("-r").arg(examples().join(design)).arg(&folder))?;
+        let file = folder.join("triad.toml");
+        // It is built as the example is, from elsewhere.
+        let project = examples().join("..").canonicalize()?;
+        let text = fs::read_to_string(&file)?
+            .replace("cargo build", &format!("cargo build --manifest-path {}/Cargo.toml", project.display()))
+            .replace("../../target", &format!("{}/target", project.display()));
+        fs::write(&file, change(text))?;
+        let lab = Self::up_from(&folder, name);
+        fs::remove_dir_all(folder)?;
+        lab
+    }
+
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.name
@@ -181,14 +199,24 @@ impl LabUnderTest {
 
     /// Takes `servers` off the power, or gives it back to them.
     pub fn power(&self, servers: &[&str], is_on: bool) -> Result<(), Failure> {
-        let name = LabName::new(self.name.clone())?;
-        let lab = Lab::under(labs(), name);
+        self.handle(servers, async |lab, server| if is_on { lab.start(server).await } else { lab.kill(server).await })
+    }
+
+    /// Pulls or plugs `server`'s network cables.
+    pub fn link(&self, server: &str, state: LinkState) -> Result<(), Failure> {
+        self.handle(&[server], async |lab, server| lab.link(server, state).await)
+    }
+
+    fn handle<E: fmt::Display>(
+        &self,
+        servers: &[&str],
+        act: impl AsyncFn(&Lab, &ServerName) -> Result<(), E>,
+    ) -> Result<(), Failure> {
+        let lab = Lab::under(labs(), LabName::new(self.name.clone())?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         for server in servers {
             let server = ServerName::new(*server)?;
-            let outcome =
-                runtime.block_on(async { if is_on { lab.start(&server).await } else { lab.kill(&server).await } });
-            outcome.map_err(|error| Failure(format!("{server}: {error:#}")))?;
+            runtime.block_on(act(&lab, &server)).map_err(|error| Failure(format!("{server}: {error:#}")))?;
         }
         Ok(())
     }

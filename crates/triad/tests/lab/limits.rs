@@ -1,10 +1,9 @@
 //! Two front servers that tell each other what was said, and what clients used.
 
-use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::harness::{Failure, LabUnderTest, eventually, examples, labs, succeed, triad};
+use crate::harness::{Failure, LabUnderTest, eventually, triad};
 use crate::{Case, ensure};
 
 const NAME: &str = "limits";
@@ -25,24 +24,13 @@ const OUT_OF_TOUCH: Duration = Duration::from_secs(3);
 pub const CASES: &[Case] = &[("limits::fronts_tell_each_other", fronts_tell_each_other)];
 
 fn fronts_tell_each_other() -> Result<(), Failure> {
-    let folder = labs().join("design-with-limits");
-    fs::create_dir_all(labs())?;
-    succeed(std::process::Command::new("cp").arg("-r").arg(examples().join("scaled")).arg(&folder))?;
-    let file = folder.join("triad.toml");
-    // It is built as the example is, from elsewhere.
-    let project = examples().join("..").canonicalize()?;
-    let text = fs::read_to_string(&file)?
-        .replace("cargo build", &format!("cargo build --manifest-path {}/Cargo.toml", project.display()))
-        .replace("../../target", &format!("{}/target", project.display()));
-    fs::write(&file, text + LIMITS)?;
-    let lab = LabUnderTest::up_from(&folder, NAME)?;
+    let lab = LabUnderTest::up_changed("scaled", NAME, |text| text + LIMITS)?;
     one_that_was_away_learns_what_was_said(&lab)?;
     connections_at_one_count_at_the_other(&lab)?;
     what_is_used_at_one_is_missing_at_the_other(&lab)?;
     a_ban_outlives_edge_and_agent(&lab)?;
     who_is_refused_too_often_is_banned_by_both(&lab)?;
-    drop(lab);
-    Ok(fs::remove_dir_all(folder)?)
+    Ok(())
 }
 
 /// Status of the answers to `count` requests over one connection, 000 where there is none.

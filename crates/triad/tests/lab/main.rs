@@ -3,6 +3,7 @@
 //! Labs are slow to bring up, so cases share one where they can: `secured` stays up for most of them, and cases that
 //! break something put it right again. They run one after the other.
 
+mod by_hand;
 mod designs;
 mod failover;
 mod harness;
@@ -61,7 +62,13 @@ fn main() -> ExitCode {
             Ok(case(lab)?)
         }));
     }
-    for (name, case) in designs::CASES.iter().chain(lifecycle::CASES).chain(limits::CASES).chain(standalone::CASES) {
+    for (name, case) in designs::CASES
+        .iter()
+        .chain(by_hand::CASES)
+        .chain(lifecycle::CASES)
+        .chain(limits::CASES)
+        .chain(standalone::CASES)
+    {
         trials.push(Trial::test(*name, move || Ok(case()?)));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
