@@ -1,16 +1,18 @@
 //! One server's agent, from its options to its end.
 
+use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use triad_dns::Zone;
 use triad_model::{BackendSetting, DnsReport, EdgeReport, Orders};
 use triad_proxy::EdgePlan;
 
-use crate::api::{Handle, Started};
+use crate::api::{Command, Handle, Started};
 use crate::coordination::CoordinationService;
 use crate::database::DatabaseService;
 use crate::doors::Doors;
@@ -22,6 +24,7 @@ use crate::promotion::Promotions;
 use crate::renewal::{self, Renewal};
 use crate::service::Service;
 use crate::setup::{Options, Setup};
+use crate::sockets::Named;
 use crate::supervisor::Process;
 
 /// How often child logs are looked at.
@@ -34,6 +37,7 @@ const BANS_LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Running {
     pub setup: Setup,
     pub coordination: CoordinationService,
+    failover: Option<failover::Part>,
     pub database: Option<DatabaseService>,
     pub promotions: Option<Promotions>,
     pub apps: Vec<Process>,
@@ -50,73 +54,25 @@ pub(crate) struct Running {
     pub renewal: Renewal,
 }
 
+/// Every socket that a server listens on: opened before anything is changed.
+struct Opened {
+    doors: Doors,
+    edge: Vec<Named>,
+    dns: Vec<Named>,
+    heartbeats: Option<UdpSocket>,
+}
+
 /// Runs the agent until SIGTERM or SIGINT, then drains; SIGHUP makes it read the file again. Must be called on a
 /// [`tokio::task::LocalSet`] of a single-threaded runtime: children die with the thread that started them.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let setup = Setup::new(options)?;
-    let doors = Doors::open(&setup)?;
-    let edge_sockets = setup.edge_sockets()?;
-    let dns_sockets = setup.dns_sockets()?;
-    setup.check_ports_of_others()?;
-    let heartbeat_socket = heartbeats::open(&setup)?;
-
+    let opened = Opened::of(&setup)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let firewall = setup.load_firewall().await?;
-    let coordination = CoordinationService::start(&setup)?;
-    let promotions = Promotions::start(&setup).await?;
-    let promoted = promotions.as_ref().and_then(Promotions::current);
-    let database = DatabaseService::start(&setup, promoted.as_ref())?;
-    let apps = setup.start_apps()?;
-    let orders = orders::read(&setup.state, &setup.server.name);
-    let known = watch::Sender::new(Known::new(orders.clone()));
-    let edge = setup.start_edge(edge_sockets, database.as_ref(), orders.closed())?;
-    if let (Some(edge), Some(promoted)) = (&edge, &promoted) {
-        edge.database.send_replace(Some(promoted.route()));
-    }
-    let dns = setup.start_dns(dns_sockets)?;
-    tracing::info!(server = setup.server.name.as_str(), "every role is started");
-
-    let heart = heartbeat_socket.map(|socket| heartbeats::start(&setup, socket)).transpose()?;
-    if let Some(heart) = &heart {
-        let told = edge.as_ref().map(|edge| edge.left_out.clone());
-        tokio::task::spawn_local(heartbeats::heed(heart.clone(), told));
-    }
-    let start = |(heart, agreed)| failover::start(&setup, heart, agreed, database.as_ref(), edge.as_ref());
-    let failover = heart.clone().zip(coordination.agreed()).map(start).transpose()?;
-    let started = Started {
-        firewall,
-        coordination: &coordination,
-        database: database.as_ref(),
-        apps: &apps,
-        edge: edge.as_ref(),
-        dns: dns.as_ref(),
-        heart,
-        failover: failover.as_ref(),
-        promotions: promotions.as_ref(),
-        known: known.subscribe(),
-    };
-    let (handle, mut commands) = Handle::new(&setup, started)?;
-    let mut doors = doors.serve(handle.clone())?;
-    let logs = tokio::task::spawn_local(look_after_logs(setup.logs.clone()));
+    let (mut running, mut commands, mut doors) = Running::start(setup, opened).await?;
+    let logs = tokio::task::spawn_local(look_after_logs(running.setup.logs.clone()));
     let mut ends = tokio::time::interval(BANS_LOOK_EVERY);
-    let renewal = Renewal::new(setup.secrets.looks.clone());
-    let settings = Vec::new();
-    let mut running = Running {
-        setup,
-        coordination,
-        database,
-        promotions,
-        apps,
-        edge,
-        dns,
-        handle,
-        settings,
-        orders,
-        known,
-        renewal,
-    };
     let mut looks = tokio::time::interval(renewal::LOOK_EVERY);
     loop {
         tokio::select! {
@@ -130,16 +86,84 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         }
     }
     logs.abort();
-    // It must not start again what is about to end.
-    failover.iter().for_each(|failover| failover.task.abort());
     running.drain().await;
     Doors::remove_socket(&running.setup);
     Ok(())
 }
 
+impl Opened {
+    fn of(setup: &Setup) -> anyhow::Result<Self> {
+        let (doors, edge, dns) = (Doors::open(setup)?, setup.edge_sockets()?, setup.dns_sockets()?);
+        setup.check_ports_of_others()?;
+        Ok(Self { doors, edge, dns, heartbeats: heartbeats::open(setup)? })
+    }
+}
+
+/// What ends when a door of the agent breaks.
+type Guard = JoinHandle<std::io::Result<()>>;
+
 impl Running {
+    /// Starts every role, then opens the doors: what is said there, and what ends when one breaks.
+    async fn start(setup: Setup, opened: Opened) -> anyhow::Result<(Self, mpsc::Receiver<Command>, Guard)> {
+        let firewall = setup.load_firewall().await?;
+        let coordination = CoordinationService::start(&setup)?;
+        let promotions = Promotions::start(&setup).await?;
+        let promoted = promotions.as_ref().and_then(Promotions::current);
+        let database = DatabaseService::start(&setup, promoted.as_ref())?;
+        let apps = setup.start_apps()?;
+        let orders = orders::read(&setup.state, &setup.server.name);
+        let known = watch::Sender::new(Known::new(orders.clone()));
+        let edge = setup.start_edge(opened.edge, database.as_ref(), orders.closed())?;
+        if let (Some(edge), Some(promoted)) = (&edge, &promoted) {
+            edge.database.send_replace(Some(promoted.route()));
+        }
+        let dns = setup.start_dns(opened.dns)?;
+        tracing::info!(server = setup.server.name.as_str(), "every role is started");
+
+        let heart = opened.heartbeats.map(|socket| heartbeats::start(&setup, socket)).transpose()?;
+        if let Some(heart) = &heart {
+            let told = edge.as_ref().map(|edge| edge.left_out.clone());
+            tokio::task::spawn_local(heartbeats::heed(heart.clone(), told));
+        }
+        let part = |(heart, agreed)| failover::start(&setup, heart, agreed, database.as_ref(), edge.as_ref());
+        let failover = heart.clone().zip(coordination.agreed()).map(part).transpose()?;
+        let started = Started {
+            firewall,
+            coordination: &coordination,
+            database: database.as_ref(),
+            apps: &apps,
+            edge: edge.as_ref(),
+            dns: dns.as_ref(),
+            heart,
+            failover: failover.as_ref(),
+            promotions: promotions.as_ref(),
+            known: known.subscribe(),
+        };
+        let (handle, commands) = Handle::new(&setup, started)?;
+        let doors = opened.doors.serve(handle.clone())?;
+        let (renewal, settings) = (Renewal::new(setup.secrets.looks.clone()), Vec::new());
+        let running = Self {
+            setup,
+            coordination,
+            failover,
+            database,
+            promotions,
+            apps,
+            edge,
+            dns,
+            handle,
+            settings,
+            orders,
+            known,
+            renewal,
+        };
+        Ok((running, commands, doors))
+    }
+
     /// Users first, data last: nothing loses what it depends on while it finishes.
     async fn drain(&self) {
+        // It must not start again what is about to end.
+        self.failover.iter().for_each(|failover| failover.task.abort());
         if let Some(dns) = &self.dns {
             dns.stop().await;
         }
