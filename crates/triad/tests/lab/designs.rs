@@ -84,8 +84,11 @@ pub struct Traces {
 impl Traces {
     pub fn take() -> Result<Self, Failure> {
         let processes = succeed(Command::new("ps").args(["-eo", "args"]))?;
-        let ours =
-            |line: &&str| ["triad lab-", "triad agent", "mariadbd", "guestbook"].iter().any(|part| line.contains(part));
+        // Somebody else's lab on this host is not what this run left.
+        let ours = |line: &&str| {
+            let parts = ["triad lab-", "triad agent", "mariadbd", "guestbook"];
+            parts.iter().any(|part| line.contains(part)) && !line.contains("/var/lib/triad-lab/")
+        };
         let folders = std::fs::read_dir(labs()).into_iter().flatten().flatten();
         Ok(Self {
             namespaces: succeed(Command::new("ip").args(["netns", "list"]))?,
