@@ -384,8 +384,13 @@ async fn accepted(place: &str, response: Response<Incoming>) -> Result<Response<
     if response.status() == StatusCode::OK {
         return Ok(response);
     }
+    let is_unknown = response.status() == StatusCode::NOT_FOUND;
     let bytes = body(place, response).await?;
-    Err(ApiError::Refused { place: place.to_owned(), reason: String::from_utf8_lossy(&bytes).into_owned() })
+    let reason = match is_unknown {
+        true => "it does not know that; an agent of another version runs until it is restarted".to_owned(),
+        false => String::from_utf8_lossy(&bytes).into_owned(),
+    };
+    Err(ApiError::Refused { place: place.to_owned(), reason })
 }
 
 async fn decode<T: DeserializeOwned>(place: &str, response: Response<Incoming>) -> Result<T, ApiError> {
