@@ -87,17 +87,17 @@ struct Shared {
 /// What the agent is told at its doors.
 pub enum Command {
     /// What an operator says of a backend; the answer is whether this server balances, or why it is not done.
-    SetBackend(BackendSetting, oneshot::Sender<Result<bool, String>>),
+    SetBackend(BackendSetting, Answer<bool>),
     /// What was said to front servers; the answer is what is known of all then, or why it is not done.
-    TakeOrders(Orders, oneshot::Sender<Result<Orders, String>>),
+    TakeOrders(Orders, Answer<Orders>),
     /// The file is to be taken into use, also if it was replaced by another one.
-    Apply(oneshot::Sender<Result<TakenUp, String>>),
+    Apply(Answer<TakenUp>),
     /// This server's database is to be the primary.
-    Promote(oneshot::Sender<Result<Promotion, String>>),
+    Promote(Answer<Promotion>),
     /// Such a word was said elsewhere.
     Heed(Promotion),
     /// The edge is to be replaced by what is installed now.
-    Upgrade(oneshot::Sender<Result<Upgraded, String>>),
+    Upgrade(Answer<Upgraded>),
 }
 
 /// What was started, as far as the doors tell of it.
@@ -131,7 +131,7 @@ const BY_FILE: &str =
 const NO_VOTERS: &str = "nobody votes here: that takes a database with a replica, and three servers";
 
 /// Where what came of something is told.
-type Answer<T> = oneshot::Sender<Result<T, String>>;
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, String>>;
 
 /// Sends what `make` makes of the way back, and waits for what comes that way.
 async fn send<C, T>(to: &mpsc::Sender<C>, make: impl FnOnce(Answer<T>) -> C) -> Result<T, String> {

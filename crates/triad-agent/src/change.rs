@@ -15,7 +15,7 @@ use triad_model::{Backend, BackendSetting, Design, Maintenance, Orders, Promotio
 use triad_proxy::EdgePlan;
 
 use crate::agent::Running;
-use crate::api::Command;
+use crate::api::{Answer, Command};
 use crate::orders::{self, Known, now_ms};
 use crate::renewal::Renewal;
 use crate::secrets::{self, Secrets};
@@ -37,7 +37,12 @@ impl Running {
     /// Reads file and secrets again and works from them, or says in the log why not.
     pub(crate) async fn reload(&mut self) {
         match self.try_to_reload(Stale::Refused).await {
-            Ok(_) => tracing::info!("the file was read again and is in use"),
+            Ok(digest) => {
+                tracing::info!("the file was read again and is in use");
+                if let Some(designs) = self.coordination.designs() {
+                    designs.work_from(&digest);
+                }
+            }
             Err(error) => tracing::error!("the file was read again and changes nothing: {error:#}"),
         }
     }
@@ -51,8 +56,7 @@ impl Running {
         if let Some(what) = needs_restart(setup, &design, &secrets) {
             bail!("{what} cannot change while the agent runs; restart it for that, one server after another");
         }
-        let designs = self.coordination.designs.as_ref();
-        if let (Some(designs), Stale::Refused) = (designs, stale) {
+        if let (Some(designs), Stale::Refused) = (self.coordination.designs(), stale) {
             designs.refuse_stale(&digest).await?;
         }
         self.change(&design, &secrets).await?;
@@ -61,22 +65,21 @@ impl Running {
         self.renewal = Renewal::new(secrets.looks.clone());
         self.setup.secrets = secrets;
         self.enforce_bans();
-        if let Some(designs) = &self.coordination.designs {
-            designs.work_from(&digest);
-        }
         Ok(digest)
     }
 
     /// Takes the file into use, also one that was replaced: it is what all servers go by from now on.
     async fn apply(&mut self) -> anyhow::Result<TakenUp> {
         let digest = self.try_to_reload(Stale::TakenUpAgain).await?;
-        let generation = match &self.coordination.designs {
-            Some(designs) => Some(designs.apply(&digest).await.context(
-                "the file is in use here, but which generation it is could not be agreed upon; say it again later",
-            )?),
-            None => None,
-        };
-        Ok(TakenUp { server: self.setup.server.name.clone(), generation })
+        let server = self.setup.server.name.clone();
+        let Some(designs) = self.coordination.designs() else { return Ok(TakenUp { server, generation: None }) };
+        let generation = designs.apply(&digest).await;
+        // Only now: what it works from it would make a generation as well.
+        designs.work_from(&digest);
+        let generation = generation.context(
+            "the file is in use here, but which generation it is could not be agreed upon; say it again later",
+        )?;
+        Ok(TakenUp { server, generation: Some(generation) })
     }
 
     /// Looks whether certificates were renewed, and takes them into use, or says in the log why not.
@@ -123,32 +126,16 @@ impl Running {
     /// Does what was said at a door.
     pub(crate) async fn obey(&mut self, command: Command) {
         match command {
-            Command::SetBackend(setting, answer) => {
-                let outcome = self.set_backend(setting).await;
-                // Whoever asked may have gone.
-                let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
-            }
-            Command::TakeOrders(words, answer) => {
-                let outcome = self.take_orders(words).await;
-                let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
-            }
-            Command::Apply(answer) => {
-                let outcome = self.apply().await;
-                let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
-            }
-            Command::Promote(answer) => {
-                let outcome = self.promote().await;
-                let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
-            }
+            Command::SetBackend(setting, answer) => tell(answer, self.set_backend(setting).await),
+            Command::TakeOrders(words, answer) => tell(answer, self.take_orders(words).await),
+            Command::Apply(answer) => tell(answer, self.apply().await),
+            Command::Promote(answer) => tell(answer, self.promote().await),
             Command::Heed(promotion) => {
                 if let Err(error) = self.heed(promotion) {
                     tracing::error!("who is the primary was said, and is not heeded: {error:#}");
                 }
             }
-            Command::Upgrade(answer) => {
-                let outcome = self.upgrade().await;
-                let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
-            }
+            Command::Upgrade(answer) => tell(answer, self.upgrade().await),
         }
     }
 
@@ -268,6 +255,11 @@ impl Running {
         }
         outcome
     }
+}
+
+/// Tells whoever asked what came of it. They may have gone.
+fn tell<T>(answer: Answer<T>, outcome: anyhow::Result<T>) {
+    let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
 }
 
 /// What `setting` says of a backend of `pool`: `NAME` is that backend in every pool, `POOL/NAME` in one.

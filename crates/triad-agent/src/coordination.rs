@@ -8,8 +8,6 @@
 //! a cluster begins only when all voters say that they never voted, and whoever ever voted is listed anew by the others.
 //! That they voted is remembered in a file beside the data ([`Voting`]).
 
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +23,7 @@ use triad_model::{Design, ETCD, ETCD_PEER, ProcessState, ServerName, ServiceUser
 use triad_tls::Identity;
 
 use crate::applied::{Age, Designs};
-use crate::files::replace;
+use crate::files::{read_if_there, replace};
 use crate::setup::Setup;
 use crate::supervisor::Process;
 use crate::users::Ids;
@@ -51,8 +49,6 @@ pub struct CoordinationService {
     pub process: Option<Process>,
     /// How all of it is.
     pub standing: Option<Standing>,
-    /// Generations of the design.
-    pub designs: Option<Designs>,
 }
 
 /// How agreeing goes.
@@ -74,17 +70,21 @@ impl CoordinationService {
         let Some(etcd) = etcd(setup)? else { return Ok(Self::default()) };
         let coordination = Coordination::Etcd(etcd.clone());
         let (voting, waits) = (watch::Sender::new(Voting::Never), watch::Sender::new(None));
-        let designs = Designs::start(coordination.clone(), setup.server.name.clone(), setup.digest.clone());
         let standing = Standing {
             voters: setup.design.voters().into_iter().cloned().collect(),
             primary: coordination.watch(PRIMARY_KEY),
             voting: voting.subscribe(),
             waits: waits.subscribe(),
-            designs: designs.clone(),
+            designs: Designs::start(coordination.clone(), setup.server.name.clone(), setup.digest.clone()),
         };
         let seat = seat(setup)?.map(|seat| VotersEtcd::new(setup, seat, etcd, voting, waits)).transpose()?;
         let process = seat.map(|seat| seat.start(setup)).transpose()?;
-        Ok(Self { coordination: Some(coordination), process, standing: Some(standing), designs: Some(designs) })
+        Ok(Self { coordination: Some(coordination), process, standing: Some(standing) })
+    }
+
+    /// Generations of the design.
+    pub fn designs(&self) -> Option<&Designs> {
+        Some(&self.standing.as_ref()?.designs)
     }
 
     /// Where what is agreed upon is kept, if anywhere.
@@ -248,10 +248,8 @@ impl VotersEtcd {
 
 fn read_voting(folder: &Path) -> anyhow::Result<Voting> {
     let path = folder.join(VOTING_FILE);
-    let text = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Voting::Never),
-        read => read.with_context(|| format!("cannot read {}", path.display()))?,
-    };
+    let text = read_if_there(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let Some(text) = text else { return Ok(Voting::Never) };
     serde_json::from_slice(&text)
         .with_context(|| format!("{} says nothing of whether this server voted", path.display()))
 }

@@ -7,6 +7,14 @@ use std::path::Path;
 
 use crate::users::Ids;
 
+/// What is in `path`; `None` where there is no such file.
+pub(crate) fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 /// Replaces `path` in one rename, readable by its owner alone; after a loss of power it is there whole, or as it was
 /// before.
 pub(crate) fn replace(path: &Path, bytes: &[u8], owner: Option<Ids>) -> io::Result<()> {

@@ -1,7 +1,6 @@
 //! What was said to the front servers, as this one's agent keeps it: a file among its state, so that it holds through
 //! restarts and reboots; and what of it cannot hold under the design.
 
-use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -12,7 +11,7 @@ use triad_model::{
     Ban, BanRequest, Design, IpNet, Maintenance, Orders, Said, ServerName, USAGE_CLIENTS_MAX, is_client,
 };
 
-use crate::files::replace;
+use crate::files::{read_if_there, replace};
 
 /// The file's name.
 const FILE: &str = "orders.json";
@@ -50,10 +49,10 @@ pub(crate) fn read(state: &Path, server: &ServerName) -> Orders {
         let what = Some(Maintenance::default());
         Orders { maintenance: Some(Said { at_ms: 0, by: server.clone(), what }), ..Orders::default() }
     };
-    match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Orders::default(),
+    match read_if_there(&path) {
         Err(error) => unreadable(&error),
-        Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| unreadable(&error)),
+        Ok(None) => Orders::default(),
+        Ok(Some(text)) => serde_json::from_slice(&text).unwrap_or_else(|error| unreadable(&error)),
     }
 }
 

@@ -3,7 +3,6 @@
 //! for a word that it missed before its database starts, and again and again afterwards.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 use triad_api::Peer;
 use triad_model::{Database, Design, Promotion, ServerName};
 
-use crate::files::replace;
+use crate::files::{read_if_there, replace};
 use crate::setup::Setup;
 
 /// The last word, under the agent's state.
@@ -119,10 +118,8 @@ async fn missed(others: &[(ServerName, Peer)], design: &Design, number: u64) -> 
 }
 
 fn read(file: &Path) -> anyhow::Result<Option<Promotion>> {
-    let text = match fs::read(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        read => read.with_context(|| format!("cannot read {}", file.display()))?,
-    };
+    let text = read_if_there(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let Some(text) = text else { return Ok(None) };
     let read = serde_json::from_slice(&text);
     read.map(Some)
         .with_context(|| format!("{} does not say who the primary is: remove it if it is the file's", file.display()))

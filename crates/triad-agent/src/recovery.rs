@@ -17,6 +17,7 @@ use triad_model::ServerName;
 
 use crate::coordination::FOLDER as VOTERS_FOLDER;
 use crate::failover::RECORD_COPY;
+use crate::files::read_if_there;
 use crate::orders::now_ms;
 
 /// Puts aside what this server's etcd has, and that it ever voted, in the folder `state` of an agent that does not run.
@@ -34,11 +35,9 @@ pub fn forget(state: &Path) -> anyhow::Result<Option<PathBuf>> {
 /// The record as this server read it last, if it ever did.
 pub(crate) fn remembered(state: &Path) -> Result<Option<String>, String> {
     let path = state.join(RECORD_COPY);
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-    }
+    let read = read_if_there(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = read.map(String::from_utf8).transpose();
+    text.map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 /// All that is agreed upon.

@@ -83,83 +83,82 @@ pub enum ApiError {
 
 /// Asks the agent behind `socket` for its own server's state.
 pub async fn local_report(socket: &Path) -> Result<ServerReport, ApiError> {
-    within(&socket.display().to_string(), REPORT_TIMEOUT, ask_local(socket, "/v1/report")).await
+    ask_local(socket, get("/v1/report"), REPORT_TIMEOUT).await
 }
 
 /// Asks the agent behind `socket` for the state of every server of its design.
 pub async fn local_status(socket: &Path) -> Result<DesignReport, ApiError> {
-    within(&socket.display().to_string(), STATUS_TIMEOUT, ask_local(socket, "/v1/status")).await
+    ask_local(socket, get("/v1/status"), STATUS_TIMEOUT).await
 }
 
 /// Tells the agent behind `socket` what every balancer of its design shall know of a backend.
 pub async fn set_backend(socket: &Path, setting: &BackendSetting) -> Result<Vec<SettingAnswer>, ApiError> {
-    tell_local(socket, post("/v1/backend", setting), SETTING_TIMEOUT).await
+    ask_local(socket, post("/v1/backend", setting), SETTING_TIMEOUT).await
 }
 
 /// Tells the agent behind `socket` that every front server of its design shall turn users away, or let them in again.
 pub async fn set_maintenance(socket: &Path, order: Option<&Maintenance>) -> Result<Vec<SettingAnswer>, ApiError> {
-    tell_local(socket, post("/v1/maintenance", &order), SETTING_TIMEOUT).await
+    ask_local(socket, post("/v1/maintenance", &order), SETTING_TIMEOUT).await
 }
 
 /// Tells the agent behind `socket` that every front server of its design shall ban clients.
 pub async fn ban(socket: &Path, ban: &BanRequest) -> Result<Vec<SettingAnswer>, ApiError> {
-    tell_local(socket, post("/v1/ban", ban), SETTING_TIMEOUT).await
+    ask_local(socket, post("/v1/ban", ban), SETTING_TIMEOUT).await
 }
 
 /// Tells it to end a ban.
 pub async fn unban(socket: &Path, network: IpNet) -> Result<Vec<SettingAnswer>, ApiError> {
-    tell_local(socket, post("/v1/unban", &network), SETTING_TIMEOUT).await
+    ask_local(socket, post("/v1/unban", &network), SETTING_TIMEOUT).await
 }
 
 /// Asks it who is banned.
 pub async fn bans(socket: &Path) -> Result<BansReport, ApiError> {
-    within(&socket.display().to_string(), STATUS_TIMEOUT, ask_local(socket, "/v1/bans")).await
+    ask_local(socket, get("/v1/bans"), STATUS_TIMEOUT).await
 }
 
 /// Tells the agent behind `socket` to take its server's file into use, also one that was replaced by another.
 pub async fn apply(socket: &Path) -> Result<TakenUp, ApiError> {
-    tell_local(socket, post("/v1/apply", &()), UPGRADE_TIMEOUT).await
+    ask_local(socket, post("/v1/apply", &()), UPGRADE_TIMEOUT).await
 }
 
 /// Tells the agent behind `socket` to make its server's database the primary.
 pub async fn promote(socket: &Path) -> Result<Promotion, ApiError> {
-    tell_local(socket, post("/v1/database/promote", &()), STATUS_TIMEOUT).await
+    ask_local(socket, post("/v1/database/promote", &()), STATUS_TIMEOUT).await
 }
 
 /// Asks the agent behind `socket` for all that servers agree on.
 pub async fn snapshot(socket: &Path) -> Result<Snapshot, ApiError> {
-    within(&socket.display().to_string(), STATUS_TIMEOUT, ask_local(socket, "/v1/voters/snapshot")).await
+    ask_local(socket, get("/v1/voters/snapshot"), STATUS_TIMEOUT).await
 }
 
 /// Tells it to put the record back that voters lost.
 pub async fn restore(socket: &Path, request: &RestoreRequest) -> Result<Restored, ApiError> {
-    tell_local(socket, post("/v1/voters/restore", request), STATUS_TIMEOUT).await
+    ask_local(socket, post("/v1/voters/restore", request), STATUS_TIMEOUT).await
 }
 
 /// Tells the agent behind `socket` to replace its server's edge by one that runs the binary that is installed now.
 pub async fn upgrade(socket: &Path) -> Result<Upgraded, ApiError> {
-    tell_local(socket, post("/v1/upgrade", &()), UPGRADE_TIMEOUT).await
+    ask_local(socket, post("/v1/upgrade", &()), UPGRADE_TIMEOUT).await
 }
 
 /// Tells the agent behind `socket` to have another server become the database's primary.
 pub async fn switchover(socket: &Path, request: &SwitchoverRequest) -> Result<Switchover, ApiError> {
-    tell_local(socket, post("/v1/database/switchover", request), SWITCHOVER_TIMEOUT + REPORT_TIMEOUT).await
+    ask_local(socket, post("/v1/database/switchover", request), SWITCHOVER_TIMEOUT + REPORT_TIMEOUT).await
 }
 
 /// Tells it to have the database of `server` started anew, if that is a replica.
 pub async fn restart_database(socket: &Path, server: &ServerName) -> Result<(), ApiError> {
-    tell_local(socket, post(&format!("/v1/database/restart/{server}"), &()), SETTING_TIMEOUT).await
+    ask_local(socket, post(&format!("/v1/database/restart/{server}"), &()), SETTING_TIMEOUT).await
 }
 
 /// Asks the agent behind `socket` for what the edge of `server` logged of the request `id`.
 pub async fn access_lines(socket: &Path, server: &ServerName, id: &str) -> Result<Vec<String>, ApiError> {
-    let place = socket.display().to_string();
-    within(&place, STATUS_TIMEOUT, ask_local(socket, &format!("/v1/access/{server}/{id}"))).await
+    ask_local(socket, get(&format!("/v1/access/{server}/{id}")), STATUS_TIMEOUT).await
 }
 
 /// Asks the agent behind `socket` for the certificate of its design's authority, PEM.
 pub async fn authority(socket: &Path) -> Result<String, ApiError> {
-    within(&socket.display().to_string(), REPORT_TIMEOUT, ask_local(socket, "/v1/authority")).await
+    ask_local(socket, get("/v1/authority"), REPORT_TIMEOUT).await
 }
 
 /// Another server's agent, asked over mutual TLS.
@@ -179,41 +178,32 @@ impl Peer {
 
     /// Asks for its server's state.
     pub async fn report(&self) -> Result<ServerReport, ApiError> {
-        let place = self.place();
-        within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/report")).await?).await }).await
+        self.get("/v1/report").await
     }
 
     /// Asks for the key of its heartbeats to this server.
     pub async fn heartbeat_key(&self) -> Result<HeartbeatKey, ApiError> {
-        let place = self.place();
-        within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/heartbeat")).await?).await }).await
+        self.get("/v1/heartbeat").await
     }
 
     /// Asks whether its server votes.
     pub async fn voting(&self) -> Result<Voting, ApiError> {
-        let place = self.place();
-        within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/voting")).await?).await }).await
+        self.get("/v1/voting").await
     }
 
     /// Asks which database was promoted by hand last.
     pub async fn promotion(&self) -> Result<Option<Promotion>, ApiError> {
-        let place = self.place();
-        let asked = async { decode(&place, self.ask(get("/v1/database/promotion")).await?).await };
-        within(&place, REPORT_TIMEOUT, asked).await
+        self.get("/v1/database/promotion").await
     }
 
     /// Asks for the record of which database is the primary, as its server read it last.
     pub async fn remembered_record(&self) -> Result<Option<String>, ApiError> {
-        let place = self.place();
-        within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/database/record")).await?).await })
-            .await
+        self.get("/v1/database/record").await
     }
 
     /// Asks for what its edge logged of the request `id`.
     pub async fn access_lines(&self, id: &str) -> Result<Vec<String>, ApiError> {
-        let place = self.place();
-        let asked = async { decode(&place, self.ask(get(&format!("/v1/access/{id}"))).await?).await };
-        within(&place, REPORT_TIMEOUT, asked).await
+        self.get(&format!("/v1/access/{id}")).await
     }
 
     /// Tells it what its server, if it balances, shall know of a backend; whether it does.
@@ -223,8 +213,7 @@ impl Peer {
 
     /// Asks for what it knows was said to the front servers.
     pub async fn orders(&self) -> Result<Orders, ApiError> {
-        let place = self.place();
-        within(&place, REPORT_TIMEOUT, async { decode(&place, self.ask(get("/v1/orders")).await?).await }).await
+        self.get("/v1/orders").await
     }
 
     /// Tells it what was said; what it knows of all.
@@ -240,16 +229,22 @@ impl Peer {
     }
 
     async fn tell<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> Result<T, ApiError> {
+        self.answer(request, SETTING_TIMEOUT / 2).await
+    }
+
+    /// What it says of its own server.
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        self.answer(get(path), REPORT_TIMEOUT).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>, limit: Duration) -> Result<T, ApiError> {
         let place = self.place();
-        let asked = async { decode(&place, self.ask(request).await?).await };
-        within(&place, SETTING_TIMEOUT / 2, asked).await
+        within(&place, limit, async { decode(&place, self.ask(request).await?).await }).await
     }
 
     /// Has another server become the database's primary, if its server is that now.
     pub async fn switchover(&self, request: &SwitchoverRequest) -> Result<Switchover, ApiError> {
-        let place = self.place();
-        let asked = async { decode(&place, self.ask(post("/v1/database/switchover", request)).await?).await };
-        within(&place, SWITCHOVER_TIMEOUT, asked).await
+        self.answer(post("/v1/database/switchover", request), SWITCHOVER_TIMEOUT).await
     }
 
     /// Starts its server's database anew, if that is a replica.
@@ -324,19 +319,14 @@ async fn within<T>(
         .unwrap_or_else(|_| Err(ApiError::TimedOut { place: place.to_owned(), after }))
 }
 
-async fn tell_local<T: DeserializeOwned>(
+async fn ask_local<T: DeserializeOwned>(
     socket: &Path,
     request: Request<Full<Bytes>>,
     limit: Duration,
 ) -> Result<T, ApiError> {
     let place = socket.display().to_string();
-    let told = async { decode(&place, ask(&place, open_local(socket).await?, request).await?).await };
-    within(&place, limit, told).await
-}
-
-async fn ask_local<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ApiError> {
-    let place = socket.display().to_string();
-    decode(&place, ask(&place, open_local(socket).await?, get(path)).await?).await
+    let asked = async { decode(&place, ask(&place, open_local(socket).await?, request).await?).await };
+    within(&place, limit, asked).await
 }
 
 async fn open_local(socket: &Path) -> Result<UnixStream, ApiError> {

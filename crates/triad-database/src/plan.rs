@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use triad_model::{
-    DATABASE, DatabaseRole, Design, FailoverReport, Promotion, Role, SEMI_SYNC_TIMEOUT_MS, Server, ServerName,
+    DATABASE, Database, DatabaseRole, Design, FailoverReport, Promotion, Role, SEMI_SYNC_TIMEOUT_MS, Server, ServerName,
 };
 
 /// The account replicas log in with; one per replica's address.
@@ -100,16 +100,23 @@ pub struct DatabasePlan {
     pub relay_gid: u32,
 }
 
+impl Duty {
+    /// Of `server`, where `primary` is the one.
+    fn of(design: &Design, server: &ServerName, primary: &ServerName) -> Option<Self> {
+        if server != primary {
+            return Some(Self::Replica { primary: member(design, primary)? });
+        }
+        let others = design.database.iter().flat_map(Database::members).filter(|name| *name != server);
+        Some(Self::Primary { replicas: others.filter_map(|name| member(design, name)).collect() })
+    }
+}
+
 impl DatabasePlan {
     /// What `server`'s database should be; `None` if it carries none.
     pub fn of(design: &Design, server: &ServerName, layout: Layout, run_as: RunAs) -> Option<Self> {
         let database = design.database.as_ref().filter(|_| design.carries(server, Role::Database))?;
         let index = design.servers.iter().position(|listed| listed.name == *server)?;
-        let duty = if database.primary == *server {
-            Duty::Primary { replicas: database.replicas.iter().filter_map(|name| member(design, name)).collect() }
-        } else {
-            Duty::Replica { primary: member(design, &database.primary)? }
-        };
+        let duty = Duty::of(design, server, &database.primary)?;
         let alone = design.servers.len() == 1;
         Some(Self {
             server: server.clone(),
@@ -133,13 +140,7 @@ impl DatabasePlan {
 
     /// The same server by `promotion`, which is about `design`.
     pub fn promoted(&self, design: &Design, promotion: &Promotion) -> Option<Self> {
-        let duty = if promotion.primary == self.server {
-            let others =
-                design.database.iter().flat_map(|database| database.members()).filter(|it| **it != self.server);
-            Duty::Primary { replicas: others.filter_map(|name| member(design, name)).collect() }
-        } else {
-            Duty::Replica { primary: member(design, &promotion.primary)? }
-        };
+        let duty = Duty::of(design, &self.server, &promotion.primary)?;
         Some(Self { by_hand: true, ..self.with_duty(duty) })
     }
 

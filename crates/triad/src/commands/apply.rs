@@ -1,9 +1,9 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use triad_api::TakenUp;
 
+use super::OwnAgent;
 use crate::print;
 
 /// Take this server's triad.toml into use, and have it count as the newest
@@ -15,16 +15,14 @@ use crate::print;
 /// it in place on every server and say this on each. Exit code 0 when it is in use, 1 when everything is as it was.
 #[derive(Args)]
 pub struct Apply {
-    /// Where the agent's sockets are
-    #[arg(long, default_value = "/run/triad", value_name = "DIR")]
-    run: PathBuf,
+    #[command(flatten)]
+    agent: OwnAgent,
 }
 
 impl Apply {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let TakenUp { server, generation } =
-            runtime.block_on(triad_api::apply(&self.run.join(triad_agent::LOCAL_DOOR)))?;
+        let TakenUp { server, generation } = runtime.block_on(triad_api::apply(&self.agent.door()))?;
         print::out(&match generation {
             Some(generation) => format!("{server}: the file is in use; it is generation {generation} of the design\n"),
             None => format!("{server}: the file is in use\n"),

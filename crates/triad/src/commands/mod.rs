@@ -154,6 +154,21 @@ impl DesignFile {
     }
 }
 
+/// Where this server's own agent is asked.
+#[derive(Args)]
+pub struct OwnAgent {
+    /// Where the agent's sockets are
+    #[arg(long, default_value = "/run/triad", value_name = "DIR")]
+    run: PathBuf,
+}
+
+impl OwnAgent {
+    /// The agent's local door.
+    fn door(&self) -> PathBuf {
+        self.run.join(triad_agent::LOCAL_DOOR)
+    }
+}
+
 /// Where an agent is asked.
 #[derive(Args)]
 pub struct AgentSocket {

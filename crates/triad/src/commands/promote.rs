@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -6,6 +5,7 @@ use anyhow::bail;
 use clap::Args;
 use triad_model::{DatabaseRole, Promotion, State};
 
+use super::OwnAgent;
 use crate::print;
 
 /// A replica applies what it has within this, or it is said how far it is.
@@ -23,15 +23,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// the agents when it suits. Exit code 0 when it takes writes.
 #[derive(Args)]
 pub struct Promote {
-    /// Where the agent's sockets are
-    #[arg(long, default_value = "/run/triad", value_name = "DIR")]
-    run: PathBuf,
+    #[command(flatten)]
+    agent: OwnAgent,
 }
 
 impl Promote {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let door = self.run.join(triad_agent::LOCAL_DOOR);
+        let door = self.agent.door();
         let Promotion { primary, instead_of, .. } = runtime.block_on(triad_api::promote(&door))?;
         let began = Instant::now();
         loop {

@@ -1,9 +1,9 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use triad_api::Upgraded;
 
+use super::OwnAgent;
 use crate::print;
 
 /// Replace this server's edge by the binary that is installed now, without touching a connection
@@ -15,16 +15,14 @@ use crate::print;
 /// and the application stay as they are until the agent is restarted.
 #[derive(Args)]
 pub struct Upgrade {
-    /// Where the agent's sockets are
-    #[arg(long, default_value = "/run/triad", value_name = "DIR")]
-    run: PathBuf,
+    #[command(flatten)]
+    agent: OwnAgent,
 }
 
 impl Upgrade {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let Upgraded { server, old_pid, new_pid } =
-            runtime.block_on(triad_api::upgrade(&self.run.join(triad_agent::LOCAL_DOOR)))?;
+        let Upgraded { server, old_pid, new_pid } = runtime.block_on(triad_api::upgrade(&self.agent.door()))?;
         let pid = |pid: Option<u32>| pid.map_or("none".to_owned(), |pid| pid.to_string());
         print::out(&format!(
             "{server}: the edge is replaced, pid {} by {}; `triad status` shows while the old one drains\n",
