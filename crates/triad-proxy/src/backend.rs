@@ -14,6 +14,7 @@ use crate::balance::Share;
 use crate::balance::panic::Condition;
 use crate::error_rate::ErrorRate;
 use crate::http2::connections::Connections;
+use crate::left_out::LeftOut;
 use crate::outlier::Grounds;
 use crate::plan::{BackendPlan, PoolPlan};
 use crate::silence::Silence;
@@ -82,12 +83,8 @@ struct Told {
     back_since: Option<Instant>,
     /// When a request to it failed last.
     failed_at: Option<Instant>,
-    /// Until when it is left out although its checks pass.
-    left_out_until: Option<Instant>,
-    /// Why it was, last.
-    grounds: Option<Grounds>,
-    /// How often that was so, since it was well for [`FORGET_AFTER`].
-    left_out_times: u32,
+    /// For requests that failed.
+    left_out: LeftOut,
     /// When a check passed last.
     passed_at: Option<Instant>,
     /// Its server's heartbeats stopped.
@@ -99,17 +96,8 @@ impl Told {
     fn is_wanted(&self, weight: u16) -> bool {
         self.mode == BackendMode::Ready && self.weight.unwrap_or(weight) > 0
     }
-
-    fn is_left_out(&self, now: Instant) -> bool {
-        self.left_out_until.is_some_and(|until| now < until)
-    }
 }
 
-/// Time for which a backend is left out at first; twice as long each time after, up to [`DOUBLINGS_MAX`] times.
-const LEFT_OUT: Duration = Duration::from_secs(10);
-const DOUBLINGS_MAX: u32 = 5;
-/// A backend that was well for so long is forgiven.
-const FORGET_AFTER: Duration = Duration::from_secs(30);
 /// A failure longer ago says nothing about now.
 const RECENT: Duration = Duration::from_secs(3);
 
@@ -248,27 +236,19 @@ impl Backend {
     pub fn leave_out(&self, now: Instant, grounds: Grounds) -> Duration {
         self.failing.store(0, Relaxed);
         self.rate.clear();
-        let mut told = lock(&self.told);
-        told.grounds = Some(grounds);
-        if told.left_out_until.is_some_and(|until| now.saturating_duration_since(until) > FORGET_AFTER) {
-            told.left_out_times = 0;
-        }
-        let pause = LEFT_OUT * 2u32.pow(told.left_out_times.min(DOUBLINGS_MAX));
-        told.left_out_times += 1;
-        told.left_out_until = Some(now + pause);
-        pause
+        lock(&self.told).left_out.begin(now, grounds)
     }
 
     /// Whether it is left out at `now`.
     pub fn is_left_out(&self, now: Instant) -> bool {
-        lock(&self.told).is_left_out(now)
+        lock(&self.told).left_out.is(now)
     }
 
     /// Whether it is nothing but left out, for requests that failed or its server's silence, so that it can have what
     /// nobody else takes.
     pub fn is_last_resort(&self, now: Instant) -> bool {
         let told = lock(&self.told);
-        let is_out = told.is_left_out(now) || told.silence.is_some_and(Silence::takes_out);
+        let is_out = told.left_out.is(now) || told.silence.is_some_and(Silence::takes_out);
         let is_candidate = told.is_wanted(self.plan.weight) && is_out;
         drop(told);
         is_candidate && self.passes_checks()
@@ -278,12 +258,12 @@ impl Backend {
     /// maintenance or not well.
     pub fn keeps_its_users(&self, now: Instant) -> bool {
         let told = lock(&self.told);
-        told.mode != BackendMode::Maintenance && self.is_up() && !told.is_left_out(now)
+        told.mode != BackendMode::Maintenance && self.is_up() && !told.left_out.is(now)
     }
 
     /// Takes it in again.
-    pub fn take_in(&self) {
-        lock(&self.told).left_out_until = None;
+    pub fn take_in(&self, now: Instant) {
+        lock(&self.told).left_out.end(now);
     }
 
     /// Ready when it is down.
@@ -297,22 +277,21 @@ impl Backend {
     pub fn take(&self, reading: Reading, why: String) -> Option<Verdict> {
         let is_first = !self.is_checked();
         let judged = self.judge(reading, why);
+        let now = Instant::now();
         let mut told = lock(&self.told);
         if reading == Reading::Pass {
-            told.passed_at = Some(Instant::now());
+            told.passed_at = Some(now);
         }
         let was_out = told.silence.is_some_and(Silence::takes_out);
         told.silence = told.silence.map(|silence| silence.checked(reading));
         let is_disproved = was_out && !told.silence.is_some_and(Silence::takes_out);
+        let is_taken_in = told.left_out.checked(reading, self.check.rise, now);
         if let Some(verdict) = judged {
-            let is_back = verdict == Verdict::Up && !is_first;
-            told.back_since = is_back.then(Instant::now);
-            // That its checks pass again is newer than what requests met before.
-            told.left_out_until = told.left_out_until.filter(|_| !is_back);
+            told.back_since = (verdict == Verdict::Up && !is_first).then_some(now);
         }
         drop(told);
         let news = self.settle().or(judged.filter(|verdict| *verdict == Verdict::Down));
-        news.or((is_disproved && self.is_up()).then_some(Verdict::Up))
+        news.or(((is_disproved || is_taken_in) && self.is_up()).then_some(Verdict::Up))
     }
 
     /// Gives it the verdict that follows from its checks and its server's heartbeats; returns it if it is another. Going
@@ -428,19 +407,18 @@ impl Backend {
         let weight = told.weight.unwrap_or(self.plan.weight);
         let is_silent = told.silence.is_some_and(Silence::takes_out);
         let (wanted, healthy) = (told.is_wanted(self.plan.weight), self.is_up() && !is_silent);
-        let up = wanted && healthy && !told.is_left_out(Instant::now());
+        let up = wanted && healthy && !told.left_out.is(Instant::now());
         Condition { share: Share { weight, backup: self.plan.backup, up }, wanted, healthy }
     }
 
     /// As status and metrics show it.
     pub fn report(&self, pool: &str) -> BackendReport {
+        let now = Instant::now();
         let (mode, grounds) = {
             let told = lock(&self.told);
-            (told.mode, told.grounds)
+            (told.mode, told.left_out.grounds(now))
         };
         let share = self.share();
-        let now = Instant::now();
-        let left_out = self.is_left_out(now);
         let times = Counts::of(&self.times);
         let recent = lock(&self.recent).take(&times, now);
         let (mut why, mut verdict) = (lock(&self.opinion).why.clone(), *self.verdict.borrow());
@@ -448,7 +426,7 @@ impl Backend {
             why = silence.why(&self.plan.name, now);
             verdict = Verdict::Down;
         }
-        if let Some(grounds) = grounds.filter(|_| left_out) {
+        if let Some(grounds) = grounds {
             why = format!("left out: {grounds}");
         }
         BackendReport {
@@ -457,7 +435,7 @@ impl Backend {
             mode,
             verdict,
             why,
-            left_out,
+            left_out: grounds.is_some(),
             weight: share.weight,
             backup: self.plan.backup,
             requests: self.requests.load(Relaxed),

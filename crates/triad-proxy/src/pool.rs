@@ -154,7 +154,7 @@ impl Pool {
         let standing = |it: &Arc<Backend>| Standing { up: it.share().up, answering: it.is_answering(now) };
         match decide(standing(backend), others().map(standing)) {
             Decision::Keep => return,
-            Decision::TakeOthersIn => others().for_each(|other| other.take_in()),
+            Decision::TakeOthersIn => others().for_each(|other| other.take_in(now)),
             Decision::LeaveOut => {
                 let pause_s = backend.leave_out(now, grounds).as_secs();
                 let (pool, name) = (&*self.name, &backend.plan.name);
