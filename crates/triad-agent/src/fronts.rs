@@ -42,7 +42,7 @@ async fn pass_on(handle: Handle, mut noticed: broadcast::Receiver<Noticed>, news
     let started_ms = now_ms();
     let mut number = 0;
     loop {
-        let Noticed { used, held, offenders } = match noticed.recv().await {
+        let Noticed { used, held, offenders, site } = match noticed.recv().await {
             Ok(noticed) => noticed,
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
@@ -51,7 +51,7 @@ async fn pass_on(handle: Handle, mut noticed: broadcast::Receiver<Noticed>, news
             handle.ban_offenders(&offenders).await;
         }
         let from = handle.server().clone();
-        let this = UsageNews { from, started_ms, number: number + 1, used, held }.believable();
+        let this = UsageNews { from, started_ms, number: number + 1, used, held, site }.believable();
         if !this.is_empty() {
             number += 1;
             // Without other front servers there is nobody to tell.
@@ -102,8 +102,7 @@ async fn talk(peer: &Peer, handle: &Handle, untold: &mut Untold) -> Result<(), A
     let mut known = handle.watch_known();
     let mut ticks = interval(COMPARE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let from = handle.server().clone();
-    let nothing = UsageNews { from, started_ms: 0, number: 0, used: Vec::new(), held: Vec::new() };
+    let nothing = UsageNews::nothing(handle.server().clone());
     loop {
         let news = tokio::select! {
             _ = ticks.tick() => &nothing,
@@ -138,8 +137,7 @@ mod tests {
 
     fn tell(news: &broadcast::Sender<super::Dated>, number: u64) {
         let from = ServerName::new("lb1").expect("a name");
-        let news =
-            news.send((Instant::now(), UsageNews { from, started_ms: 1, number, used: Vec::new(), held: Vec::new() }));
+        let news = news.send((Instant::now(), UsageNews { started_ms: 1, number, ..UsageNews::nothing(from) }));
         assert!(news.is_ok(), "somebody listens");
     }
 

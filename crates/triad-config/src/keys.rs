@@ -791,8 +791,10 @@ static LIMITS: &[Key] = &[
         "site_requests_per_s",
         Kind::Integer { min: 1, max: 1_000_000 },
         "2000",
-        "Requests a second of all clients together that one front server passes on in the long run, over all hosts. \
-         Those beyond it are answered 503 with Retry-After: what the servers behind it can take is answered well.",
+        "Requests a second of all clients together that all front servers together pass on in the long run, over all \
+         hosts: they tell each other four times a second. Each of several may always pass its equal part, and more where \
+         the others need less. Those beyond it are answered 503 with Retry-After: what the servers behind can take is \
+         answered well.",
     ),
     default(
         "site_burst",

@@ -565,7 +565,7 @@ pub struct Limits {
     pub connections: Option<u32>,
     /// Networks that are not limited.
     pub exempt: Vec<IpNet>,
-    /// Requests a second of all clients together, on each front server.
+    /// Requests a second of all clients together, at all front servers.
     #[serde(default)]
     pub site_requests_per_s: Option<u32>,
     /// Requests of all clients at once that are not counted against that rate.

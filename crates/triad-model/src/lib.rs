@@ -68,8 +68,8 @@ pub use secret::Secret;
 pub use setting::{BackendMode, BackendSetting, InvalidMessage, Maintenance};
 pub use times::*;
 pub use usage::{
-    HELD_CONNECTIONS_MAX, HELD_VALID_MS, Heard, Held, Noticed, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used,
-    is_client,
+    HELD_CONNECTIONS_MAX, HELD_VALID_MS, Heard, Held, Noticed, SITE_REQUESTS_MAX, USAGE_CLIENTS_MAX,
+    USAGE_REQUESTS_MAX, UsageNews, Used, is_client,
 };
 pub use voters::VOTERS;
 

@@ -10,6 +10,8 @@ use crate::{IpNet, ServerName, client_network};
 pub const USAGE_CLIENTS_MAX: usize = 256;
 /// Requests that are believed of one client at one time: more than any edge answers in a quarter of a second.
 pub const USAGE_REQUESTS_MAX: u32 = 100_000;
+/// Requests of all clients that are believed of one front server at one time.
+pub const SITE_REQUESTS_MAX: u32 = 1_000_000;
 /// Connections that are believed of one client: as many as an edge may have of all.
 pub const HELD_CONNECTIONS_MAX: u32 = 65_536;
 /// Time for which a client's connections at another front server count after they were last told of, in milliseconds.
@@ -40,6 +42,9 @@ pub struct Noticed {
     pub used: Vec<Used>,
     /// All that have many connections open now, up to [`USAGE_CLIENTS_MAX`].
     pub held: Vec<Held>,
+    /// Requests of all clients that were passed on, where those are limited.
+    #[serde(default)]
+    pub site: u32,
     /// Clients that were refused so often that they are to be banned, up to [`USAGE_CLIENTS_MAX`].
     pub offenders: Vec<IpNet>,
 }
@@ -58,12 +63,21 @@ pub struct UsageNews {
     /// Up to [`USAGE_CLIENTS_MAX`]; others have few connections there.
     #[serde(default)]
     pub held: Vec<Held>,
+    /// Requests of all clients that were passed on since the news before, never more than [`SITE_REQUESTS_MAX`]; 0 where
+    /// those are not limited.
+    #[serde(default)]
+    pub site: u32,
 }
 
 impl UsageNews {
+    /// What tells nothing of `from`.
+    pub fn nothing(from: ServerName) -> Self {
+        Self { from, started_ms: 0, number: 0, used: Vec::new(), held: Vec::new(), site: 0 }
+    }
+
     /// Whether it tells nothing.
     pub fn is_empty(&self) -> bool {
-        self.used.is_empty() && self.held.is_empty()
+        self.used.is_empty() && self.held.is_empty() && self.site == 0
     }
 
     /// What of it can be: it is about single clients, and nobody says more than the bounds.
@@ -75,6 +89,7 @@ impl UsageNews {
         self.held.retain(|one| is_client(one.client));
         self.held.truncate(USAGE_CLIENTS_MAX);
         self.held.iter_mut().for_each(|one| one.connections = one.connections.min(HELD_CONNECTIONS_MAX));
+        self.site = self.site.min(SITE_REQUESTS_MAX);
         self
     }
 }
@@ -82,7 +97,7 @@ impl UsageNews {
 impl Noticed {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.used.is_empty() && self.held.is_empty() && self.offenders.is_empty()
+        self.used.is_empty() && self.held.is_empty() && self.offenders.is_empty() && self.site == 0
     }
 }
 
@@ -112,12 +127,14 @@ impl Heard {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{HELD_CONNECTIONS_MAX, Heard, Held, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used};
+    use super::{
+        HELD_CONNECTIONS_MAX, Heard, Held, SITE_REQUESTS_MAX, USAGE_CLIENTS_MAX, USAGE_REQUESTS_MAX, UsageNews, Used,
+    };
     use crate::ServerName;
 
     fn news(from: u8, started_ms: u64, number: u64) -> UsageNews {
         let from = ServerName::new(format!("lb{from}")).expect("a name");
-        UsageNews { from, started_ms, number, used: Vec::new(), held: Vec::new() }
+        UsageNews { started_ms, number, ..UsageNews::nothing(from) }
     }
 
     #[test]
@@ -127,10 +144,11 @@ mod tests {
             [vec![claimed("0.0.0.0/0"), claimed("2001:db8::/32")], vec![claimed("192.0.2.7/32"); 1000]].concat();
         let used = clients.iter().map(|client| Used { client: *client, requests: u32::MAX }).collect();
         let held = clients.iter().map(|client| Held { client: *client, connections: u32::MAX }).collect();
-        let UsageNews { used, held, .. } = UsageNews { used, held, ..news(1, 1, 1) }.believable();
+        let UsageNews { used, held, site, .. } = UsageNews { used, held, site: u32::MAX, ..news(1, 1, 1) }.believable();
         let client = claimed("192.0.2.7/32");
         assert_eq!(used, [Used { client, requests: USAGE_REQUESTS_MAX }; USAGE_CLIENTS_MAX]);
         assert_eq!(held, [Held { client, connections: HELD_CONNECTIONS_MAX }; USAGE_CLIENTS_MAX]);
+        assert_eq!(site, SITE_REQUESTS_MAX);
     }
 
     #[test]

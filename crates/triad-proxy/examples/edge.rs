@@ -82,6 +82,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         local: (args.routes == 0 && !args.database).then(|| pool.clone()),
         sticky: None,
         limits: None,
+        fronts: 1,
         files_max: None,
         min_rate: MinRate::default(),
         headers: Default::default(),

@@ -138,6 +138,7 @@ mod tests {
             local: None,
             sticky: None,
             limits: None,
+            fronts: 1,
             files_max: None,
             headers: Default::default(),
             redirects: Vec::new(),

@@ -4,10 +4,12 @@
 //! All workers share the table of clients, since a client's connections go to any of them; it is cut into shards whose
 //! locks are held for a look-up. Its size is bounded: when a shard is full, who has nothing to its debit goes, then
 //! anybody without connections. Clients that the other front servers should know of are noted in short lists. What those
-//! say is a client's connections there counts here as well, for as long as they say it.
+//! say is a client's connections there counts here as well, for as long as they say it. What they passed on of all clients
+//! is believed up to all but an equal part of the site's rate: that one stays with each front server, whatever others say.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -34,10 +36,16 @@ const REFUSALS_TIME_NS: u64 = 60_000_000_000;
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limits: Limits,
+    /// Servers that these limits are shared by.
+    fronts: u32,
     /// Of one client.
     rate: Option<Rate>,
     /// Of all.
     site: Option<SharedRate>,
+    /// Requests of all that passed since it was noticed.
+    site_used: AtomicU32,
+    /// What other front servers are believed of that.
+    site_elsewhere: Option<(Rate, Mutex<u64>)>,
     began: Instant,
     shards: [Mutex<Shard>; SHARDS],
     /// What each other front server said last; there are as many as the design has.
@@ -89,11 +97,15 @@ pub(crate) enum TooMany {
 pub(crate) struct Admitted(Option<(Arc<Limiter>, u64)>);
 
 impl Limiter {
-    /// Nobody has used anything yet.
-    pub fn new(limits: Limits) -> Self {
+    /// Nobody has used anything yet; the limits are those of `fronts` servers together.
+    pub fn new(limits: Limits, fronts: u32) -> Self {
+        let of_others = |per_s| Rate::of_others(per_s, limits.site_burst, fronts);
         Self {
             rate: limits.requests_per_s.map(|per_s| Rate::new(per_s, limits.burst)),
             site: limits.site_requests_per_s.map(|per_s| SharedRate::new(Rate::new(per_s, limits.site_burst))),
+            site_used: AtomicU32::new(0),
+            site_elsewhere: limits.site_requests_per_s.and_then(of_others).map(|rate| (rate, Mutex::default())),
+            fronts,
             limits,
             began: Instant::now(),
             shards: Default::default(),
@@ -101,9 +113,9 @@ impl Limiter {
         }
     }
 
-    /// Whether it works by `limits`.
-    pub fn is_by(&self, limits: &Limits) -> bool {
-        self.limits == *limits
+    /// Whether it works by these `limits` of `fronts` servers.
+    pub fn is_by(&self, limits: &Limits, fronts: u32) -> bool {
+        self.limits == *limits && self.fronts == fronts
     }
 
     /// Counts a request of `address`. What its client is refused is not counted for the site.
@@ -126,7 +138,12 @@ impl Limiter {
                 }
             }
         }
-        self.site.as_ref().map_or(Ok(()), |site| site.take(now_ns)).map_err(TooMany::OfSite)
+        let Some(site) = &self.site else { return Ok(()) };
+        site.take(now_ns).map_err(TooMany::OfSite)?;
+        if self.site_elsewhere.is_some() {
+            self.site_used.fetch_add(1, Relaxed);
+        }
+        Ok(())
     }
 
     /// Counts a connection of `address`; `None` if it has as many as it may, here and elsewhere.
@@ -158,7 +175,7 @@ impl Limiter {
 
     /// Who used noticeably much, and who was refused too often, since this was asked last; and who has many connections.
     pub fn noticed(&self) -> Noticed {
-        let mut noticed = Noticed::default();
+        let mut noticed = Noticed { site: self.site_used.swap(0, Relaxed), ..Noticed::default() };
         let noticeable = noticeable_connections(self.limits.connections.unwrap_or(u32::MAX));
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,6 +206,7 @@ impl Limiter {
     /// Heeds what another front server says: clients' connections there, all of them, and what they used.
     pub fn hear(&self, news: &UsageNews, now: Instant) {
         self.debit(&news.used, now);
+        self.debit_site(news.site, self.since_ns(now));
         if self.limits.connections.is_none() {
             return;
         }
@@ -223,6 +241,15 @@ impl Limiter {
                 client.even_at_ns = rate.debit(client.even_at_ns, now_ns, *requests);
             }
         }
+    }
+
+    /// Puts to the site's debit what of it passed at other edges, as far as that is believed.
+    fn debit_site(&self, requests: u32, now_ns: u64) {
+        let (Some(site), Some((rate, even_at_ns))) = (&self.site, &self.site_elsewhere) else { return };
+        let mut even_at_ns = even_at_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next_ns, believed) = rate.take_up_to(*even_at_ns, now_ns, requests);
+        *even_at_ns = next_ns;
+        site.debit(now_ns, believed);
     }
 
     fn is_exempt(&self, address: IpAddr) -> bool {
@@ -335,13 +362,14 @@ mod tests {
     use super::{CLIENTS_PER_SHARD_MAX, Limiter, NOTICED_PER_SHARD_MAX, SHARDS, TooMany};
 
     fn limiter(requests_per_s: u32, burst: u32, connections: u32) -> Arc<Limiter> {
-        Arc::new(Limiter::new(Limits {
+        let limits = Limits {
             requests_per_s: Some(requests_per_s),
             burst,
             connections: Some(connections),
             exempt: vec!["198.51.100.0/24".parse().expect("a network")],
             ..Limits::default()
-        }))
+        };
+        Arc::new(Limiter::new(limits, 2))
     }
 
     /// Seconds after which a client that was refused may ask again.
@@ -414,7 +442,7 @@ mod tests {
     fn the_site_has_an_allowance_that_refused_clients_do_not_use() {
         let limits = Limits { requests_per_s: Some(1), burst: 2, ..Limits::default() };
         let limits = Limits { site_requests_per_s: Some(1), site_burst: 3, ..limits };
-        let limiter = Limiter::new(limits);
+        let limiter = Limiter::new(limits, 1);
         let pass = |number| limiter.request(client(number), limiter.began);
         assert!(pass(1).is_ok() && pass(1).is_ok());
         assert!((0..9).all(|_| matches!(pass(1), Err(TooMany::OfClient(_)))));
@@ -452,7 +480,7 @@ mod tests {
     #[test]
     fn refusals_within_a_minute_make_an_offender() {
         let limits = Limits { requests_per_s: Some(1), burst: 1, ban_after: Some(3), ..Limits::default() };
-        let limiter = Limiter::new(limits);
+        let limiter = Limiter::new(limits, 1);
         let at = |s| limiter.began + Duration::from_secs(s);
         let offenders = || limiter.noticed().offenders.len();
         assert_eq!((0..3).filter(|_| limiter.request(client(1), at(0)).is_ok()).count(), 1);
@@ -466,7 +494,8 @@ mod tests {
     /// What a front server says that noticed this.
     fn news(noticed: Noticed) -> UsageNews {
         let from = ServerName::new("lb2").expect("a name");
-        UsageNews { from, started_ms: 1, number: 1, used: noticed.used, held: noticed.held }
+        let Noticed { used, held, site, .. } = noticed;
+        UsageNews { from, started_ms: 1, number: 1, used, held, site }
     }
 
     #[test]
@@ -526,6 +555,60 @@ mod tests {
         // Both pass a burst before they hear of each other; that is paid back.
         let passed = pass_at_two(true);
         assert!((one - 20..=one + 20).contains(&passed), "{passed} for {one}");
+    }
+
+    const SITE_PER_S: u32 = 100;
+    const SITE_BURST: u32 = 20;
+    const SECONDS: u64 = 20;
+
+    /// Of a site's rate that as many edges share: how many requests a second of each edge's `demand_per_s` pass, after the
+    /// first second. With `told`, each hears four times a second what the others say: the truth, or what `says` makes of it.
+    fn site_passes<const N: usize>(demand_per_s: [u64; N], says: Option<fn(usize, u32) -> u32>) -> [u64; N] {
+        let limits = Limits { site_requests_per_s: Some(SITE_PER_S), site_burst: SITE_BURST, ..Limits::default() };
+        let edges = [(); N].map(|()| Limiter::new(limits.clone(), N as u32));
+        let (mut due, mut passed) = ([0; N], [0; N]);
+        for ms in 0..SECONDS * 1_000 {
+            for (index, edge) in edges.iter().enumerate() {
+                due[index] += demand_per_s[index];
+                while due[index] >= 1_000 {
+                    due[index] -= 1_000;
+                    let passes = edge.request(client(1), edge.began + Duration::from_millis(ms)).is_ok();
+                    passed[index] += u64::from(passes && ms >= 1_000);
+                }
+            }
+            let Some(says) = says.filter(|_| ms % 250 == 0) else { continue };
+            let all = edges.each_ref().map(|edge| edge.noticed());
+            for (from, noticed) in all.iter().enumerate() {
+                let said = news(Noticed { site: says(from, noticed.site), ..noticed.clone() });
+                let others = edges.iter().enumerate().filter(|(to, _)| *to != from);
+                others.for_each(|(_, edge)| edge.hear(&said, edge.began + Duration::from_millis(ms)));
+            }
+        }
+        passed.map(|count| count / (SECONDS - 1))
+    }
+
+    #[test]
+    fn all_edges_together_pass_what_the_site_may_and_who_needs_less_leaves_it_to_the_others() {
+        let truth: Option<fn(usize, u32) -> u32> = Some(|_, count| count);
+        let whole = u64::from(SITE_PER_S);
+        let near = |it: u64, due: u64| it.abs_diff(due) <= whole / 10;
+        assert_eq!(site_passes([300, 300], None), [whole; 2], "alone each passes the whole rate");
+        for demand in [[300, 300], [900, 100]] {
+            let passed = site_passes(demand, truth);
+            assert!(near(passed[0] + passed[1], whole) && near(passed[0], whole / 2), "{demand:?}: {passed:?}");
+        }
+        let passed = site_passes([300, 20], truth);
+        assert!(near(passed[0], whole - 20) && near(passed[1], 20), "{passed:?}");
+        assert_eq!(site_passes([300, 0, 0], truth)[0], whole);
+        let passed = site_passes([300, 10, 300], truth);
+        assert!(near(passed.iter().sum(), whole) && near(passed[1], 10), "{passed:?}");
+    }
+
+    #[test]
+    fn one_that_lies_leaves_every_other_its_part() {
+        let passed = site_passes([300, 300, 300], Some(|from, count| if from == 0 { u32::MAX } else { count }));
+        let part = u64::from(SITE_PER_S) / 3;
+        assert!(passed[1] >= part && passed[2] >= part, "{passed:?}");
     }
 
     proptest! {

@@ -166,7 +166,7 @@ impl Live {
             },
             hop_client: plan.identity.as_ref().map(hop_client).transpose()?,
             sticky: plan.sticky.as_ref().map(|it| Sticky::of(it, plan.site_certificate.as_ref())).transpose()?,
-            limiter: plan.limits.as_ref().map(|limits| limiter(limits, before)),
+            limiter: plan.limits.as_ref().map(|limits| limiter(limits, plan.fronts, before)),
             min_rate: plan.min_rate,
             closed: Closed::of(&plan.maintenance),
             redirects: Redirects::of(&plan.redirects),
@@ -240,9 +240,9 @@ fn outlets(plan: &EdgePlan, before: Option<&Live>) -> Vec<Outlet> {
 }
 
 /// The limiter of `before` goes on if the limits are the same: a reload forgives nobody.
-fn limiter(limits: &Limits, before: Option<&Live>) -> Arc<Limiter> {
-    let same = before.and_then(|live| live.limiter.as_ref()).filter(|limiter| limiter.is_by(limits));
-    same.cloned().unwrap_or_else(|| Arc::new(Limiter::new(limits.clone())))
+fn limiter(limits: &Limits, fronts: u32, before: Option<&Live>) -> Arc<Limiter> {
+    let same = before.and_then(|live| live.limiter.as_ref()).filter(|limiter| limiter.is_by(limits, fronts));
+    same.cloned().unwrap_or_else(|| Arc::new(Limiter::new(limits.clone(), fronts)))
 }
 
 fn answers_checks(local: &PoolPlan) -> bool {

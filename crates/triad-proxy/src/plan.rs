@@ -95,6 +95,9 @@ pub struct EdgePlan {
     pub sticky: Option<StickyPlan>,
     /// What clients may do, on front servers.
     pub limits: Option<Limits>,
+    /// Front servers of the design, which share those.
+    #[serde(default)]
+    pub fronts: u32,
     /// Files it may have open, where that is not what the system says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files_max: Option<u32>,
@@ -332,6 +335,7 @@ impl EdgePlan {
             local: local_pool(design, server),
             sticky: sticky(design, server),
             limits: design.limits.clone().filter(|_| is_front),
+            fronts: u32::try_from(design.fronts().len()).unwrap_or(u32::MAX),
             files_max: None,
             min_rate: MinRate::default(),
             headers: if is_front { design.headers.clone() } else { Headers::default() },

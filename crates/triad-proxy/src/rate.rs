@@ -36,6 +36,16 @@ impl Rate {
         Self { interval_ns, credit_ns: interval_ns * u64::from(burst.max(1)) }
     }
 
+    /// What the others of `sharers` may have of such a rate that each of them can take from: all but an equal part, and what
+    /// it gives in a second more at once, because it is told late. Nothing if there is nobody else.
+    pub fn of_others(per_s: u32, burst: u32, sharers: u32) -> Option<Self> {
+        let part = |whole: u64| {
+            let part = whole * u64::from(sharers.saturating_sub(1)) / u64::from(sharers.max(1));
+            u32::try_from(part).unwrap_or(u32::MAX)
+        };
+        (sharers > 1).then(|| Self::new(part(per_s.into()), part(u64::from(burst) + u64::from(per_s))))
+    }
+
     /// One more request at `now_ns` of who has nothing to its debit at `even_at_ns`: when it will have nothing then.
     pub fn take(self, even_at_ns: u64, now_ns: u64) -> Result<u64, Spent> {
         let even_at_ns = even_at_ns.max(now_ns) + self.interval_ns;
@@ -43,6 +53,14 @@ impl Rate {
             Some(wait_ns) if wait_ns > 0 => Err(Spent { wait_ns }),
             _ => Ok(even_at_ns),
         }
+    }
+
+    /// As many of `requests` at `now_ns` as there is an allowance for, and when it will have nothing to its debit then.
+    pub fn take_up_to(self, even_at_ns: u64, now_ns: u64, requests: u32) -> (u64, u32) {
+        let from_ns = even_at_ns.max(now_ns);
+        let left = (now_ns + self.credit_ns).saturating_sub(from_ns) / self.interval_ns;
+        let taken = u32::try_from(left).unwrap_or(u32::MAX).min(requests);
+        (from_ns + self.interval_ns * u64::from(taken), taken)
     }
 
     /// What `requests` that passed elsewhere by `now_ns` come to. They may go beyond the credit, else who asks at two
@@ -76,6 +94,12 @@ impl SharedRate {
                 Err(other_ns) => even_at_ns = other_ns,
             }
         }
+    }
+
+    /// What `requests` that passed elsewhere by `now_ns` come to, as [`Rate::debit`].
+    pub fn debit(&self, now_ns: u64, requests: u32) {
+        let debited = |even_at_ns| Some(self.rate.debit(even_at_ns, now_ns, requests));
+        let _ = self.even_at_ns.fetch_update(Relaxed, Relaxed, debited);
     }
 }
 

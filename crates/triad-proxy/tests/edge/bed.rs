@@ -69,6 +69,7 @@ pub fn plan() -> EdgePlan {
         local: None,
         sticky: None,
         limits: None,
+        fronts: 1,
         files_max: None,
         min_rate: MinRate::default(),
         headers: Default::default(),

@@ -119,10 +119,27 @@ fn what_a_client_used_at_one_edge_is_missing_at_the_other() {
     let noticed = first.noticed().expect("limits");
     assert_eq!(noticed.used, [Used { client: "127.0.0.1/32".parse().expect("a network"), requests: 3 }]);
     let from = ServerName::new("lb1").expect("a name");
-    second.hear(&UsageNews { from, started_ms: 1, number: 1, used: noticed.used, held: noticed.held });
+    second.hear(&UsageNews { used: noticed.used, number: 1, ..UsageNews::nothing(from) });
     assert_eq!(get(at_second, "/").status, 429);
     assert!(first.noticed().expect("limits").used.is_empty(), "it is told once");
     assert!(second.noticed().expect("limits").used.is_empty(), "what is heard is not told again");
+}
+
+#[test]
+fn what_the_site_passed_at_one_edge_is_missing_at_the_other_but_for_its_part() {
+    let origin = Origin::start("srv2");
+    let balancer = pool(vec![backend("srv2", origin.address, 1)]);
+    let limits = Limits { site_requests_per_s: Some(1), site_burst: 5, ..Limits::default() };
+    let plan = EdgePlan { balancer, limits: Some(limits), fronts: 2, ..plan() };
+    let [(first, at_first), (second, at_second)] = [edge("http", plan.clone()), edge("http", plan)];
+    assert!((0..5).all(|_| get(at_first, "/").status == 200), "a burst");
+    let said = first.noticed().expect("limits").site;
+    assert_eq!((said, first.noticed().expect("limits").site), (5, 0), "it is told once");
+    let from = ServerName::new("lb1").expect("a name");
+    second.hear(&UsageNews { site: said, number: 1, ..UsageNews::nothing(from) });
+    let passed = (0..9).filter(|_| get(at_second, "/").status == 200).count();
+    assert!((2..5).contains(&passed), "{passed} of a burst of 5, of which up to 3 are believed to be gone");
+    assert_eq!(second.noticed().expect("limits").site as usize, passed);
 }
 
 #[test]
