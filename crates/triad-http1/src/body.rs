@@ -94,6 +94,14 @@ impl BodyReader {
         }
     }
 
+    /// `length` bytes of a body with a length went on without being looked at, no more than [`remaining`](Self::remaining).
+    pub fn skip(&mut self, length: u64) {
+        debug_assert!(self.remaining().is_some_and(|left| length <= left));
+        if let State::Length(left) = &mut self.0 {
+            *left = left.saturating_sub(length);
+        }
+    }
+
     /// The connection has ended.
     ///
     /// # Errors

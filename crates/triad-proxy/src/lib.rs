@@ -4,7 +4,8 @@
 //! on (`proxy_protocol`), `handshake` encrypts it, `http2` takes one apart into streams if it is of that kind,
 //! `connection` reads heads and sees to it that each is answered, `answer` decides where the request goes, `exchange`
 //! sends it to a backend that `pool`, `members` and `balance` pick, whose `slots` it may have to wait for in a `queue`,
-//! and `upstream` connects to, `reply` sends the answer back while `transfer` streams both bodies, `respond` sends answers of our own, `record` counts and `log` writes it. What the design says of
+//! and `upstream` connects to, `reply` sends the answer back while `transfer` streams both bodies, by `splice` where
+//! nobody need copy them, `respond` sends answers of our own, `record` counts and `log` writes it. What the design says of
 //! users' requests and their answers is in `redirect`, `header_rules` and `maintenance`; how slow a client may be, in
 //! `min_rate`. `health`, `outlier`, `left_out` and `silence` decide who may be picked. `plan` says what all of that works
 //! from. What HTTP/1.1 is, is `triad-http1`'s to know.
@@ -59,6 +60,7 @@ mod routes;
 mod serve;
 mod silence;
 mod slots;
+mod splice;
 mod sticky;
 mod stream;
 mod switch;

@@ -197,7 +197,7 @@ async fn stream(
         if upload.is_done() && client.poll_gone(context) {
             return Poll::Ready(Err(DownloadError::Client));
         }
-        let is_behind = client.is_behind() || !answer.is_empty();
+        let is_behind = client.is_behind() || !answer.is_empty() || download.holds_back();
         let moves = client.moved() + upload.moved + download.moves;
         let stall = stall.get_or_insert_with(|| Stall::new(Instant::now(), patience));
         let is_stuck = stall.poll_stuck(&mut client.clock, context, moves);

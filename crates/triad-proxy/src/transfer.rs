@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use triad_http::forwarding;
 use triad_http1::{BodyReader, Framing, Refusal, trailer_lines, write_chunk, write_last_chunk};
@@ -14,6 +15,7 @@ use crate::client::Client;
 use crate::exchange::Request;
 use crate::header_rules::HeaderRules;
 use crate::min_rate::Pace;
+use crate::splice::Pipe;
 use crate::stream::{Buffer, Stream};
 
 /// Bytes of chunks that are gathered before they are written.
@@ -23,6 +25,9 @@ const GATHERED_BYTES_MAX: usize = 64 * 1024;
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a body that are copied behind its head, to go with it in one write.
 const BESIDE_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Rest of an answer's body from which on it is worth a pipe.
+const SPLICED_BYTES_MIN: u64 = 64 * 1024;
 
 /// Why a request's body does not get through.
 pub(crate) enum UploadError {
@@ -314,6 +319,8 @@ pub(crate) struct Download<'a> {
     mode: Mode,
     /// The body's end is in the client's output, or sent.
     ended: bool,
+    /// What holds bytes of the body that are not copied.
+    pipe: Option<Pipe>,
     /// Which fields pass, behind the body as before it.
     pub rules: Option<&'a HeaderRules>,
     /// Bytes of payload that went on.
@@ -327,7 +334,7 @@ impl Download<'_> {
     pub fn new(framing: Framing, mode: Mode) -> Self {
         let reader = BodyReader::new(framing);
         let ended = reader.is_done();
-        Self { reader, mode, ended, rules: None, bytes: 0, moves: 0 }
+        Self { reader, mode, ended, pipe: None, rules: None, bytes: 0, moves: 0 }
     }
 
     /// Puts what is there of a small body behind the head.
@@ -356,6 +363,12 @@ impl Download<'_> {
                 return client.stream.poll_push(context).map_err(|_| DownloadError::Client);
             }
             if answer.is_empty() {
+                if let (Stream::Plain(from), Stream::Plain(to)) = (&*backend, &client.stream)
+                    && self.has_pipe()
+                {
+                    client.taken += ready!(self.poll_splice(context, from, to))?;
+                    continue;
+                }
                 if let Poll::Ready(Err(_)) = client.stream.poll_push(context) {
                     return Poll::Ready(Err(DownloadError::Client));
                 }
@@ -371,6 +384,49 @@ impl Download<'_> {
                 Mode::Raw => ready!(self.poll_direct(context, client, answer))?,
             }
         }
+    }
+
+    /// Whether a pipe holds what the client has not taken.
+    pub fn holds_back(&self) -> bool {
+        self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    }
+
+    /// Whether what comes next need not be copied: a pipe is at hand, and so much is left that it is worth it.
+    fn has_pipe(&mut self) -> bool {
+        let is_large = || self.reader.remaining().is_some_and(|left| left >= SPLICED_BYTES_MIN);
+        if self.pipe.is_none() && self.mode == Mode::Raw && is_large() {
+            self.pipe = Pipe::lend();
+        }
+        self.pipe.is_some()
+    }
+
+    /// Moves on without copying: how many bytes the client's stream took.
+    fn poll_splice(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &TcpStream,
+        to: &TcpStream,
+    ) -> Poll<Result<u64, DownloadError>> {
+        let (Some(pipe), Some(left)) = (&mut self.pipe, self.reader.remaining()) else { return Poll::Ready(Ok(0)) };
+        if pipe.is_empty() {
+            match pipe.poll_fill(context, from, left) {
+                Poll::Ready(Ok(1..)) => self.moves += 1,
+                Poll::Ready(_) => return Poll::Ready(Err(DownloadError::Backend)),
+                Poll::Pending => {
+                    self.pipe = None;
+                    return Poll::Pending;
+                }
+            }
+        }
+        let Ok(moved @ 1..) = ready!(pipe.poll_drain(context, to)) else {
+            return Poll::Ready(Err(DownloadError::Client));
+        };
+        let moved = moved as u64;
+        self.reader.skip(moved);
+        self.ended = self.reader.is_done();
+        self.moves += 1;
+        self.bytes += moved;
+        Poll::Ready(Ok(moved))
     }
 
     fn poll_direct(

@@ -160,6 +160,61 @@ fn an_answer_that_breaks_off_is_never_passed_for_a_whole_one() {
     }
 }
 
+/// Bodies that are not copied: a large one with a length, between plain connections.
+#[test]
+fn a_large_answer_ends_where_it_says_and_leaves_both_connections_for_the_next() {
+    const BYTES: usize = 3_000_000;
+    let origin = raw_origin_with_heads(|mut stream, _| {
+        let body: Vec<u8> = (0..BYTES).map(|byte| (byte % 251) as u8).collect();
+        for _ in 0..2 {
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n").expect("sent");
+            for (piece, pause_ms) in body.chunks(700_001).zip([0, 20, 0, 5, 0]) {
+                stream.write_all(piece).expect("sent");
+                std::thread::sleep(Duration::from_millis(pause_ms));
+            }
+            read_head(&mut stream).expect("another request on the same connection");
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").expect("sent");
+    });
+    let (edge, address) = local(origin);
+    let mut client = connect(address);
+    for _ in 0..2 {
+        let reply = exchange(&mut client, &format!("GET / HTTP/1.1\nHost: {HOST}\n\n"));
+        assert!(reply.status == 200 && reply.body.len() == BYTES, "{} bytes", reply.body.len());
+        assert!(reply.body.iter().enumerate().all(|(at, byte)| *byte == (at % 251) as u8));
+    }
+    assert_eq!(exchange(&mut client, &format!("GET / HTTP/1.1\nHost: {HOST}\n\n")).text(), "hello");
+    assert_eq!(edge.report().backends[0].failures, 0);
+}
+
+#[test]
+fn a_large_answer_that_breaks_off_or_whose_client_goes_leaves_nothing_to_others() {
+    const SENT: usize = 700_000;
+    let origin = raw_origin_with_heads(|mut stream, head| {
+        let (length, sent) = if head.starts_with("GET /half ") { (2 * SENT, SENT) } else { (SENT, SENT) };
+        let body = vec![if length == sent { b'w' } else { b'h' }; sent];
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n").expect("sent");
+        // A client that goes away is the origin's business only so far.
+        let _ = stream.write_all(&body);
+    });
+    let (edge, address) = local(origin);
+    for round in 0..40 {
+        let mut gone = connect(address);
+        write!(gone, "{}\r\n", get_head()).expect("sent");
+        read_head(&mut gone).expect("an answer begins");
+        drop(gone);
+        let mut client = connect(address);
+        write!(client, "GET /half HTTP/1.1\r\nHost: {HOST}\r\n\r\n").expect("sent");
+        read_head(&mut client).expect("an answer begins");
+        let mut half = Vec::new();
+        let _ = client.read_to_end(&mut half);
+        assert!(half.len() <= SENT && half.iter().all(|byte| *byte == b'h'), "round {round}: {} bytes", half.len());
+        let whole = get(address, "/");
+        assert!(whole.body.len() == SENT && whole.body.iter().all(|byte| *byte == b'w'), "round {round}");
+    }
+    until("all are counted", || edge.report().requests_total() == 120);
+}
+
 #[test]
 fn the_end_of_an_answer_is_told_to_each_client_in_its_own_way() {
     let (origin, _) = fixed_origin("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello");
