@@ -16,6 +16,9 @@ use triad_tls::KeyPair;
 /// Time between two checks of a backend: HAProxy's default, so that a hundred backends cost both the same checks.
 const CHECK_INTERVAL_MS: u32 = 2000;
 
+/// Open files for each connection of a client that an edge holds by itself.
+const CONNECTIONS_PART: u32 = 4;
+
 /// The pool that routes lead to.
 const POOL: &str = "origin";
 
@@ -35,6 +38,9 @@ struct Args {
     /// Reach the backends through so many routes, for `/service-0/*` and on; 0: through none.
     #[arg(long, default_value_t = 0)]
     routes: u16,
+    /// Client connections that it may hold at one time; otherwise a quarter of the files it may have open.
+    #[arg(long)]
+    connections: Option<u32>,
     /// Relay to the first backend, a database, instead.
     #[arg(long)]
     database: bool,
@@ -83,7 +89,7 @@ fn plan(args: &Args) -> anyhow::Result<EdgePlan> {
         sticky: None,
         limits: None,
         fronts: 1,
-        files_max: None,
+        files_max: args.connections.map(|connections| connections.saturating_mul(CONNECTIONS_PART)),
         min_rate: MinRate::default(),
         headers: Default::default(),
         redirects: Vec::new(),

@@ -146,7 +146,7 @@ fn triad_edge(site: &Site) -> Command {
     let mut command = Command::new(root().join("target/dist/examples/edge"));
     command.arg(format!("127.0.0.1:{}", site.port)).arg(site.directory.join("triad.log")).args(site.origins());
     command.args(site.certificate.iter().flat_map(|path| [Path::new("--certificate"), path]));
-    command.args(["--routes", &site.routes.to_string()]);
+    command.args(["--routes", &site.routes.to_string(), "--connections", &site.connections_max().to_string()]);
     command
 }
 
@@ -308,7 +308,7 @@ mod tests {
         };
         assert_eq!(
             arguments(triad_edge(&site())),
-            "127.0.0.1:80 d/triad.log 127.0.0.1:81 127.0.0.2:81 --certificate a.pem --routes 0"
+            "127.0.0.1:80 d/triad.log 127.0.0.1:81 127.0.0.2:81 --certificate a.pem --routes 0 --connections 256"
         );
         assert_eq!(arguments(relay(&site())), "127.0.0.1:80 127.0.0.1:81");
     }
