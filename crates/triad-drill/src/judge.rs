@@ -13,6 +13,7 @@ use crate::record::{RecordSeen, whole_after_ms};
 use crate::register::{RegisterCheck, check_register};
 use crate::sample::{Kind, Sample};
 use crate::scenario::{Condition, Control, Goal, Promise, Scenario};
+use crate::standstill::Standstill;
 
 /// What a run left to be judged.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +42,8 @@ pub struct Evidence {
     pub records: Vec<RecordSeen>,
     /// How the last one that took over did.
     pub took_over: Option<FailoverTimes>,
+    /// When this machine itself did nothing.
+    pub standstills: Vec<Standstill>,
 }
 
 /// Something that was done to the lab.
@@ -88,6 +91,8 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// What was predicted, beside what was measured.
     pub comparisons: Vec<Comparison>,
+    /// When this machine itself did nothing, under load.
+    pub standstills: Vec<Standstill>,
     /// The outcome.
     pub verdict: Verdict,
     /// The requests, for pictures.
@@ -176,6 +181,7 @@ pub fn judge(scenario: &Scenario, evidence: Evidence) -> Report {
         verdict: verdict(scenario.control, &checks, &comparisons),
         checks,
         comparisons,
+        standstills: evidence.standstills.into_iter().filter(|it| it.at_ms <= load_ms + it.ms).collect(),
         samples: evidence.samples,
     }
 }
@@ -215,6 +221,13 @@ fn conditions(scenario: &Scenario, evidence: &Evidence) -> Vec<Check> {
         }
     }
     checks
+}
+
+impl Report {
+    /// The longest time in which this machine itself did nothing.
+    pub fn longest_standstill(&self) -> Option<Standstill> {
+        self.standstills.iter().copied().max_by_key(|standstill| standstill.ms)
+    }
 }
 
 impl Evidence {

@@ -44,6 +44,7 @@ mod sample;
 mod saturation;
 mod scenario;
 mod schedule;
+mod standstill;
 mod survive;
 mod text;
 mod writers;
@@ -69,6 +70,7 @@ pub use scenario::{
     Action, Condition, Control, Fault, Flood, Goal, Mistake, Netem, Network, Place, PortFault, Promise, Quoted, Rates,
     Scenario, SlowPart, Step, render,
 };
+pub use standstill::Standstill;
 pub use survive::{Row, rows};
 pub use text::{details, predictions as prediction_table, summary};
 pub use writers::writers_main;

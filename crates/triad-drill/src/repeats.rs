@@ -1,4 +1,4 @@
-//! Scenarios that were run again and again, as one table.
+//! Scenarios that were run again and again, as one table, and when the machine itself spoiled a run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -35,5 +35,18 @@ pub fn repeats(reports: &[Report]) -> String {
         )
         .expect("a string takes all");
     }
+    text.push_str(&standstills(reports));
     text
+}
+
+/// In how many runs this machine itself stood still, if it did.
+fn standstills(reports: &[Report]) -> String {
+    let longest: Vec<u64> = reports.iter().filter_map(|it| Some(it.longest_standstill()?.ms)).collect();
+    let Some(most) = longest.iter().max() else { return String::new() };
+    format!(
+        "this machine itself stood still in {} of {} runs, for up to {}\n",
+        longest.len(),
+        reports.len(),
+        seconds(*most)
+    )
 }

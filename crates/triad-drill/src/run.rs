@@ -26,6 +26,7 @@ use crate::predict::predictions;
 use crate::record::{self, Records};
 use crate::sample::Sample;
 use crate::scenario::{Action, Control, Goal, Scenario};
+use crate::standstill::Witness;
 use crate::writers;
 
 /// Time the load's process has to start and warm up.
@@ -132,6 +133,7 @@ pub async fn run(scenario: &Scenario, site: &Site<'_>, progress: &dyn Fn(Progres
     if scenario.rates.write() {
         bank::open(site.lab, site.design).await?;
     }
+    let witness = Witness::start(begins.into_std());
     let drilled = async {
         tokio::select! {
             outcome = drill(scenario, site, &plan, begins, &seen, &mut faults, &mut evidence) => outcome,
@@ -139,6 +141,7 @@ pub async fn run(scenario: &Scenario, site: &Site<'_>, progress: &dyn Fn(Progres
         }
     };
     let outcome = watched(drilled, begins, &seen, progress).await;
+    evidence.standstills = witness.end();
     let ended = faults.end_all().await;
     outcome.and(ended)?;
     watched(aftermath(scenario, site, begins, &seen, &mut evidence), begins, &seen, progress).await?;

@@ -6,6 +6,7 @@ use crate::failovers::FailoverCheck;
 use crate::judge::{Check, Report, seconds};
 use crate::measure::{Measures, Phase};
 use crate::predict::Comparison;
+use crate::standstill::Standstill;
 
 /// One report with all that was measured.
 pub fn details(report: &Report) -> String {
@@ -68,6 +69,10 @@ fn failures(report: &Report) -> String {
     let Measures { failures, gap_ms, gaps, .. } = &report.measures;
     let gaps: Vec<String> = gaps.iter().map(|(kind, ms)| format!("{kind} {}", seconds(*ms))).collect();
     let mut text = format!("  longest gap {}: {}\n", seconds(*gap_ms), gaps.join(", "));
+    if let Some(Standstill { at_ms, ms }) = report.longest_standstill() {
+        let (long, at) = (seconds(ms), seconds(at_ms));
+        line(&mut text, format_args!("  this machine itself stood still for {long}, until {at}"));
+    }
     for failure in failures {
         line(&mut text, format_args!("  {} {}: {}", failure.count, failure.kind, failure.outcome));
     }
@@ -160,6 +165,7 @@ mod tests {
     use crate::parse::parse;
     use crate::record::RecordSeen;
     use crate::sample::{Kind, Outcome as Ended, Sample};
+    use crate::standstill::Standstill;
 
     const SCENARIO: &str = "# The active server goes silent.\ndesign x\nload 10 reads/s, 4 writes/s over new connections\n\
         after 1 s cut srv2\nwithin 1 s reads succeed\nwithin 0.5 s reads come from passive\nafter 3 s join srv2\n\
@@ -210,6 +216,7 @@ mod tests {
                 places: vec![("passive".to_owned(), "srv3".to_owned())],
                 records: Vec::new(),
                 took_over: None,
+                standstills: loses.then_some(Standstill { at_ms: 2_730, ms: 240 }).into_iter().collect(),
             },
         )
     }
