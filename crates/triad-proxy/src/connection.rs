@@ -16,7 +16,7 @@ use crate::accept::Stop;
 use crate::answer::{Entrance, Identity, Way, checked, checked_from_world, file, key, outgoing, way};
 use crate::bans::Cleared;
 use crate::client::{Client, Ending, HEAD_TIMEOUT, IDLE_TIMEOUT, trim};
-use crate::exchange::{Exchange, REPEATED, UNTOUCHED, Unanswered};
+use crate::exchange::{Exchange, Told, Unanswered};
 use crate::grpc;
 use crate::limit::TooMany;
 use crate::live::Live;
@@ -271,9 +271,9 @@ impl Connection {
     }
 
     /// Answers with `fault`; `note` is a field for another edge.
-    async fn fail(&mut self, fault: Fault, body: BodyReader, note: Option<(&'static str, &'static str)>) -> Next {
+    async fn fail(&mut self, fault: Fault, body: BodyReader, told: Option<Told>) -> Next {
         let mut response = fault.response(&self.record.id);
-        if let Some((name, value)) = note {
+        if let Some((name, value)) = told {
             response.headers_mut().insert(name, http::HeaderValue::from_static(value));
         }
         self.record.failed(fault);
@@ -347,11 +347,9 @@ impl Connection {
                 ControlFlow::Break(Ending::Read)
             }
             Err(Unanswered::Gone) => ControlFlow::Break(Ending::Read),
-            Err(Unanswered::Fault { fault, backend, attempts, untouched }) => {
+            Err(Unanswered::Fault { fault, backend, attempts, told }) => {
                 self.record.sent(backend, attempts, waited);
-                let untouched = untouched.map(|why| (UNTOUCHED, why));
-                let note = untouched.or((attempts > 1).then_some((REPEATED, "1")));
-                self.fail(fault, body, note.filter(|_| self.entrance == Entrance::Hop)).await
+                self.fail(fault, body, told.filter(|_| self.entrance == Entrance::Hop)).await
             }
         }
     }

@@ -3,7 +3,8 @@
 //! Invariants: a request that a backend may have acted on is sent again only if it is idempotent and has no body (RFC
 //! 9110 §9.2.2), and while [`crate::retry`] allows it; one that none has acted on, as long as all of its body is still
 //! here; any at most [`ATTEMPTS_MAX`] times; bodies stream both ways, and only small ones are ever held whole. One that
-//! was answered is sent again if the file says so of the answer's status, as [`kept`] says.
+//! was answered is sent again if the file says so of the answer's status, or the answer is another edge's that had none,
+//! as [`kept`] says.
 
 mod kept;
 
@@ -38,7 +39,7 @@ use crate::stream::{Buffer, Stream};
 use crate::transfer::{Upload, UploadError};
 use crate::upstream::preface;
 
-pub(crate) use kept::REPEATED;
+pub(crate) use kept::{REPEATED, UNANSWERED};
 
 /// Times a request is sent, the first included.
 const ATTEMPTS_MAX: u32 = 3;
@@ -152,12 +153,15 @@ pub(crate) enum Unanswered {
         /// The last backend that did not answer.
         backend: Option<Arc<str>>,
         attempts: u32,
-        /// What another edge is told with [`UNTOUCHED`]; `None` if a backend may have seen some of the request.
-        untouched: Option<&'static str>,
+        /// What another edge is told.
+        told: Option<Told>,
     },
     /// Nobody is there to be told.
     Gone,
 }
+
+/// A field of an answer to another edge, and its value: [`UNTOUCHED`], [`UNANSWERED`] or [`REPEATED`].
+pub(crate) type Told = (&'static str, &'static str);
 
 /// Where an attempt goes: a backend, and its pool's entry for this server if the way leads over it.
 struct Route<'a> {
@@ -245,7 +249,7 @@ impl<'a> Exchange<'a> {
     }
 
     async fn ask(&mut self) -> Result<Reply, Unanswered> {
-        let (mut failed, mut last, mut busy, mut costs) = (None, None, false, false);
+        let (mut failed, mut last, mut busy, mut costs, mut over) = (None, None, false, false, false);
         self.worker.retries.earn();
         while self.attempts < ATTEMPTS_MAX {
             let route = match self.choose().await {
@@ -266,7 +270,8 @@ impl<'a> Exchange<'a> {
                 Ok(reply) => {
                     let slow = slow_from.is_some_and(|from| from < Instant::now());
                     self.observe(&route, matches!(self.answer_head.status, 502..=504), slow);
-                    let reply = Reply { over: route.over, slots: route.slots, ..reply };
+                    self.attempts += self.unanswered_behind(&reply).map_or(0, |times| times - 1);
+                    let reply = Reply { over: route.over, slots: route.slots, attempts: self.attempts, ..reply };
                     if !self.may_keep(&reply) {
                         return Ok(reply);
                     }
@@ -288,14 +293,19 @@ impl<'a> Exchange<'a> {
             busy = matches!(failure, Failure::Busy);
             failed = Some(failure.fault(name));
             last = Some(name.clone());
-            if matches!(failure, Failure::Timeout | Failure::Client(_)) || !self.may_repeat() {
+            over = matches!(failure, Failure::Timeout | Failure::Client(_));
+            if over || !self.may_repeat() {
                 break;
             }
             self.tried.push(route.backend);
         }
         let fault = if busy { self.busy() } else { failed.unwrap_or_else(|| self.nobody()) };
-        let untouched = (!self.touched).then_some(if busy { BUSY } else { NOBODY });
-        Err(Unanswered::Fault { fault, backend: last, attempts: self.attempts, untouched })
+        let told = match self.touched {
+            false => Some((UNTOUCHED, if busy { BUSY } else { NOBODY })),
+            true if over => self.repeated(),
+            true => Some(self.unanswered()),
+        };
+        Err(Unanswered::Fault { fault, backend: last, attempts: self.attempts, told })
     }
 
     /// Notes at each entry how the request ended there: checks do not see everything that users do.

@@ -11,7 +11,7 @@ use triad_http2::Fate;
 
 use crate::client::Ending;
 use crate::clock::Stall;
-use crate::exchange::{Exchange, REPEATED, Reply, Slots, UNTOUCHED};
+use crate::exchange::{Exchange, REPEATED, Reply, Slots, UNANSWERED, UNTOUCHED};
 use crate::respond::{write_connection, write_date};
 use crate::sticky::STICKY;
 use crate::stream::{Buffer, Stream};
@@ -119,7 +119,7 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
             .as_bytes(),
         reason => reason,
     };
-    let is_repeated = exchange.tells_repeated(reply);
+    let told = exchange.told(reply);
     let mut writer = HeadWriter::response(&mut exchange.client.output, head.status, reason);
     let rules = exchange.answer_rules;
     let sticky = exchange.sticky;
@@ -129,7 +129,7 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
     writer.pass(&head.fields, bytes, |kind, name| {
         has_date |= kind == Name::Date;
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        let is_ours = [forwarding::X_REQUEST_ID, UNTOUCHED, REPEATED, STICKY].into_iter().any(is);
+        let is_ours = [forwarding::X_REQUEST_ID, UNTOUCHED, UNANSWERED, REPEATED, STICKY].into_iter().any(is);
         let is_stuck = hides_cookies && is("set-cookie");
         !is_ours && !is_stuck && rules.is_none_or(|rules| rules.passes(name))
     });
@@ -147,8 +147,8 @@ fn write_head(exchange: &mut Exchange<'_>, reply: &Reply) -> Shape {
         rules.write(&mut writer);
     }
     writer.field(forwarding::X_REQUEST_ID, &[exchange.record.id.as_str().as_bytes()]);
-    if is_repeated {
-        writer.field(REPEATED, &[b"1"]);
+    if let Some((name, value)) = told {
+        writer.field(name, &[value.as_bytes()]);
     }
     if !has_date {
         write_date(&mut writer);

@@ -196,26 +196,53 @@ fn the_pool_that_a_request_is_balanced_over_decides_for_this_servers_instances_t
     assert_eq!((get(address, "/x").name().as_str(), asked.load(SeqCst)), ("app-1", 2));
 }
 
+/// A front server whose pool is another server, with these instances, and `next` where that does not do.
+fn over_a_hop(instances: &[SocketAddr], next: SocketAddr) -> [(Edge, SocketAddr); 2] {
+    // Checks over the hop take turns as well, so the order is made plain.
+    let names = ["app-2", "app-3"];
+    let rest = instances[1..].iter().zip(names).map(|(address, name)| backup(name, *address));
+    let local = retrying(std::iter::once(backend("app-1", instances[0], 1)).chain(rest).collect());
+    let (back, hop) = edge("hop", EdgePlan { local, ..plan() });
+    let srv2 = BackendPlan { target: Target::Plain(hop), ..backend("srv2", hop, 1) };
+    [balancer(vec![srv2, backup("srv3", next)]), (back, hop)]
+}
+
 #[test]
-fn what_another_edge_repeated_already_is_not_repeated_here() {
+fn an_answer_to_what_another_edge_repeated_already_is_passed_on() {
     let ((bad, asked), good) = (saying(503, "app-2"), Origin::start("srv3"));
-    for instances in [vec![raw_origin(drop)], vec![raw_origin(drop), raw_origin(drop)], vec![raw_origin(drop), bad]] {
-        let is_alone = instances.len() == 1;
-        // Checks over the hop take turns as well, so the order is made plain.
-        let rest = instances[1..].iter().map(|address| backup("app-2", *address));
-        let local = retrying(std::iter::once(backend("app-1", instances[0], 1)).chain(rest).collect());
-        let (back, hop) = edge("hop", EdgePlan { local, ..plan() });
-        let srv2 = BackendPlan { target: Target::Plain(hop), ..backend("srv2", hop, 1) };
-        let both = retrying(vec![srv2, backup("srv3", good.address)]);
-        let balancer = both.map(|pool| PoolPlan { retry_statuses: vec![502, 503], ..pool });
-        let (front, address) = edge("http", EdgePlan { balancer, ..plan() });
+    let [(front, address), (back, _)] = over_a_hop(&[raw_origin(drop), bad], good.address);
+    let reply = get(address, "/");
+    assert_eq!((reply.status, reply.name().as_str(), reply.header("triad-repeated")), (503, "app-2", None));
+    assert_eq!((front.report().retries, back.report().retries), (0, 1));
+    assert_eq!((asked.load(SeqCst), good.state.requests.load(SeqCst)), (1, 0));
+}
+
+#[test]
+fn where_no_instance_of_a_server_answers_another_server_is_asked_with_three_attempts_in_all() {
+    let good = Origin::start("srv3");
+    for (count, is_asked) in [(1, true), (2, true), (3, false)] {
+        let instances: Vec<_> = (0..count).map(|_| raw_origin(drop)).collect();
+        let [(front, address), (back, _)] = over_a_hop(&instances, good.address);
         let reply = get(address, "/");
-        assert_eq!(reply.status == 200, is_alone, "{}", reply.head);
-        assert_eq!((front.report().retries, back.report().retries), (is_alone.into(), (!is_alone).into()));
-        assert_eq!(reply.header("triad-repeated"), None);
+        assert_eq!(reply.status, if is_asked { 200 } else { 502 }, "{count}: {}", reply.head);
+        assert_eq!(reply.header("triad-unanswered"), None, "it never leaves the design");
+        assert_eq!((front.report().retries, back.report().retries), (is_asked.into(), count - 1));
     }
-    assert_eq!(asked.load(SeqCst), 1);
-    assert_eq!(good.state.requests.load(SeqCst), 1);
+    assert_eq!(good.state.requests.load(SeqCst), 2);
+}
+
+#[test]
+fn what_may_have_been_done_on_one_server_is_not_sent_to_another() {
+    let good = Origin::start("srv3");
+    let [(_front, address), (_back, hop)] = over_a_hop(&[raw_origin(drop)], good.address);
+    for (method, body) in [("POST", ""), ("POST", "body"), ("PUT", "body")] {
+        assert_eq!(send(address, method, body).status, 502, "{method}");
+    }
+    assert_eq!(good.state.requests.load(SeqCst), 0);
+    assert_eq!(get(hop, "/").header("triad-unanswered"), Some("1"));
+    let [(_front, address), _back] = over_a_hop(&[raw_origin(drop)], nowhere());
+    let reply = get(address, "/");
+    assert!(reply.status == 502 && reply.text().contains("backend app-1"), "what is known: {}", reply.text());
 }
 
 #[test]
