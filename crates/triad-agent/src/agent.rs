@@ -122,7 +122,9 @@ impl Running {
 
         let heart = opened.heartbeats.map(|socket| heartbeats::start(&setup, socket)).transpose()?;
         if let Some(heart) = &heart {
-            let told = edge.as_ref().map(|edge| edge.left_out.clone());
+            let told = edge
+                .as_ref()
+                .map(|edge| heartbeats::Told { absent: edge.left_out.clone(), cut_off: edge.cut_off.clone() });
             tokio::task::spawn_local(heartbeats::heed(heart.clone(), told));
         }
         let part = |(heart, agreed)| failover::start(&setup, heart, agreed, database.as_ref(), edge.as_ref());

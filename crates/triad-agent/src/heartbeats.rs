@@ -60,9 +60,16 @@ pub(crate) fn key_for(heart: &Heart, receiver: &ServerName) -> HeartbeatKey {
     HeartbeatKey { boot, sequence, key }
 }
 
-/// Says in the log who falls silent and who returns, and tells the edge, if there is one, whose requests others should
-/// have. Runs as long as the agent.
-pub(crate) async fn heed(heart: Arc<Heart>, edge: Option<watch::Sender<Vec<ServerName>>>) {
+/// What the edge is told of other servers.
+pub(crate) struct Told {
+    /// Those whose requests others should have.
+    pub absent: watch::Sender<Vec<ServerName>>,
+    /// Those that live, and to which the way is cut.
+    pub cut_off: watch::Sender<Vec<ServerName>>,
+}
+
+/// Says in the log who falls silent and who returns, and tells the edge, if there is one. Runs as long as the agent.
+pub(crate) async fn heed(heart: Arc<Heart>, edge: Option<Told>) {
     let mut views = heart.view.clone();
     let mut before = View::default();
     while views.changed().await.is_ok() {
@@ -70,16 +77,20 @@ pub(crate) async fn heed(heart: Arc<Heart>, edge: Option<watch::Sender<Vec<Serve
         for (peer, presence_before) in changed(&before, &view) {
             announce(peer, presence_before, heart.now());
         }
-        let absent = view.absent();
-        if let Some(edge) = &edge {
-            edge.send_if_modified(|told| {
-                let is_news = *told != absent;
-                *told = absent;
-                is_news
-            });
+        if let Some(Told { absent, cut_off }) = &edge {
+            tell(absent, view.absent());
+            tell(cut_off, view.cut_off());
         }
         before = view;
     }
+}
+
+fn tell(edge: &watch::Sender<Vec<ServerName>>, servers: Vec<ServerName>) {
+    edge.send_if_modified(|told| {
+        let is_news = *told != servers;
+        *told = servers;
+        is_news
+    });
 }
 
 /// Those that are other than they were.

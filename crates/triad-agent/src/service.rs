@@ -34,6 +34,8 @@ pub struct Service<P, R> {
     pub report: watch::Receiver<Option<R>>,
     /// Servers it is to leave out.
     pub left_out: watch::Sender<Vec<ServerName>>,
+    /// Servers that live, and to which the way is cut.
+    pub cut_off: watch::Sender<Vec<ServerName>>,
     /// Whom it is to let in no more.
     pub bans: watch::Sender<Vec<Ban>>,
     /// Where the database takes what, once somebody says so; each new process is told the last one.
@@ -50,6 +52,7 @@ struct Inner<P, R> {
     /// What it is to work from: each new child gets it, and running ones when it changes.
     plan: watch::Sender<P>,
     left_out: watch::Sender<Vec<ServerName>>,
+    cut_off: watch::Sender<Vec<ServerName>>,
     bans: watch::Sender<Vec<Ban>>,
     database: watch::Sender<Option<DatabaseRoute>>,
     news: broadcast::Sender<UsageNews>,
@@ -102,7 +105,8 @@ where
 {
     /// Starts the process of `launch`, whose standard input becomes the control channel.
     pub fn start(launch: Launch, plan: P) -> Self {
-        let (left_out, bans) = (watch::Sender::new(Vec::new()), watch::Sender::new(Vec::new()));
+        let (left_out, cut_off) = (watch::Sender::new(Vec::new()), watch::Sender::new(Vec::new()));
+        let bans = watch::Sender::new(Vec::new());
         let database = watch::Sender::new(None);
         let (news, noticed) = (broadcast::Sender::new(LATELY_MAX), broadcast::Sender::new(LATELY_MAX));
         let state =
@@ -110,6 +114,7 @@ where
         let inner = Rc::new(Inner {
             plan: watch::Sender::new(plan),
             left_out: left_out.clone(),
+            cut_off: cut_off.clone(),
             bans: bans.clone(),
             database: database.clone(),
             news: news.clone(),
@@ -123,7 +128,7 @@ where
         inner.run(current, inner.launch.clone(), Wish::Keep);
         inner.show_processes();
         let (processes, report) = (inner.processes.subscribe(), inner.report.subscribe());
-        Self { processes, report, left_out, bans, database, news, noticed, inner }
+        Self { processes, report, left_out, cut_off, bans, database, news, noticed, inner }
     }
 
     /// Makes the child work from `plan`. If it refuses, or does not answer in time, it is left with the plan it had.
@@ -204,6 +209,7 @@ where
                 process: process.clone(),
                 plans: self.plan.subscribe(),
                 leave_outs: self.left_out.subscribe(),
+                cut_offs: self.cut_off.subscribe(),
                 bans: self.bans.subscribe(),
                 routes: self.database.subscribe(),
                 news: self.news.subscribe(),
@@ -301,6 +307,7 @@ struct Conversation<P, R> {
     process: Process,
     plans: watch::Receiver<P>,
     leave_outs: watch::Receiver<Vec<ServerName>>,
+    cut_offs: watch::Receiver<Vec<ServerName>>,
     bans: watch::Receiver<Vec<Ban>>,
     routes: watch::Receiver<Option<DatabaseRoute>>,
     news: broadcast::Receiver<UsageNews>,
@@ -316,6 +323,9 @@ where
     async fn hold(mut self, mut channel: Channel) {
         self.plans.mark_changed();
         self.leave_outs.mark_changed();
+        if !self.cut_offs.borrow().is_empty() {
+            self.cut_offs.mark_changed();
+        }
         // Nobody is banned at a child that was not told.
         if !self.bans.borrow().is_empty() {
             self.bans.mark_changed();
@@ -341,6 +351,11 @@ where
                 changed?;
                 let servers = self.leave_outs.borrow_and_update().clone();
                 channel.send(&Order::<P>::LeaveOut(servers)).await?;
+            }
+            changed = self.cut_offs.changed() => {
+                changed?;
+                let servers = self.cut_offs.borrow_and_update().clone();
+                channel.send(&Order::<P>::CutOff(servers)).await?;
             }
             changed = self.bans.changed() => {
                 changed?;

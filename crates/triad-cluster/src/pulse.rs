@@ -255,10 +255,24 @@ impl View {
     /// Servers that are silent, and that nobody who is not says to hear. If somebody does, they live, and only the way
     /// there is cut; what to make of that is for others to find out.
     pub fn absent(&self) -> Vec<ServerName> {
-        let alive = || self.peers.iter().filter(|peer| peer.presence == Presence::Alive);
-        let silent = self.peers.iter().filter(|peer| peer.presence.is_silent());
-        let absent = silent.filter(|peer| !alive().any(|witness| witness.hears.contains(&peer.server)));
+        let absent = self.peers.iter().filter(|peer| peer.presence.is_silent() && !self.is_witnessed(peer));
         absent.map(|peer| peer.server.clone()).collect()
+    }
+
+    /// Servers that live, and to or from which the way is cut: they are silent, and somebody says to hear them, or they say
+    /// not to hear this one.
+    pub fn cut_off(&self) -> Vec<ServerName> {
+        let cut_off = self.peers.iter().filter(|peer| match peer.presence {
+            Presence::Unknown => false,
+            Presence::Alive => !peer.hears_us,
+            Presence::Silent { .. } => self.is_witnessed(peer),
+        });
+        cut_off.map(|peer| peer.server.clone()).collect()
+    }
+
+    fn is_witnessed(&self, peer: &ViewOfPeer) -> bool {
+        let mut alive = self.peers.iter().filter(|peer| peer.presence == Presence::Alive);
+        alive.any(|witness| witness.hears.contains(&peer.server))
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Lead {
     reigning: Option<ServerName>,
     /// Grows whenever another one reigns, so that nobody stays who missed that: it may be the same one again.
     reign: u64,
+    /// A primary that cannot be reached from here.
+    lost: Option<ServerName>,
 }
 
 /// What a connection was made under.
@@ -61,9 +63,28 @@ impl Lead {
         true
     }
 
+    /// The primary, if it is on another server: its name and where it is.
+    pub fn distant(&self) -> Option<(ServerName, RelayTarget)> {
+        let primary = self.route.as_ref()?.primary.as_ref()?;
+        let target = self.ways.servers.get(primary).filter(|target| matches!(target, RelayTarget::Tcp(_)))?;
+        Some((primary.clone(), target.clone()))
+    }
+
+    /// Takes up which primary cannot be reached from here. Returns whether that is news.
+    pub fn lose(&mut self, lost: Option<ServerName>) -> bool {
+        let is_news = self.lost != lost;
+        self.lost = lost;
+        is_news
+    }
+
+    /// Whether the primary cannot be reached from here, though nobody says that it is one no more.
+    fn is_lost(&self) -> bool {
+        self.lost.is_some() && self.lost == self.route.as_ref().and_then(|route| route.primary.clone())
+    }
+
     /// Whether a connection that nobody takes waits for one who does.
     pub fn holds(&self) -> bool {
-        !self.ways.servers.is_empty() && (self.ways.held || self.route.is_some())
+        !self.ways.servers.is_empty() && (self.ways.held || self.route.is_some()) && !self.is_lost()
     }
 
     /// Whose connections are carried over.
@@ -91,7 +112,8 @@ impl Lead {
             targets.rotate_left(turn % length);
             targets.sort_by_key(|target| !matches!(target, RelayTarget::Unix(_)));
         }
-        targets.extend(route.primary.as_ref().and_then(|primary| self.ways.servers.get(primary)));
+        let primary = route.primary.as_ref().filter(|_| !self.is_lost());
+        targets.extend(primary.and_then(|primary| self.ways.servers.get(primary)));
         targets.into_iter().map(tie).collect()
     }
 
@@ -99,7 +121,7 @@ impl Lead {
     pub fn keeps(&self, tie: &Tie) -> bool {
         let Some(route) = &self.route else { return true };
         let primary = self.reigning.as_ref().and_then(|name| self.ways.servers.get(name));
-        let is_with_primary = primary == Some(&tie.target);
+        let is_with_primary = primary == Some(&tie.target) && !self.is_lost();
         match tie.purpose {
             Purpose::Write => is_with_primary && tie.reign == self.reign,
             Purpose::Read => is_with_primary || self.readable(route).contains(&&tie.target),
@@ -123,8 +145,15 @@ pub(crate) mod tests {
 
     const NAMES: [&str; 3] = ["srv1", "srv2", "srv3"];
 
-    fn name(name: &str) -> ServerName {
+    pub fn name(name: &str) -> ServerName {
         ServerName::new(name).expect("a name")
+    }
+
+    /// The file says that srv2 is the primary, and it is there.
+    pub fn lead_to(srv2: RelayTarget) -> Lead {
+        let mut lead = lead(true);
+        lead.ways.servers.insert(name("srv2"), srv2);
+        lead
     }
 
     /// srv1 is this server.
@@ -202,6 +231,27 @@ pub(crate) mod tests {
         lead.take(route(3, Some("srv2"), &[]));
         assert!(!lead.keeps(&first), "it was told to others meanwhile");
         assert!(lead.keeps(&writer(&lead)));
+    }
+
+    #[test]
+    fn a_primary_that_cannot_be_reached_is_waited_for_by_nobody() {
+        let mut lead = lead(false);
+        lead.take(route(1, Some("srv2"), &["srv1"]));
+        assert_eq!(lead.distant(), Some((name("srv2"), target("srv2"))));
+        let (writer, reader) = (writer(&lead), lead.choices(Purpose::Read, 0).remove(0));
+        assert!(lead.lose(Some(name("srv2"))) && !lead.lose(Some(name("srv2"))));
+        assert!(!lead.keeps(&writer) && !lead.holds() && lead.choices(Purpose::Write, 0).is_empty());
+        assert!(lead.keeps(&reader), "reading goes on here");
+        assert_eq!(targets(&lead, Purpose::Read, 0), [target("srv1")]);
+        lead.take(route(1, None, &[]));
+        assert!(lead.holds(), "somebody is about to take over");
+        lead.take(route(2, Some("srv3"), &[]));
+        assert_eq!(targets(&lead, Purpose::Write, 0), [target("srv3")], "another one did");
+        lead.take(route(3, Some("srv2"), &[]));
+        assert!(lead.lose(None) && lead.holds());
+        assert_eq!(targets(&lead, Purpose::Write, 0), [target("srv2")]);
+        lead.take(route(4, Some("srv1"), &[]));
+        assert_eq!(lead.distant(), None, "it is here");
     }
 
     #[test]

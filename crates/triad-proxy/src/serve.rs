@@ -23,7 +23,7 @@ use crate::lead::Purpose;
 use crate::live::{EdgeError, Live};
 use crate::plan::{EdgePlan, PoolPlan};
 use crate::pool::Pool;
-use crate::relay::Relay;
+use crate::relay::{Relay, reach};
 use crate::retry::RetryBudget;
 use crate::room::{self, Room};
 use crate::upstream::Dialer;
@@ -80,6 +80,7 @@ impl Edge {
         let shared = Arc::new(Shared::new(live, log_dropped));
         let workers = (0..shares.len()).map(|number| Arc::new(Worker::new(number, shared.clone()))).collect();
         let mut edge = Self { shared, workers, threads: Vec::new(), checks: Checks::start()? };
+        edge.checks.handle.spawn(reach::watch(edge.shared.relay.clone()));
         edge.adopt(&plan, &edge.shared.live.load());
         for (worker, listeners) in edge.workers.iter().zip(shares) {
             edge.threads.push(start_worker(worker.clone(), listeners)?);
@@ -109,6 +110,12 @@ impl Edge {
     pub fn heed_silence(&self, servers: &[ServerName]) {
         self.shared.local.heed_silence(servers);
         self.shared.live.load().outlets.iter().for_each(|outlet| outlet.pool.heed_silence(servers));
+    }
+
+    /// Of all other servers, these live, and the way to them is cut: the relay looks whether it reaches a primary among
+    /// them.
+    pub fn heed_cut(&self, servers: &[ServerName]) {
+        self.shared.relay.cut_off.send_replace(servers.to_vec());
     }
 
     /// Clients of these networks are banned from now on, and of no others: new connections of theirs are closed, open ones

@@ -25,6 +25,8 @@ pub enum Order<P> {
     Plan(P),
     /// These servers look dead, and no others: leave them out of answers, send them no requests.
     LeaveOut(Vec<ServerName>),
+    /// These servers live, and the way to them is cut, and to no others.
+    CutOff(Vec<ServerName>),
     /// Let these clients in no more, and all others.
     Ban(Vec<Ban>),
     /// This is what clients do at another front server.

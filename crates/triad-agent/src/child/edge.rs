@@ -39,6 +39,10 @@ impl Served for Edge {
         self.heed_silence(&servers);
     }
 
+    fn cut_off(&mut self, servers: Vec<ServerName>) {
+        self.heed_cut(&servers);
+    }
+
     fn ban(&mut self, bans: Vec<Ban>) {
         Edge::ban(self, &bans);
     }

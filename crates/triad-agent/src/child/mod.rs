@@ -83,6 +83,8 @@ trait Served: Sized {
     fn start(plan: Self::Plan, inherited: &mut Inherited) -> anyhow::Result<Self>;
     fn reload(&mut self, plan: Self::Plan) -> anyhow::Result<()>;
     fn leave_out(&mut self, servers: Vec<ServerName>);
+    /// Takes note that the way to these servers is cut, and to no others.
+    fn cut_off(&mut self, _servers: Vec<ServerName>) {}
     /// Lets these clients in no more, and all others.
     fn ban(&mut self, _bans: Vec<Ban>) {}
     /// Heeds what clients do at another front server.
@@ -163,6 +165,7 @@ async fn work<S: Served>(mut served: S, channel: &mut Channel) -> anyhow::Result
             order = channel.receive() => match order? {
                 None => return Ok(None),
                 Some(Order::LeaveOut(servers)) => served.leave_out(servers),
+                Some(Order::CutOff(servers)) => served.cut_off(servers),
                 Some(Order::Ban(bans)) => served.ban(bans),
                 Some(Order::Hear(news)) => served.hear(news),
                 Some(Order::Database(route)) => served.route_database(route),

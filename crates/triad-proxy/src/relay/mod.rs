@@ -1,8 +1,9 @@
 //! The TCP relay that applications use as their database: it knows where the primary is, they need not. `lead` says
-//! where it leads; `conversation` passes on what both sides say, and carries a connection over to another database where
-//! nobody notices.
+//! where it leads, and `reach` whether that can be reached from here; `conversation` passes on what both sides say, and
+//! carries a connection over to another database where nobody notices.
 
 mod conversation;
+pub(crate) mod reach;
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::either::Either;
-use triad_model::RelayReport;
+use triad_model::{RelayReport, ServerName};
 
 use crate::counters::Ongoing;
 use crate::lead::{Lead, Purpose, Tie};
@@ -37,6 +38,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Relay {
     /// Where connections lead. It may change at any time.
     pub lead: watch::Sender<Lead>,
+    /// Servers that live, and to which the way is cut.
+    pub cut_off: watch::Sender<Vec<ServerName>>,
     writing: Arc<Counts>,
     reading: Arc<Counts>,
     /// Which of several replicas is next.
