@@ -249,7 +249,7 @@ impl<'a> Exchange<'a> {
     }
 
     async fn ask(&mut self) -> Result<Reply, Unanswered> {
-        let (mut failed, mut last, mut busy, mut costs, mut over) = (None, None, false, false, false);
+        let (mut failed, mut last, mut busy, mut costs, mut is_final) = (None, None, false, false, false);
         self.worker.retries.earn();
         while self.attempts < ATTEMPTS_MAX {
             let route = match self.choose().await {
@@ -293,8 +293,8 @@ impl<'a> Exchange<'a> {
             busy = matches!(failure, Failure::Busy);
             failed = Some(failure.fault(name));
             last = Some(name.clone());
-            over = matches!(failure, Failure::Timeout | Failure::Client(_));
-            if over || !self.may_repeat() {
+            is_final = matches!(failure, Failure::Timeout | Failure::Client(_));
+            if is_final || !self.may_repeat() {
                 break;
             }
             self.tried.push(route.backend);
@@ -302,7 +302,7 @@ impl<'a> Exchange<'a> {
         let fault = if busy { self.busy() } else { failed.unwrap_or_else(|| self.nobody()) };
         let told = match self.touched {
             false => Some((UNTOUCHED, if busy { BUSY } else { NOBODY })),
-            true if over => self.repeated(),
+            true if is_final => self.repeated(),
             true => Some(self.unanswered()),
         };
         Err(Unanswered::Fault { fault, backend: last, attempts: self.attempts, told })

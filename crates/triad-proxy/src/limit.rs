@@ -562,7 +562,7 @@ mod tests {
     const SECONDS: u64 = 20;
 
     /// Of a site's rate that as many edges share: how many requests a second of each edge's `demand_per_s` pass, after the
-    /// first second. With `told`, each hears four times a second what the others say: the truth, or what `says` makes of it.
+    /// first second. Four times a second each tells the others, if anything, what `says` makes of the truth.
     fn site_passes<const N: usize>(demand_per_s: [u64; N], says: Option<fn(usize, u32) -> u32>) -> [u64; N] {
         let limits = Limits { site_requests_per_s: Some(SITE_PER_S), site_burst: SITE_BURST, ..Limits::default() };
         let edges = [(); N].map(|()| Limiter::new(limits.clone(), N as u32));
