@@ -270,7 +270,7 @@ impl Connection {
         ControlFlow::Break(Ending::Unread)
     }
 
-    /// Answers with `fault`; `note` is a field for another edge.
+    /// Answers with `fault`; `told` is for another edge.
     async fn fail(&mut self, fault: Fault, body: BodyReader, told: Option<Told>) -> Next {
         let mut response = fault.response(&self.record.id);
         if let Some((name, value)) = told {

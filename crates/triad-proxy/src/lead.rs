@@ -79,7 +79,8 @@ impl Lead {
 
     /// Whether the primary cannot be reached from here, though nobody says that it is one no more.
     fn is_lost(&self) -> bool {
-        self.lost.is_some() && self.lost == self.route.as_ref().and_then(|route| route.primary.clone())
+        let primary = self.route.as_ref().and_then(|route| route.primary.as_ref());
+        self.lost.is_some() && self.lost.as_ref() == primary
     }
 
     /// Whether a connection that nobody takes waits for one who does.

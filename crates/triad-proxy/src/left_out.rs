@@ -51,9 +51,9 @@ impl LeftOut {
 
     /// It is from `now` on; for how long.
     pub fn begin(&mut self, now: Instant, grounds: Grounds) -> Duration {
-        let well_for = self.until.map(|until| now.saturating_duration_since(until));
-        let times = well_for.filter(|time| *time <= FORGET_AFTER).map_or(0, |_| self.times);
-        let relapses = well_for.filter(|time| *time <= RELAPSE_WITHIN).map_or(0, |_| self.relapses + 1);
+        let was_well_for = |time| self.until.is_none_or(|until| now.saturating_duration_since(until) > time);
+        let times = if was_well_for(FORGET_AFTER) { 0 } else { self.times };
+        let relapses = if was_well_for(RELAPSE_WITHIN) { 0 } else { self.relapses + 1 };
         let pause = LEFT_OUT * 2u32.pow(times.min(DOUBLINGS_MAX));
         let until = Some(now + pause);
         *self = Self { until, grounds: Some(grounds), times: times + 1, seen: false, passed: 0, relapses };

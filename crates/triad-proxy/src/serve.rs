@@ -23,7 +23,7 @@ use crate::lead::Purpose;
 use crate::live::{EdgeError, Live};
 use crate::plan::{EdgePlan, PoolPlan};
 use crate::pool::Pool;
-use crate::relay::{Relay, reach};
+use crate::relay::{Relay, cut_off};
 use crate::retry::RetryBudget;
 use crate::room::{self, Room};
 use crate::upstream::Dialer;
@@ -80,7 +80,7 @@ impl Edge {
         let shared = Arc::new(Shared::new(live, log_dropped));
         let workers = (0..shares.len()).map(|number| Arc::new(Worker::new(number, shared.clone()))).collect();
         let mut edge = Self { shared, workers, threads: Vec::new(), checks: Checks::start()? };
-        edge.checks.handle.spawn(reach::watch(edge.shared.relay.clone()));
+        edge.checks.handle.spawn(cut_off::watch(edge.shared.relay.clone()));
         edge.adopt(&plan, &edge.shared.live.load());
         for (worker, listeners) in edge.workers.iter().zip(shares) {
             edge.threads.push(start_worker(worker.clone(), listeners)?);

@@ -1,9 +1,9 @@
 //! The TCP relay that applications use as their database: it knows where the primary is, they need not. `lead` says
-//! where it leads, and `reach` whether that can be reached from here; `conversation` passes on what both sides say, and
+//! where it leads, and `cut_off` whether that can be reached from here; `conversation` passes on what both sides say, and
 //! carries a connection over to another database where nobody notices.
 
 mod conversation;
-pub(crate) mod reach;
+pub(crate) mod cut_off;
 
 use std::io;
 use std::sync::Arc;
