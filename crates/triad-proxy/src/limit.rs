@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -42,10 +41,6 @@ pub(crate) struct Limiter {
     rate: Option<Rate>,
     /// Of all.
     site: Option<SharedRate>,
-    /// Requests of all that passed since it was noticed.
-    site_used: AtomicU32,
-    /// What other front servers are believed of that.
-    site_elsewhere: Option<(Rate, Mutex<u64>)>,
     began: Instant,
     shards: [Mutex<Shard>; SHARDS],
     /// What each other front server said last; there are as many as the design has.
@@ -99,12 +94,9 @@ pub(crate) struct Admitted(Option<(Arc<Limiter>, u64)>);
 impl Limiter {
     /// Nobody has used anything yet; the limits are those of `fronts` servers together.
     pub fn new(limits: Limits, fronts: u32) -> Self {
-        let of_others = |per_s| Rate::of_others(per_s, limits.site_burst, fronts);
         Self {
             rate: limits.requests_per_s.map(|per_s| Rate::new(per_s, limits.burst)),
-            site: limits.site_requests_per_s.map(|per_s| SharedRate::new(Rate::new(per_s, limits.site_burst))),
-            site_used: AtomicU32::new(0),
-            site_elsewhere: limits.site_requests_per_s.and_then(of_others).map(|rate| (rate, Mutex::default())),
+            site: limits.site_requests_per_s.map(|per_s| SharedRate::new(per_s, limits.site_burst, fronts)),
             fronts,
             limits,
             began: Instant::now(),
@@ -138,12 +130,7 @@ impl Limiter {
                 }
             }
         }
-        let Some(site) = &self.site else { return Ok(()) };
-        site.take(now_ns).map_err(TooMany::OfSite)?;
-        if self.site_elsewhere.is_some() {
-            self.site_used.fetch_add(1, Relaxed);
-        }
-        Ok(())
+        self.site.as_ref().map_or(Ok(()), |site| site.take(now_ns)).map_err(TooMany::OfSite)
     }
 
     /// Counts a connection of `address`; `None` if it has as many as it may, here and elsewhere.
@@ -175,7 +162,7 @@ impl Limiter {
 
     /// Who used noticeably much, and who was refused too often, since this was asked last; and who has many connections.
     pub fn noticed(&self) -> Noticed {
-        let mut noticed = Noticed { site: self.site_used.swap(0, Relaxed), ..Noticed::default() };
+        let mut noticed = Noticed { site: self.site.as_ref().map_or(0, SharedRate::tell), ..Noticed::default() };
         let noticeable = noticeable_connections(self.limits.connections.unwrap_or(u32::MAX));
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,7 +193,9 @@ impl Limiter {
     /// Heeds what another front server says: clients' connections there, all of them, and what they used.
     pub fn hear(&self, news: &UsageNews, now: Instant) {
         self.debit(&news.used, now);
-        self.debit_site(news.site, self.since_ns(now));
+        if let Some(site) = &self.site {
+            site.hear(self.since_ns(now), news.site);
+        }
         if self.limits.connections.is_none() {
             return;
         }
@@ -241,15 +230,6 @@ impl Limiter {
                 client.even_at_ns = rate.debit(client.even_at_ns, now_ns, *requests);
             }
         }
-    }
-
-    /// Puts to the site's debit what of it passed at other edges, as far as that is believed.
-    fn debit_site(&self, requests: u32, now_ns: u64) {
-        let (Some(site), Some((rate, even_at_ns))) = (&self.site, &self.site_elsewhere) else { return };
-        let mut even_at_ns = even_at_ns.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next_ns, believed) = rate.take_up_to(*even_at_ns, now_ns, requests);
-        *even_at_ns = next_ns;
-        site.debit(now_ns, believed);
     }
 
     fn is_exempt(&self, address: IpAddr) -> bool {

@@ -1,7 +1,8 @@
 //! The generic cell rate algorithm (ITU-T I.371): one number says how much of its allowance somebody has used, the time
 //! at which nothing is to its debit any more. Pure but for [`SharedRate`], which all workers take from without a lock.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Longest time that a client pays for what it used elsewhere beyond its credit.
@@ -38,7 +39,7 @@ impl Rate {
 
     /// What the others of `sharers` may have of such a rate that each of them can take from: all but an equal part, and what
     /// it gives in a second more at once, because it is told late. Nothing if there is nobody else.
-    pub fn of_others(per_s: u32, burst: u32, sharers: u32) -> Option<Self> {
+    fn of_others(per_s: u32, burst: u32, sharers: u32) -> Option<Self> {
         let part = |whole: u64| {
             let part = whole * u64::from(sharers.saturating_sub(1)) / u64::from(sharers.max(1));
             u32::try_from(part).unwrap_or(u32::MAX)
@@ -56,7 +57,7 @@ impl Rate {
     }
 
     /// As many of `requests` at `now_ns` as there is an allowance for, and when it will have nothing to its debit then.
-    pub fn take_up_to(self, even_at_ns: u64, now_ns: u64, requests: u32) -> (u64, u32) {
+    fn take_up_to(self, even_at_ns: u64, now_ns: u64, requests: u32) -> (u64, u32) {
         let from_ns = even_at_ns.max(now_ns);
         let left = (now_ns + self.credit_ns).saturating_sub(from_ns) / self.interval_ns;
         let taken = u32::try_from(left).unwrap_or(u32::MAX).min(requests);
@@ -71,17 +72,23 @@ impl Rate {
     }
 }
 
-/// A rate that all workers take from together.
+/// A rate that all workers take from together, and others elsewhere with them. What those say to have taken is believed up
+/// to all but an equal part.
 #[derive(Debug)]
 pub(crate) struct SharedRate {
     rate: Rate,
     even_at_ns: AtomicU64,
+    /// What was taken here since it was told.
+    untold: AtomicU32,
+    /// What others are believed, and when they will have nothing to their debit; `None`: there is nobody else.
+    others: Option<(Rate, Mutex<u64>)>,
 }
 
 impl SharedRate {
-    /// Nothing is taken yet.
-    pub fn new(rate: Rate) -> Self {
-        Self { rate, even_at_ns: AtomicU64::new(0) }
+    /// Nothing is taken yet; `sharers` are all that take from it, here and elsewhere.
+    pub fn new(per_s: u32, burst: u32, sharers: u32) -> Self {
+        let others = Rate::of_others(per_s, burst, sharers).map(|rate| (rate, Mutex::default()));
+        Self { rate: Rate::new(per_s, burst), even_at_ns: AtomicU64::new(0), untold: AtomicU32::new(0), others }
     }
 
     /// One more request at `now_ns`.
@@ -90,26 +97,39 @@ impl SharedRate {
         loop {
             let next_ns = self.rate.take(even_at_ns, now_ns)?;
             match self.even_at_ns.compare_exchange_weak(even_at_ns, next_ns, Relaxed, Relaxed) {
-                Ok(_) => return Ok(()),
+                Ok(_) => break,
                 Err(other_ns) => even_at_ns = other_ns,
             }
         }
+        if self.others.is_some() {
+            self.untold.fetch_add(1, Relaxed);
+        }
+        Ok(())
     }
 
-    /// What `requests` that passed elsewhere by `now_ns` come to, as [`Rate::debit`].
-    pub fn debit(&self, now_ns: u64, requests: u32) {
-        let debited = |even_at_ns| Some(self.rate.debit(even_at_ns, now_ns, requests));
+    /// What others are to be told: what was taken here since this was asked last.
+    pub fn tell(&self) -> u32 {
+        self.untold.swap(0, Relaxed)
+    }
+
+    /// Others say to have taken so many `requests` by `now_ns`.
+    pub fn hear(&self, now_ns: u64, requests: u32) {
+        let Some((rate, even_at_ns)) = &self.others else { return };
+        let mut even_at_ns = even_at_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next_ns, believed) = rate.take_up_to(*even_at_ns, now_ns, requests);
+        *even_at_ns = next_ns;
+        let debited = |even_at_ns| Some(self.rate.debit(even_at_ns, now_ns, believed));
         let _ = self.even_at_ns.fetch_update(Relaxed, Relaxed, debited);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Rate, SECOND_NS, SharedRate};
+    use super::{SECOND_NS, SharedRate};
 
     #[test]
     fn workers_together_pass_a_burst_then_the_rate() {
-        let rate = SharedRate::new(Rate::new(100, 40));
+        let rate = SharedRate::new(100, 40, 1);
         let passed = |now_ns| {
             let worker = || (0..100).filter(|_| rate.take(now_ns).is_ok()).count();
             std::thread::scope(|scope| {
